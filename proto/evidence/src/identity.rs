@@ -26,7 +26,9 @@ pub enum NodeNameError {
     #[error("node name has {0} bytes, at most {MAX_NODE_NAME} are allowed")]
     TooLong(usize),
     /// A character that a host name cannot have.
-    #[error("node name has the character {character:?} at byte {at}; letters, digits, '-' and '.' are allowed")]
+    #[error(
+        "node name has the character {character:?} at byte {at}; letters, digits, '-' and '.' are allowed"
+    )]
     Character {
         /// The offending character.
         character: char,
@@ -167,7 +169,10 @@ mod tests {
 
     #[test]
     fn a_node_name_is_folded_to_lower_case() {
-        assert_eq!(NodeName::parse("VPS-1.Home").unwrap().as_str(), "vps-1.home");
+        assert_eq!(
+            NodeName::parse("VPS-1.Home").unwrap().as_str(),
+            "vps-1.home"
+        );
     }
 
     #[test]
@@ -175,9 +180,15 @@ mod tests {
         assert_eq!(NodeName::parse(""), Err(NodeNameError::Empty));
         assert_eq!(
             NodeName::parse("a\u{1b}[31m"),
-            Err(NodeNameError::Character { character: '\u{1b}', at: 1 })
+            Err(NodeNameError::Character {
+                character: '\u{1b}',
+                at: 1
+            })
         );
-        assert_eq!(NodeName::parse(&"a".repeat(254)), Err(NodeNameError::TooLong(254)));
+        assert_eq!(
+            NodeName::parse(&"a".repeat(254)),
+            Err(NodeNameError::TooLong(254))
+        );
     }
 
     #[test]

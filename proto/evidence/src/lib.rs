@@ -1,11 +1,27 @@
 //! The nouns of the project: what was seen, by whom, when, and what follows from it.
 //!
-//! Pure: no clock, no I/O, no async. Start with [`Moment`], [`NodeName`] and [`PublicKey`].
+//! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
+//! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
+//!
+//! In reading order: `identity`, `moment`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+mod fact;
 mod identity;
+pub mod limits;
 mod moment;
+mod snapshot;
+mod verdict;
 
+pub use fact::{
+    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, Initiated, Peer,
+    Rtt, SourceId, SourceState,
+};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
+pub use snapshot::{Delta, Facts};
+pub use verdict::{
+    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
+    Reporter, Rung, RungState, Subject, Verdict,
+};

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 /// An agent's facts are on the agent's timeline until the collector shifts them onto its own, once, at intake
 /// (`Fact::shifted`). Wall clocks never enter: a node whose clock is wrong is one of the things to be reported.
 /// Negative values are before the origin and are fine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Moment(i64);
 
 impl Moment {
@@ -34,13 +36,19 @@ impl Moment {
     /// The moment `by` later.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The moment `by` earlier.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The same moment on a timeline whose origin lies `offset` milliseconds earlier.
@@ -72,6 +80,9 @@ mod tests {
     fn arithmetic_saturates_at_the_ends_of_time() {
         let end = Moment::from_millis(i64::MAX);
         assert_eq!(end.plus(Duration::MAX), end);
-        assert_eq!(Moment::from_millis(i64::MIN).shifted(-1), Moment::from_millis(i64::MIN));
+        assert_eq!(
+            Moment::from_millis(i64::MIN).shifted(-1),
+            Moment::from_millis(i64::MIN)
+        );
     }
 }

@@ -1,0 +1,346 @@
+//! Facts: what one agent saw on its node, each with the moment it was seen.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::{Moment, NodeName, PublicKey};
+
+/// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceId {
+    /// The state of the `kubespan` `WireGuard` device.
+    WireGuard,
+    /// Links and addresses by rtnetlink.
+    Links,
+    /// The packet tap on UDP 51820.
+    Tap,
+    /// The in-tunnel echo.
+    Echo,
+    /// Inert datagrams on the true five-tuple.
+    Inert,
+}
+
+impl SourceId {
+    /// All sources, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [
+        Self::WireGuard,
+        Self::Links,
+        Self::Tap,
+        Self::Echo,
+        Self::Inert,
+    ];
+
+    /// The name a user reads.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WireGuard => "wireguard",
+            Self::Links => "links",
+            Self::Tap => "tap",
+            Self::Echo => "echo",
+            Self::Inert => "inert-probe",
+        }
+    }
+}
+
+/// Whether a source could be read, and when that was last tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// When the source was last tried.
+    pub read_at: Moment,
+    /// Why it could not be read; `None` if it could.
+    pub gap: Option<Gap>,
+}
+
+/// Why a source could not be read, and how to get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// One sentence for a person; never holds a key.
+    pub reason: String,
+}
+
+/// Who reports: the node as it knows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node's host name.
+    pub name: NodeName,
+    /// The public key of the `kubespan` device, once it could be read.
+    pub public_key: Option<PublicKey>,
+    /// The node's `KubeSpan` address (a ULA, RFC 4193).
+    pub kubespan_address: Option<Ipv6Addr>,
+    /// Global addresses of the node outside the tunnel.
+    pub addresses: Vec<IpAddr>,
+    /// The kernel's boot id: two at once under one name are two machines.
+    pub boot_id: String,
+    /// Random per agent process: an agent restart is not a reboot.
+    pub instance: u64,
+    /// Version of the agent.
+    pub version: String,
+}
+
+/// The `kubespan` device itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// UDP port the device listens on.
+    pub listen_port: Option<u16>,
+    /// Firewall mark of outer packets (0x20 on Talos).
+    pub fwmark: Option<u32>,
+    /// MTU of the link.
+    pub mtu: Option<u32>,
+    /// Whether the link is administratively up.
+    pub up: Option<bool>,
+}
+
+/// One `WireGuard` peer as the device holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Endpoint in use; roams with authenticated packets.
+    pub endpoint: Option<SocketAddr>,
+    /// Allowed IPs as `address/length`.
+    pub allowed_ips: Vec<String>,
+    /// When the last handshake completed; `None` = never.
+    pub last_handshake: Option<Moment>,
+    /// Authenticated bytes received.
+    pub rx_bytes: u64,
+    /// Bytes handed to the socket, answered or not.
+    pub tx_bytes: u64,
+    /// When `rx_bytes` was last seen to grow.
+    pub rx_moved: Option<Moment>,
+    /// Persistent keepalive in seconds.
+    pub keepalive: Option<u16>,
+}
+
+/// What the in-tunnel echo towards one peer gave, seen from the asking side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EchoSent {
+    /// Requests sent by this agent process.
+    pub sent: u64,
+    /// Replies received.
+    pub answered: u64,
+    /// Requests lost in a row, up to now.
+    pub consecutive_lost: u32,
+    /// When the first request of the present run of lost ones was sent.
+    pub loss_since: Option<Moment>,
+    /// When the last request was sent.
+    pub last_sent: Option<Moment>,
+    /// When the last reply came.
+    pub last_answered: Option<Moment>,
+    /// Round-trip times over the recent window.
+    pub rtt: Option<Rtt>,
+    /// Requests in the recent window that are decided (answered or lost).
+    pub window: u32,
+    /// How many of them were lost.
+    pub window_lost: u32,
+    /// When the peer's kernel last said "port unreachable" through the tunnel: the tunnel carries, no agent listens.
+    pub refused: Option<Moment>,
+}
+
+/// Round-trip times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rtt {
+    /// The newest.
+    pub last_us: u32,
+    /// The least of the window.
+    pub min_us: u32,
+    /// The mean of the window.
+    pub mean_us: u32,
+    /// The greatest of the window.
+    pub max_us: u32,
+}
+
+/// What this node heard of one peer's echo requests: proof of the direction peer -> here, by another path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EchoHeard {
+    /// Authentic requests heard.
+    pub heard: u64,
+    /// When the last one was heard.
+    pub last_heard: Option<Moment>,
+    /// Sequence numbers expected in the recent window.
+    pub window: u32,
+    /// How many of them never came.
+    pub window_missing: u32,
+}
+
+/// Inert datagrams exchanged with one peer on the true five-tuple (51820 to 51820).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inert {
+    /// Sent to the peer.
+    pub sent: u64,
+    /// When the last one was sent.
+    pub last_sent: Option<Moment>,
+    /// Moments of the most recent ones sent, oldest first, at most [`crate::limits::INERT_TIMES`].
+    pub sent_times: Vec<Moment>,
+    /// Where to.
+    pub to: Option<SocketAddr>,
+    /// Heard from the peer by the tap.
+    pub heard: u64,
+    /// When the last one was heard.
+    pub last_heard: Option<Moment>,
+    /// The source address that it arrived with: the peer's NAT mapping as seen here.
+    pub heard_from: Option<SocketAddr>,
+}
+
+/// A handshake initiation that this node sent, as its own tap saw it leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initiated {
+    /// The sender index: random per initiation, in clear, so both ends can name the same datagram.
+    pub sender_index: u32,
+    /// When it left.
+    pub sent_at: Moment,
+    /// Where to.
+    pub to: SocketAddr,
+    /// When the response arrived here.
+    pub response_at: Option<Moment>,
+}
+
+/// A handshake initiation that arrived at this node, as its own tap saw it before any firewall of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The sender index of the initiation.
+    pub sender_index: u32,
+    /// When it arrived.
+    pub at: Moment,
+    /// Where from, after all NATs.
+    pub from: SocketAddr,
+    /// Whether its mac1 is made for our public key; `None` while our key is not known.
+    pub for_us: Option<bool>,
+    /// When this node's response left.
+    pub answered_at: Option<Moment>,
+}
+
+/// What a fact is about. One value of a key replaces the older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKey {
+    /// [`Fact::Identity`].
+    Identity,
+    /// [`Fact::Source`].
+    Source(SourceId),
+    /// [`Fact::Device`].
+    Device,
+    /// [`Fact::Peer`].
+    Peer(PublicKey),
+    /// [`Fact::EchoSent`].
+    EchoSent(PublicKey),
+    /// [`Fact::EchoHeard`].
+    EchoHeard(PublicKey),
+    /// [`Fact::Inert`].
+    Inert(PublicKey),
+    /// [`Fact::Initiated`].
+    Initiated(PublicKey),
+    /// [`Fact::Arrivals`].
+    Arrivals,
+}
+
+impl std::fmt::Display for FactKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity => f.write_str("identity"),
+            Self::Source(source) => write!(f, "source/{}", source.as_str()),
+            Self::Device => f.write_str("device"),
+            Self::Peer(key) => write!(f, "wireguard-peer/{}", key.short()),
+            Self::EchoSent(key) => write!(f, "echo-sent/{}", key.short()),
+            Self::EchoHeard(key) => write!(f, "echo-heard/{}", key.short()),
+            Self::Inert(key) => write!(f, "inert/{}", key.short()),
+            Self::Initiated(key) => write!(f, "handshakes-initiated/{}", key.short()),
+            Self::Arrivals => f.write_str("handshakes-arrived"),
+        }
+    }
+}
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Who reports.
+    Identity(Identity),
+    /// Whether a source can be read.
+    Source(SourceId, SourceState),
+    /// The `kubespan` device.
+    Device(Device),
+    /// One `WireGuard` peer.
+    Peer(PublicKey, Peer),
+    /// Echo requests towards one peer.
+    EchoSent(PublicKey, EchoSent),
+    /// Echo requests heard from one peer.
+    EchoHeard(PublicKey, EchoHeard),
+    /// Inert datagrams exchanged with one peer.
+    Inert(PublicKey, Inert),
+    /// The newest handshake initiations sent to one peer, oldest first.
+    Initiated(PublicKey, Vec<Initiated>),
+    /// The newest handshake initiations that arrived here, oldest first.
+    Arrivals(Vec<Arrival>),
+}
+
+impl Fact {
+    /// What the fact is about.
+    pub fn key(&self) -> FactKey {
+        match self {
+            Self::Identity(_) => FactKey::Identity,
+            Self::Source(id, _) => FactKey::Source(*id),
+            Self::Device(_) => FactKey::Device,
+            Self::Peer(key, _) => FactKey::Peer(*key),
+            Self::EchoSent(key, _) => FactKey::EchoSent(*key),
+            Self::EchoHeard(key, _) => FactKey::EchoHeard(*key),
+            Self::Inert(key, _) => FactKey::Inert(*key),
+            Self::Initiated(key, _) => FactKey::Initiated(*key),
+            Self::Arrivals(_) => FactKey::Arrivals,
+        }
+    }
+
+    /// The same fact on a timeline whose origin lies `offset` milliseconds earlier.
+    #[must_use]
+    pub fn shifted(mut self, offset: i64) -> Self {
+        let one = |moment: &mut Moment| *moment = moment.shifted(offset);
+        let maybe = |moment: &mut Option<Moment>| *moment = moment.map(|at| at.shifted(offset));
+        match &mut self {
+            Self::Identity(_) | Self::Device(_) => {}
+            Self::Source(_, state) => one(&mut state.read_at),
+            Self::Peer(_, peer) => {
+                maybe(&mut peer.last_handshake);
+                maybe(&mut peer.rx_moved);
+            }
+            Self::EchoSent(_, echo) => {
+                maybe(&mut echo.loss_since);
+                maybe(&mut echo.last_sent);
+                maybe(&mut echo.last_answered);
+                maybe(&mut echo.refused);
+            }
+            Self::EchoHeard(_, echo) => maybe(&mut echo.last_heard),
+            Self::Inert(_, inert) => {
+                maybe(&mut inert.last_sent);
+                maybe(&mut inert.last_heard);
+                inert.sent_times.iter_mut().for_each(one);
+            }
+            Self::Initiated(_, list) => list.iter_mut().for_each(|initiated| {
+                one(&mut initiated.sent_at);
+                maybe(&mut initiated.response_at);
+            }),
+            Self::Arrivals(list) => list.iter_mut().for_each(|arrival| {
+                one(&mut arrival.at);
+                maybe(&mut arrival.answered_at);
+            }),
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shifting_moves_every_moment_of_a_fact() {
+        let key = PublicKey::from_bytes([1; 32]);
+        let fact = Fact::EchoSent(
+            key,
+            EchoSent {
+                last_sent: Some(Moment::from_millis(10)),
+                refused: Some(Moment::from_millis(20)),
+                ..EchoSent::default()
+            },
+        );
+        let Fact::EchoSent(_, moved) = fact.shifted(5) else {
+            unreachable!("shifting keeps the kind")
+        };
+        assert_eq!(moved.last_sent, Some(Moment::from_millis(15)));
+        assert_eq!(moved.refused, Some(Moment::from_millis(25)));
+        assert_eq!(moved.last_answered, None);
+    }
+}

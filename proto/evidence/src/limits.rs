@@ -1,0 +1,20 @@
+//! Every bound on what one node may say, in one place. Over a bound a message is refused, not cut.
+
+/// Peers of one node: the discovery service holds at most 1024 affiliates per cluster.
+pub const PEERS: usize = 1024;
+/// Facts in one snapshot: five per peer, and the node's own.
+pub const FACTS: usize = 5 * PEERS + 64;
+/// Addresses of one node.
+pub const ADDRESSES: usize = 64;
+/// Allowed IPs of one peer.
+pub const ALLOWED_IPS: usize = 256;
+/// Newest initiations kept per peer.
+pub const INITIATED: usize = 8;
+/// Newest arrivals kept per node.
+pub const ARRIVALS: usize = 128;
+/// Newest send times kept of inert datagrams per peer.
+pub const INERT_TIMES: usize = 8;
+/// Bytes of any text in a report (a reason, a version, a boot id).
+pub const TEXT: usize = 512;
+/// Nodes in one view.
+pub const NODES: usize = 1024;
