@@ -1,1 +1,21 @@
+//! Reads one node: its `WireGuard` device, links, routes, rules and a few facts of the host.
+//!
+//! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
+//! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
+//!
+//! Start with [`wireguard::read`], [`links::read`] and [`host::read`].
+#![forbid(unsafe_code)]
 
+pub mod host;
+pub mod links;
+pub mod wireguard;
+
+mod gap;
+mod netlink;
+
+pub use gap::Gap;
+
+use std::time::Duration;
+
+/// The longest time one reading may take: a stuck source must not delay the others.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(2);

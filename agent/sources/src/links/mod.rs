@@ -1,0 +1,19 @@
+//! Links, addresses, and the rule and routes that steer traffic into `KubeSpan`. Read, never written.
+//!
+//! Reading order: `snapshot` (what a reading is, and what is asked of it), `read` (links and addresses), `steering`
+//! (rules and table 180), `watch` (that something changed).
+
+mod error;
+mod read;
+mod snapshot;
+mod steering;
+mod watch;
+
+pub use error::LinksError;
+pub use read::read;
+pub use snapshot::{
+    Address, KUBESPAN, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot,
+    kubespan_address, node_addresses,
+};
+pub use steering::{FORCE_MARK, FORCE_MASK, FamilySteering, Steering, TABLE, read_steering};
+pub use watch::{Change, Watch, watch};

@@ -1,0 +1,193 @@
+//! Reads links and addresses.
+
+use std::collections::BTreeMap;
+
+use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use tokio::time::timeout;
+
+use super::{
+    error::LinksError,
+    snapshot::{Address, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot},
+};
+use crate::{
+    READ_TIMEOUT,
+    netlink::{self, Filter, MAX_ATTEMPTS, NetlinkError},
+};
+
+/// Reads all links of this network namespace with their addresses.
+pub async fn read() -> Result<Snapshot, LinksError> {
+    bounded("links and addresses", async {
+        let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let links = dump("links", Filter::Nothing, &links).await?;
+        let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let addresses = dump("addresses", Filter::Nothing, &addresses).await?;
+        Ok(assemble(links, addresses))
+    })
+    .await
+}
+
+pub(super) async fn bounded<T>(
+    subject: &'static str,
+    reading: impl Future<Output = Result<T, LinksError>>,
+) -> Result<T, LinksError> {
+    let after = READ_TIMEOUT;
+    timeout(after, reading)
+        .await
+        .unwrap_or(Err(LinksError::TimedOut { subject, after }))
+}
+
+/// What a dump gave: the messages, and how many could not be decoded.
+pub(super) struct Dump {
+    pub(super) messages: Vec<RouteNetlinkMessage>,
+    pub(super) undecoded: u64,
+}
+
+/// Dumps until one dump was consistent.
+pub(super) async fn dump(
+    subject: &'static str,
+    filter: Filter,
+    request: &RouteNetlinkMessage,
+) -> Result<Dump, LinksError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let mut dump = Dump {
+            messages: Vec::new(),
+            undecoded: 0,
+        };
+        let each = |kind, payload: &mut [u8]| {
+            match decode(kind, payload) {
+                Some(message) => dump.messages.push(message),
+                None => dump.undecoded += 1,
+            }
+            Ok(())
+        };
+        match netlink::dump(NETLINK_ROUTE, filter, request.clone(), each).await {
+            Ok(()) => return Ok(dump),
+            Err(NetlinkError::Interrupted) => {}
+            Err(error) => return Err(LinksError::new(subject, error)),
+        }
+    }
+    Err(LinksError::new(subject, NetlinkError::Interrupted))
+}
+
+fn decode(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = kind;
+    RouteNetlinkMessage::deserialize(&header, payload).ok()
+}
+
+fn assemble(links: Dump, addresses: Dump) -> Snapshot {
+    let mut dropped = links.undecoded + addresses.undecoded;
+    let mut by_index = BTreeMap::new();
+    for message in links.messages {
+        match message {
+            RouteNetlinkMessage::NewLink(message) if by_index.len() < MAX_LINKS => {
+                by_index.insert(message.header.index, link(message));
+            }
+            _ => dropped += 1,
+        }
+    }
+    for (number, message) in addresses.messages.into_iter().enumerate() {
+        let owner = owner(&mut by_index, &message);
+        match (owner, message) {
+            (Some(link), RouteNetlinkMessage::NewAddress(message)) if number < MAX_ADDRESSES => {
+                link.addresses.extend(address(&message));
+            }
+            _ => dropped += 1,
+        }
+    }
+    Snapshot {
+        links: by_index.into_values().collect(),
+        dropped,
+    }
+}
+
+fn owner<'links>(
+    links: &'links mut BTreeMap<u32, Link>,
+    message: &RouteNetlinkMessage,
+) -> Option<&'links mut Link> {
+    match message {
+        RouteNetlinkMessage::NewAddress(message) => links.get_mut(&message.header.index),
+        _ => None,
+    }
+}
+
+fn link(message: LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        oper_state: OperState::Unknown,
+        kind: None,
+        addresses: Vec::new(),
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::OperState(state) => link.oper_state = oper_state(state),
+            LinkAttribute::LinkInfo(info) => link.kind = kind(&info),
+            _ => {}
+        }
+    }
+    link
+}
+
+const fn oper_state(state: State) -> OperState {
+    match state {
+        State::Up => OperState::Up,
+        State::Down => OperState::Down,
+        State::LowerLayerDown => OperState::LowerLayerDown,
+        State::Dormant => OperState::Dormant,
+        State::Testing => OperState::Testing,
+        State::NotPresent => OperState::NotPresent,
+        _ => OperState::Unknown,
+    }
+}
+
+fn kind(info: &[LinkInfo]) -> Option<String> {
+    info.iter().find_map(|part| match part {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    })
+}
+
+/// On a point-to-point link the kernel calls the own address "local" and the other end "address".
+fn address(message: &AddressMessage) -> Option<Address> {
+    let mut ip = None;
+    let mut local = None;
+    let header = message.header.flags;
+    let mut tentative =
+        header.intersects(AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Address(address) => ip = Some(*address),
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Flags(flags) => {
+                tentative |= flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
+            }
+            _ => {}
+        }
+    }
+    Some(Address {
+        ip: local.or(ip)?,
+        prefix_len: message.header.prefix_len,
+        scope: scope(message.header.scope),
+        tentative,
+    })
+}
+
+fn scope(scope: AddressScope) -> Scope {
+    match scope {
+        AddressScope::Universe => Scope::Global,
+        AddressScope::Link => Scope::Link,
+        AddressScope::Host => Scope::Host,
+        other => Scope::Other(other.into()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Asks the kernel's `wireguard` family. The only command that is ever sent is `GET_DEVICE`.
+
+use netlink_packet_generic::{
+    GenlMessage,
+    ctrl::{GenlCtrl, GenlCtrlCmd},
+};
+use netlink_packet_wireguard::{WireguardAttribute, WireguardCmd, WireguardMessage};
+use netlink_sys::protocols::NETLINK_GENERIC;
+use rustix::io::Errno;
+
+use super::{
+    assembly::Assembly,
+    device::{Backend, Device},
+    dump,
+    error::WireGuardError,
+    secrets::{Agreement, Key},
+};
+use crate::netlink::{self, Filter, MAX_ATTEMPTS, MAX_DUMP, NetlinkError, each_attribute};
+
+const OPERATION: &str = "netlink dump";
+const FAMILY: &[u8] = b"wireguard\0";
+const FAMILY_ID: u16 = 1;
+const FAMILY_NAME: u16 = 2;
+const GENERIC_HEADER: usize = 4;
+
+pub(super) async fn device(interface: &str) -> Result<Device, WireGuardError> {
+    let (assembly, _) = consistent_dump(interface).await?;
+    Ok(assembly.finish())
+}
+
+pub(super) async fn preshared_key(interface: &str) -> Result<Key, WireGuardError> {
+    let (_, agreement) = consistent_dump(interface).await?;
+    agreement.finish(interface)
+}
+
+/// Starts again when the device changed during the dump: a mixture of two states must not be judged.
+async fn consistent_dump(interface: &str) -> Result<(Assembly, Agreement), WireGuardError> {
+    let family = family().await.map_err(|error| explain(interface, error))?;
+    let family = family.ok_or_else(|| WireGuardError::NoFamilyNoSocket {
+        interface: interface.to_owned(),
+    })?;
+    for _ in 0..MAX_ATTEMPTS {
+        let mut assembly = Assembly::new(Backend::Kernel);
+        let mut agreement = Agreement::default();
+        let each = |kind, payload: &mut [u8]| {
+            if kind == family {
+                dump::absorb(payload, &mut assembly, &mut agreement)
+            } else {
+                Ok(())
+            }
+        };
+        let request = get_device(interface, family);
+        match netlink::dump(NETLINK_GENERIC, Filter::Nothing, request, each).await {
+            Ok(()) => return Ok((assembly, agreement)),
+            Err(NetlinkError::Interrupted) => {}
+            Err(error) => return Err(explain(interface, error)),
+        }
+    }
+    Err(explain(interface, NetlinkError::Interrupted))
+}
+
+fn get_device(interface: &str, family: u16) -> GenlMessage<WireguardMessage> {
+    let mut message = GenlMessage::from_payload(WireguardMessage {
+        cmd: WireguardCmd::GetDevice,
+        attributes: vec![WireguardAttribute::IfName(interface.to_owned())],
+    });
+    message.set_resolved_family_id(family);
+    message
+}
+
+/// The family's number, found in the list of all families: asking for it by name would load a kernel module.
+async fn family() -> Result<Option<u16>, NetlinkError> {
+    let request = GenlMessage::from_payload(GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: Vec::new(),
+    });
+    let mut found = None;
+    netlink::dump(NETLINK_GENERIC, Filter::Nothing, request, |_, payload| {
+        let attributes = payload.get_mut(GENERIC_HEADER..).unwrap_or_default();
+        found = found.or(family_in(attributes)?);
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
+fn family_in(attributes: &mut [u8]) -> Result<Option<u16>, &'static str> {
+    let mut id = None;
+    let mut is_wireguard = false;
+    each_attribute(attributes, |kind, value| {
+        match kind {
+            FAMILY_ID => id = value.first_chunk().map(|b| u16::from_ne_bytes(*b)),
+            FAMILY_NAME => is_wireguard = value == FAMILY,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(id.filter(|_| is_wireguard))
+}
+
+fn explain(interface: &str, error: NetlinkError) -> WireGuardError {
+    let interface = interface.to_owned();
+    match error {
+        NetlinkError::Io { operation, source } => WireGuardError::Io {
+            operation,
+            interface,
+            source,
+        },
+        NetlinkError::Refused(source) => match Errno::from_io_error(&source) {
+            Some(Errno::NODEV) => WireGuardError::NoSuchInterface { interface },
+            Some(Errno::OPNOTSUPP) => WireGuardError::NotWireGuard { interface },
+            Some(Errno::PERM | Errno::ACCESS) => WireGuardError::NoPermission {
+                operation: OPERATION,
+                interface,
+            },
+            _ => WireGuardError::Io {
+                operation: OPERATION,
+                interface,
+                source,
+            },
+        },
+        NetlinkError::Malformed { message, what } => WireGuardError::Malformed {
+            line: message,
+            what,
+        },
+        NetlinkError::TooLarge => WireGuardError::TooLarge {
+            interface,
+            limit: MAX_DUMP,
+        },
+        NetlinkError::Interrupted => WireGuardError::KeptChanging {
+            interface,
+            attempts: MAX_ATTEMPTS,
+        },
+    }
+}
