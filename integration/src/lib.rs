@@ -1,1 +1,6 @@
+//! The lab: a whole `KubeSpan` cluster in network namespaces, its faults, and the scenarios that are staged in it.
+//!
+//! Start at [`lab::Lab::up`] for the network, [`lab::scenario::Scenario`] for the files under `scenarios/`, and
+//! `src/bin/lab.rs` for the program.
 
+pub mod lab;
