@@ -206,3 +206,88 @@ async fn receive(socket: &mut TokioSocket, buffer: &mut [u8]) -> Result<usize, N
 fn io_error(operation: &'static str) -> impl Fn(io::Error) -> NetlinkError {
     move |source| NetlinkError::Io { operation, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + payload.len()).unwrap();
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(SEQUENCE.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// The payloads of a datagram, and how far the dump came.
+    fn take(mut datagram: Vec<u8>) -> (Vec<Vec<u8>>, Progress, Result<(), NetlinkError>) {
+        let mut payloads = Vec::new();
+        let mut progress = Progress::default();
+        let result = progress.datagram(&mut datagram, &mut |_, payload| {
+            payloads.push(payload.to_vec());
+            Ok(())
+        });
+        (payloads, progress, result)
+    }
+
+    #[test]
+    fn a_datagram_of_several_messages_is_taken_apart_until_the_end_of_the_dump() {
+        let end = message(NLMSG_DONE, 0, &[0; 4]);
+        let parts = [
+            message(30, 0, b"abc"),
+            message(30, 0, b"defg"),
+            end,
+            message(30, 0, b"x"),
+        ];
+        let (payloads, progress, result) = take(parts.concat());
+        assert_eq!(payloads, [b"abc".to_vec(), b"defg".to_vec()]);
+        assert!(result.is_ok() && progress.done && !progress.interrupted);
+    }
+
+    #[test]
+    fn a_dump_that_the_kernel_calls_inconsistent_is_remembered_as_such() {
+        let (_, progress, result) = take(message(30, NLM_F_DUMP_INTR, b"abcd"));
+        assert!(result.is_ok() && progress.interrupted && !progress.done);
+    }
+
+    #[test]
+    fn a_refusal_carries_the_kernels_error_number() {
+        for kind in [NLMSG_ERROR, NLMSG_DONE] {
+            let (_, _, result) = take(message(kind, 0, &(-19_i32).to_ne_bytes()));
+            let Err(NetlinkError::Refused(error)) = result else {
+                panic!("{result:?}")
+            };
+            assert_eq!(error.raw_os_error(), Some(19));
+        }
+    }
+
+    #[test]
+    fn a_message_longer_than_its_datagram_is_malformed() {
+        let mut datagram = [message(30, 0, b"abcd"), message(30, 0, b"efgh")].concat();
+        datagram.truncate(datagram.len() - 1);
+        let (payloads, _, result) = take(datagram);
+        assert_eq!(payloads.len(), 1);
+        assert!(matches!(
+            result,
+            Err(NetlinkError::Malformed { message: 2, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_taken_apart_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(take(bytes));
+        }
+
+        #[test]
+        fn any_attributes_are_walked_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(each_attribute(&mut bytes, |_, _| Ok(())));
+        }
+    }
+}

@@ -45,7 +45,9 @@ impl Assembly {
         }
     }
 
-    pub(super) fn finish(self) -> Device {
+    /// Ordered by key: wireguard-go gives its peers in another order each time.
+    pub(super) fn finish(mut self) -> Device {
+        self.device.peers.sort_by_key(|peer| peer.public_key);
         self.device
     }
 

@@ -24,7 +24,7 @@ pub struct Device {
     pub listen_port: u16,
     /// The mark of the outer packets; 0 if none was set.
     pub fwmark: u32,
-    /// In the order in which the device gave them, each key once.
+    /// Each key once, in ascending order of the keys' bytes.
     pub peers: Vec<Peer>,
     /// Who answered.
     pub source: Backend,

@@ -133,3 +133,39 @@ fn explain(interface: &str, error: NetlinkError) -> WireGuardError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errno: Errno) -> WireGuardError {
+        explain("kubespan", NetlinkError::Refused(errno.into()))
+    }
+
+    #[test]
+    fn each_refusal_of_the_kernel_has_its_own_error() {
+        use WireGuardError as E;
+        assert!(matches!(refused(Errno::NODEV), E::NoSuchInterface { .. }));
+        assert!(matches!(refused(Errno::OPNOTSUPP), E::NotWireGuard { .. }));
+        assert!(matches!(refused(Errno::PERM), E::NoPermission { .. }));
+        assert!(matches!(refused(Errno::NOMEM), E::Io { .. }));
+    }
+
+    #[test]
+    fn the_family_is_found_by_its_whole_name() {
+        let family = |name: &[u8]| {
+            let length = u16::try_from(4 + name.len()).unwrap();
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(FAMILY_NAME.to_ne_bytes());
+            bytes.extend(name);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes.extend(6_u16.to_ne_bytes());
+            bytes.extend(FAMILY_ID.to_ne_bytes());
+            bytes.extend(33_u16.to_ne_bytes());
+            family_in(&mut bytes)
+        };
+        assert_eq!(family(b"wireguard\0"), Ok(Some(33)));
+        assert_eq!(family(b"wireguard2\0"), Ok(None));
+        assert_eq!(family(b"nlctrl\0"), Ok(None));
+    }
+}
