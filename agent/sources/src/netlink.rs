@@ -286,8 +286,14 @@ mod tests {
         }
 
         #[test]
-        fn any_attributes_are_walked_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            drop(each_attribute(&mut bytes, |_, _| Ok(())));
+        fn attributes_never_hold_more_than_their_message(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let whole = bytes.len();
+            let mut held = 0;
+            let walked = each_attribute(&mut bytes, |_, value| {
+                held += ATTRIBUTE_HEADER + value.len();
+                Ok(())
+            });
+            prop_assert!(held <= whole, "{walked:?}");
         }
     }
 }

@@ -191,3 +191,104 @@ fn scope(scope: AddressScope) -> Scope {
         other => Scope::Other(other.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::NetlinkSerializable;
+    use netlink_packet_route::{AddressFamily, link::InfoKind};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dump(messages: Vec<RouteNetlinkMessage>) -> Dump {
+        Dump {
+            messages,
+            undecoded: 0,
+        }
+    }
+
+    fn link_message(index: u32, name: &str) -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Mtu(1420),
+            LinkAttribute::OperState(State::LowerLayerDown),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]),
+        ];
+        RouteNetlinkMessage::NewLink(message)
+    }
+
+    fn address_message(index: u32, attributes: Vec<AddressAttribute>) -> RouteNetlinkMessage {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.index = index;
+        message.header.prefix_len = 24;
+        message.attributes = attributes;
+        RouteNetlinkMessage::NewAddress(message)
+    }
+
+    #[test]
+    fn addresses_are_put_on_their_links_and_links_in_order_of_index() {
+        let address = AddressAttribute::Address([10, 0, 0, 1].into());
+        let links = dump(vec![link_message(7, "kubespan"), link_message(2, "eth0")]);
+        let addresses = dump(vec![address_message(7, vec![address])]);
+        let snapshot = assemble(links, addresses);
+        let [eth0, kubespan] = &snapshot.links[..] else {
+            panic!("{snapshot:?}")
+        };
+        assert_eq!((eth0.name.as_str(), eth0.addresses.len()), ("eth0", 0));
+        assert_eq!(kubespan.kind.as_deref(), Some("wireguard"));
+        assert_eq!((kubespan.mtu, kubespan.up), (1420, true));
+        assert_eq!(kubespan.oper_state, OperState::LowerLayerDown);
+        assert_eq!(kubespan.addresses[0].ip.to_string(), "10.0.0.1");
+        assert_eq!(snapshot.dropped, 0);
+    }
+
+    #[test]
+    fn on_a_point_to_point_link_the_own_address_is_taken() {
+        let own = AddressAttribute::Local([10, 0, 0, 1].into());
+        let other = AddressAttribute::Address([10, 0, 0, 2].into());
+        let links = dump(vec![link_message(3, "ppp0")]);
+        let snapshot = assemble(links, dump(vec![address_message(3, vec![other, own])]));
+        assert_eq!(snapshot.links[0].addresses[0].ip.to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_address_that_failed_duplicate_detection_is_tentative() {
+        let address = AddressAttribute::Address([10, 0, 0, 1].into());
+        let failed = AddressAttribute::Flags(AddressFlags::Dadfailed);
+        let links = dump(vec![link_message(3, "eth0")]);
+        let snapshot = assemble(links, dump(vec![address_message(3, vec![address, failed])]));
+        assert!(snapshot.links[0].addresses[0].tentative);
+    }
+
+    #[test]
+    fn what_has_no_link_or_goes_beyond_the_limit_is_counted() {
+        let indices = 1..=u32::try_from(MAX_LINKS + 3).unwrap();
+        let links = dump(indices.map(|index| link_message(index, "veth")).collect());
+        let stray = address_message(999_999, Vec::new());
+        let mut addresses = dump(vec![stray]);
+        addresses.undecoded = 2;
+        let snapshot = assemble(links, addresses);
+        assert_eq!(snapshot.links.len(), MAX_LINKS);
+        assert_eq!(snapshot.dropped, 3 + 1 + 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_message_with_a_few_wrong_bytes_is_read_or_refused(
+            wrong in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6),
+        ) {
+            let message = link_message(1, "kubespan");
+            let mut bytes = vec![0; NetlinkSerializable::buffer_len(&message)];
+            NetlinkSerializable::serialize(&message, &mut bytes);
+            for (at, byte) in wrong {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = byte;
+            }
+            drop(decode(16, &bytes));
+        }
+    }
+}
