@@ -50,3 +50,21 @@ fn told(source: &'static str, error: &dyn std::error::Error, advice: &str) -> Ga
     reason.push_str(advice);
     Gap { source, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_says_what_is_missing_why_and_how_to_get_it() {
+        let error = WireGuardError::Io {
+            operation: "netlink dump",
+            interface: "kubespan".to_owned(),
+            source: std::io::Error::other("out of buffers"),
+        };
+        let gap = Gap::from(&error).to_string();
+        let cause = "wireguard: netlink dump of WireGuard device kubespan: out of buffers; ";
+        assert!(gap.starts_with(cause), "{gap}");
+        assert!(gap.ends_with(error.advice()), "{gap}");
+    }
+}

@@ -3,7 +3,7 @@
 //! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
 //! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
 //!
-//! Start with [`wireguard::read`], [`links::read`] and [`host::read`].
+//! Start with [`wireguard::read()`], [`links::read()`] and [`host`].
 #![forbid(unsafe_code)]
 
 pub mod host;

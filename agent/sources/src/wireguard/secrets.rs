@@ -166,6 +166,12 @@ mod tests {
     }
 
     #[test]
+    fn the_mesh_key_does_not_show_in_debug_text() {
+        let text = format!("{:?}", agreed(&[Some(0x5a)]).unwrap());
+        assert!(!text.contains("90") && !text.contains("5a"), "{text}");
+    }
+
+    #[test]
     fn a_public_key_is_derived_as_wireguard_derives_it() {
         let private = STANDARD
             .decode("sF45u5ePau58WeeCUY3T8D9foEKaQ8Opx4cGC8g4XE4=")
