@@ -1,1 +1,25 @@
+//! The contract between agents, collectors and their readers.
+//!
+//! - [`wire`]: code generated from `schema/v1`; a test fails when it drifts.
+//! - [`convert`]: between wire types and the nouns of [`evidence`]; all checks of what comes in.
+//! - [`trust`]: keys and certificates, all derived from the one mesh key.
+//! - [`transport`]: marked TCP, TLS 1.3.
+//! - [`limits`]: every bound of the transport.
 
+pub mod convert;
+pub mod limits;
+pub mod transport;
+pub mod trust;
+
+/// Generated from `schema/v1` by `tests/generated_code.rs`.
+#[expect(
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::or_fun_call,
+    unused_qualifications,
+    reason = "generated code is not ours to style"
+)]
+pub mod wire {
+    include!("generated/mesh.v1.rs");
+}

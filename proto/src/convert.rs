@@ -1,0 +1,113 @@
+//! Between the wire and the nouns of [`evidence`].
+//!
+//! Wire types never leave this crate's users' edges: what comes in is checked here, field by field, against the limits.
+//! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
+
+mod facts;
+mod report;
+mod verdict;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use evidence::PublicKey;
+use thiserror::Error;
+
+use crate::wire;
+
+pub use report::{
+    Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
+    snapshot_to_wire,
+};
+pub use verdict::{gate_from_wire, gate_to_wire, verdict_from_wire, verdict_to_wire};
+
+/// What is wrong with a message: which field, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("field {field}: expected {expected}")]
+pub struct ConvertError {
+    /// Path of the field.
+    pub field: &'static str,
+    /// What it should have been.
+    pub expected: String,
+}
+
+impl ConvertError {
+    pub(crate) fn new(field: &'static str, expected: impl Into<String>) -> Self {
+        Self {
+            field,
+            expected: expected.into(),
+        }
+    }
+}
+
+pub(crate) fn at_most(field: &'static str, got: usize, limit: usize) -> Result<(), ConvertError> {
+    if got > limit {
+        return Err(ConvertError::new(
+            field,
+            format!("at most {limit} entries, got {got}"),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, ConvertError> {
+    let limit = evidence::limits::TEXT;
+    if text.len() > limit || text.chars().any(char::is_control) {
+        let got = text.len();
+        return Err(ConvertError::new(
+            field,
+            format!("at most {limit} bytes without control characters, got {got} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+pub(crate) fn key_from_wire(field: &'static str, bytes: &[u8]) -> Result<PublicKey, ConvertError> {
+    PublicKey::try_from(bytes).map_err(|error| ConvertError::new(field, error.to_string()))
+}
+
+pub(crate) fn ip_from_wire(field: &'static str, bytes: &[u8]) -> Result<IpAddr, ConvertError> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Ok(IpAddr::V4(Ipv4Addr::from(v4)));
+    }
+    if let Ok(v6) = <[u8; 16]>::try_from(bytes) {
+        return Ok(IpAddr::V6(Ipv6Addr::from(v6)));
+    }
+    let got = bytes.len();
+    Err(ConvertError::new(
+        field,
+        format!("4 or 16 bytes of an IP address, got {got}"),
+    ))
+}
+
+pub(crate) fn ip_to_wire(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+pub(crate) fn endpoint_from_wire(
+    field: &'static str,
+    endpoint: &wire::Endpoint,
+) -> Result<SocketAddr, ConvertError> {
+    let wire::Endpoint { address, port } = endpoint;
+    let port = u16::try_from(*port)
+        .map_err(|_| ConvertError::new(field, format!("a port of 16 bits, got {port}")))?;
+    Ok(SocketAddr::new(ip_from_wire(field, address)?, port))
+}
+
+pub(crate) fn endpoint_to_wire(endpoint: SocketAddr) -> wire::Endpoint {
+    wire::Endpoint {
+        address: ip_to_wire(endpoint.ip()),
+        port: u32::from(endpoint.port()),
+    }
+}
+
+pub(crate) fn optional_endpoint(
+    field: &'static str,
+    endpoint: Option<&wire::Endpoint>,
+) -> Result<Option<SocketAddr>, ConvertError> {
+    endpoint
+        .map(|endpoint| endpoint_from_wire(field, endpoint))
+        .transpose()
+}

@@ -1,0 +1,146 @@
+//! Report messages: snapshots and deltas in, the peer list out.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use evidence::{Delta, Fact, Facts, Moment, NodeName, PublicKey, limits};
+
+use super::{
+    ConvertError, at_most,
+    facts::{fact_from_wire, fact_key_from_wire, fact_key_to_wire, fact_to_wire},
+    ip_from_wire, key_from_wire,
+};
+use crate::wire::{self, report_request::Body};
+
+/// A checked report message; facts are still on the agent's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// All facts of the node.
+    Snapshot(Facts),
+    /// What changed.
+    Delta(Delta),
+}
+
+/// A node of the mesh as the collector tells the agents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// Its name.
+    pub name: NodeName,
+    /// Its `WireGuard` public key.
+    pub public_key: PublicKey,
+    /// Its `KubeSpan` address.
+    pub kubespan_address: Option<Ipv6Addr>,
+    /// Whether an agent reports for it at present.
+    pub reporting: bool,
+}
+
+/// The first message of a stream.
+pub fn snapshot_to_wire(sequence: u64, now: Moment, facts: &Facts) -> wire::ReportRequest {
+    wire::ReportRequest {
+        sequence,
+        now_ms: now.as_millis(),
+        body: Some(Body::Snapshot(wire::Snapshot {
+            facts: facts.iter().map(fact_to_wire).collect(),
+        })),
+    }
+}
+
+/// A later message of a stream.
+pub fn delta_to_wire(sequence: u64, now: Moment, delta: &Delta) -> wire::ReportRequest {
+    wire::ReportRequest {
+        sequence,
+        now_ms: now.as_millis(),
+        body: Some(Body::Delta(wire::Delta {
+            upserts: delta.upserts.iter().map(fact_to_wire).collect(),
+            removed: delta.removed.iter().map(fact_key_to_wire).collect(),
+        })),
+    }
+}
+
+/// Checks the body of a report message.
+pub fn incoming(body: Option<Body>) -> Result<Incoming, ConvertError> {
+    match body {
+        None => Err(ConvertError::new("body", "a snapshot or a delta")),
+        Some(Body::Snapshot(wire::Snapshot { facts })) => {
+            Ok(Incoming::Snapshot(facts_from_wire(facts)?))
+        }
+        Some(Body::Delta(wire::Delta { upserts, removed })) => {
+            at_most("delta.upserts", upserts.len(), limits::FACTS)?;
+            at_most("delta.removed", removed.len(), limits::FACTS)?;
+            Ok(Incoming::Delta(Delta {
+                upserts: upserts
+                    .into_iter()
+                    .map(fact_from_wire)
+                    .collect::<Result<_, _>>()?,
+                removed: removed
+                    .iter()
+                    .map(fact_key_from_wire)
+                    .collect::<Result<_, _>>()?,
+            }))
+        }
+    }
+}
+
+fn facts_from_wire(facts: Vec<wire::Fact>) -> Result<Facts, ConvertError> {
+    at_most("snapshot.facts", facts.len(), limits::FACTS)?;
+    let facts: Vec<Fact> = facts
+        .into_iter()
+        .map(fact_from_wire)
+        .collect::<Result<_, _>>()?;
+    Ok(facts.into_iter().collect())
+}
+
+/// The peer list for the agents.
+pub fn peers_to_wire(peers: &[PeerIdentity]) -> wire::PeerList {
+    let one = |peer: &PeerIdentity| {
+        let PeerIdentity {
+            name,
+            public_key,
+            kubespan_address,
+            reporting,
+        } = peer;
+        wire::PeerIdentity {
+            name: name.to_string(),
+            public_key: public_key.as_bytes().to_vec(),
+            kubespan_address: kubespan_address
+                .map_or_else(Vec::new, |address| address.octets().to_vec()),
+            reporting: *reporting,
+        }
+    };
+    wire::PeerList {
+        peers: peers.iter().map(one).collect(),
+    }
+}
+
+/// Checks the peer list from the collector.
+pub fn peers_from_wire(list: wire::PeerList) -> Result<Vec<PeerIdentity>, ConvertError> {
+    at_most("peers", list.peers.len(), limits::NODES)?;
+    list.peers.into_iter().map(peer_from_wire).collect()
+}
+
+fn peer_from_wire(peer: wire::PeerIdentity) -> Result<PeerIdentity, ConvertError> {
+    let wire::PeerIdentity {
+        name,
+        public_key,
+        kubespan_address,
+        reporting,
+    } = peer;
+    let kubespan_address = match kubespan_address.as_slice() {
+        [] => None,
+        bytes => match ip_from_wire("peer.kubespan_address", bytes)? {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => {
+                return Err(ConvertError::new(
+                    "peer.kubespan_address",
+                    "an IPv6 address",
+                ));
+            }
+        },
+    };
+    Ok(PeerIdentity {
+        name: NodeName::parse(&name)
+            .map_err(|error| ConvertError::new("peer.name", error.to_string()))?,
+        public_key: key_from_wire("peer.public_key", &public_key)?,
+        kubespan_address,
+        reporting,
+    })
+}

@@ -1,0 +1,510 @@
+//! The verdict: from the collector to its readers.
+
+use evidence::{
+    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
+    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
+};
+
+use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint};
+use crate::wire::{self, subject::Subject as WireSubject};
+
+/// A verdict for the wire.
+pub fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {
+    let Verdict {
+        nodes,
+        pairs,
+        findings,
+        gates,
+    } = verdict;
+    wire::Verdict {
+        nodes: nodes.iter().map(node_state_to_wire).collect(),
+        pairs: pairs.iter().map(ladder_to_wire).collect(),
+        findings: findings.iter().map(finding_to_wire).collect(),
+        gates: gates.iter().map(gate_to_wire).collect(),
+    }
+}
+
+/// A verdict from the wire.
+pub fn verdict_from_wire(verdict: wire::Verdict) -> Result<Verdict, ConvertError> {
+    let wire::Verdict {
+        nodes,
+        pairs,
+        findings,
+        gates,
+    } = verdict;
+    Ok(Verdict {
+        nodes: nodes
+            .into_iter()
+            .map(node_state_from_wire)
+            .collect::<Result<_, _>>()?,
+        pairs: pairs
+            .into_iter()
+            .map(ladder_from_wire)
+            .collect::<Result<_, _>>()?,
+        findings: findings
+            .into_iter()
+            .map(finding_from_wire)
+            .collect::<Result<_, _>>()?,
+        gates: gates.into_iter().map(gate_from_wire).collect(),
+    })
+}
+
+/// The state of a level for the wire.
+pub fn gate_to_wire(gate: &Gate) -> wire::GateState {
+    let Gate {
+        level,
+        phase,
+        may_start,
+        depends_on,
+        reasons,
+        terminal,
+    } = gate;
+    wire::GateState {
+        level: level.clone(),
+        ready: phase_to_wire(*phase).into(),
+        may_start: phase_to_wire(*may_start).into(),
+        depends_on: depends_on.clone(),
+        reasons: reasons.clone(),
+        terminal: *terminal,
+        timed_out: false,
+    }
+}
+
+/// The state of a level from the wire. A phase this version does not know is unknown, which is closed.
+pub fn gate_from_wire(gate: wire::GateState) -> Gate {
+    let (phase, may_start) = (
+        phase_from_wire(gate.ready()),
+        phase_from_wire(gate.may_start()),
+    );
+    let wire::GateState {
+        level,
+        ready: _,
+        may_start: _,
+        depends_on,
+        reasons,
+        terminal,
+        timed_out: _,
+    } = gate;
+    Gate {
+        level,
+        phase,
+        may_start,
+        depends_on,
+        reasons,
+        terminal,
+    }
+}
+
+fn phase_to_wire(phase: Phase) -> wire::Phase {
+    match phase {
+        Phase::Ready => wire::Phase::Ready,
+        Phase::NotReady => wire::Phase::NotReady,
+        Phase::Unknown => wire::Phase::Unknown,
+    }
+}
+
+fn phase_from_wire(phase: wire::Phase) -> Phase {
+    match phase {
+        wire::Phase::Ready => Phase::Ready,
+        wire::Phase::NotReady => Phase::NotReady,
+        wire::Phase::Unknown => Phase::Unknown,
+    }
+}
+
+fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
+    match node {
+        NodeRef::Named { name } => wire::NodeRef {
+            name: name.to_string(),
+            public_key: Vec::new(),
+        },
+        NodeRef::Unnamed { key } => wire::NodeRef {
+            name: String::new(),
+            public_key: key.as_bytes().to_vec(),
+        },
+    }
+}
+
+fn node_from_wire(
+    field: &'static str,
+    node: Option<wire::NodeRef>,
+) -> Result<NodeRef, ConvertError> {
+    let wire::NodeRef { name, public_key } =
+        node.ok_or_else(|| ConvertError::new(field, "a node"))?;
+    if name.is_empty() {
+        return Ok(NodeRef::Unnamed {
+            key: key_from_wire(field, &public_key)?,
+        });
+    }
+    let name =
+        NodeName::parse(&name).map_err(|error| ConvertError::new(field, error.to_string()))?;
+    Ok(NodeRef::Named { name })
+}
+
+fn node_state_to_wire(state: &NodeState) -> wire::NodeState {
+    let NodeState {
+        node,
+        reporting,
+        report_age_ms,
+        version,
+        kubespan_address,
+        gaps,
+    } = state;
+    wire::NodeState {
+        node: Some(node_to_wire(node)),
+        reporting: *reporting,
+        report_age_ms: *report_age_ms,
+        version: version.clone(),
+        kubespan_address: kubespan_address.clone(),
+        gaps: gaps.clone(),
+    }
+}
+
+fn node_state_from_wire(state: wire::NodeState) -> Result<NodeState, ConvertError> {
+    let wire::NodeState {
+        node,
+        reporting,
+        report_age_ms,
+        version,
+        kubespan_address,
+        gaps,
+    } = state;
+    Ok(NodeState {
+        node: node_from_wire("node.node", node)?,
+        reporting,
+        report_age_ms,
+        version,
+        kubespan_address,
+        gaps,
+    })
+}
+
+fn citation_to_wire(citation: &Citation) -> wire::Citation {
+    let Citation {
+        reporter,
+        fact,
+        age_ms,
+        text,
+    } = citation;
+    let reporter = match reporter {
+        Reporter::Node(name) => name.to_string(),
+        Reporter::Collector => String::new(),
+    };
+    wire::Citation {
+        reporter,
+        fact: fact.clone(),
+        age_ms: *age_ms,
+        text: text.clone(),
+    }
+}
+
+fn citation_from_wire(citation: wire::Citation) -> Result<Citation, ConvertError> {
+    let wire::Citation {
+        reporter,
+        fact,
+        age_ms,
+        text,
+    } = citation;
+    let reporter = if reporter.is_empty() {
+        Reporter::Collector
+    } else {
+        let name = NodeName::parse(&reporter)
+            .map_err(|error| ConvertError::new("citation.reporter", error.to_string()))?;
+        Reporter::Node(name)
+    };
+    Ok(Citation {
+        reporter,
+        fact,
+        age_ms,
+        text,
+    })
+}
+
+fn citations_from_wire(citations: Vec<wire::Citation>) -> Result<Vec<Citation>, ConvertError> {
+    citations.into_iter().map(citation_from_wire).collect()
+}
+
+fn rung_to_wire(rung: Rung) -> wire::Rung {
+    match rung {
+        Rung::Discovered => wire::Rung::Discovered,
+        Rung::Underlay => wire::Rung::Underlay,
+        Rung::Handshake => wire::Rung::Handshake,
+        Rung::Tunnel => wire::Rung::Tunnel,
+        Rung::Steering => wire::Rung::Steering,
+        Rung::TunnelMtu => wire::Rung::TunnelMtu,
+        Rung::OverlayPort => wire::Rung::OverlayPort,
+        Rung::OverlayMtu => wire::Rung::OverlayMtu,
+        Rung::Overlay => wire::Rung::Overlay,
+    }
+}
+
+fn rung_from_wire(rung: wire::Rung) -> Option<Rung> {
+    Some(match rung {
+        wire::Rung::Unspecified => return None,
+        wire::Rung::Discovered => Rung::Discovered,
+        wire::Rung::Underlay => Rung::Underlay,
+        wire::Rung::Handshake => Rung::Handshake,
+        wire::Rung::Tunnel => Rung::Tunnel,
+        wire::Rung::Steering => Rung::Steering,
+        wire::Rung::TunnelMtu => Rung::TunnelMtu,
+        wire::Rung::OverlayPort => Rung::OverlayPort,
+        wire::Rung::OverlayMtu => Rung::OverlayMtu,
+        wire::Rung::Overlay => Rung::Overlay,
+    })
+}
+
+fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
+    match outcome {
+        Outcome::Pass => wire::Outcome::Pass,
+        Outcome::Warn => wire::Outcome::Warn,
+        Outcome::Fail => wire::Outcome::Fail,
+        Outcome::Unknown => wire::Outcome::Unknown,
+        Outcome::NotApplicableYet => wire::Outcome::NotApplicableYet,
+    }
+}
+
+fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
+    match outcome {
+        wire::Outcome::Pass => Outcome::Pass,
+        wire::Outcome::Warn => Outcome::Warn,
+        wire::Outcome::Fail => Outcome::Fail,
+        wire::Outcome::Unknown => Outcome::Unknown,
+        wire::Outcome::NotApplicableYet => Outcome::NotApplicableYet,
+    }
+}
+
+fn rung_state_to_wire(state: &RungState) -> wire::RungState {
+    let RungState {
+        rung,
+        outcome,
+        method,
+        evidence,
+    } = state;
+    wire::RungState {
+        rung: rung_to_wire(*rung).into(),
+        outcome: outcome_to_wire(*outcome).into(),
+        method: method.clone(),
+        evidence: evidence.iter().map(citation_to_wire).collect(),
+    }
+}
+
+fn rung_state_from_wire(state: wire::RungState) -> Result<RungState, ConvertError> {
+    let rung = rung_from_wire(state.rung())
+        .ok_or_else(|| ConvertError::new("rung.rung", "one of the known rungs"))?;
+    let outcome = outcome_from_wire(state.outcome());
+    let wire::RungState {
+        rung: _,
+        outcome: _,
+        method,
+        evidence,
+    } = state;
+    Ok(RungState {
+        rung,
+        outcome,
+        method,
+        evidence: citations_from_wire(evidence)?,
+    })
+}
+
+fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
+    let Ladder {
+        from,
+        to,
+        rungs,
+        highest,
+        broken_at,
+        rtt_us,
+        loss_percent,
+        handshake_age_ms,
+        endpoint,
+    } = ladder;
+    let rung = |rung: &Option<Rung>| rung.map_or(wire::Rung::Unspecified, rung_to_wire).into();
+    wire::Ladder {
+        from: Some(node_to_wire(from)),
+        to: Some(node_to_wire(to)),
+        rungs: rungs.iter().map(rung_state_to_wire).collect(),
+        highest: rung(highest),
+        broken_at: rung(broken_at),
+        rtt_us: *rtt_us,
+        loss_percent: *loss_percent,
+        handshake_age_ms: *handshake_age_ms,
+        endpoint: endpoint.map(endpoint_to_wire),
+    }
+}
+
+fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
+    let (highest, broken_at) = (
+        rung_from_wire(ladder.highest()),
+        rung_from_wire(ladder.broken_at()),
+    );
+    let wire::Ladder {
+        from,
+        to,
+        rungs,
+        highest: _,
+        broken_at: _,
+        rtt_us,
+        loss_percent,
+        handshake_age_ms,
+        endpoint,
+    } = ladder;
+    Ok(Ladder {
+        from: node_from_wire("ladder.from", from)?,
+        to: node_from_wire("ladder.to", to)?,
+        rungs: rungs
+            .into_iter()
+            .map(rung_state_from_wire)
+            .collect::<Result<_, _>>()?,
+        highest,
+        broken_at,
+        rtt_us,
+        loss_percent,
+        handshake_age_ms,
+        endpoint: optional_endpoint("ladder.endpoint", endpoint.as_ref())?,
+    })
+}
+
+fn subject_to_wire(subject: &Subject) -> wire::Subject {
+    let two = |from: &NodeRef, to: &NodeRef| wire::subject::Direction {
+        from: Some(node_to_wire(from)),
+        to: Some(node_to_wire(to)),
+    };
+    let inner = match subject {
+        Subject::Cluster => WireSubject::Cluster(wire::subject::Cluster {}),
+        Subject::Node { node } => WireSubject::Node(node_to_wire(node)),
+        Subject::Direction { from, to } => WireSubject::Direction(two(from, to)),
+        Subject::Pair { a, b } => WireSubject::Pair(two(a, b)),
+        Subject::Site { address, nodes } => WireSubject::Site(wire::subject::Site {
+            address: address.clone(),
+            nodes: nodes.iter().map(node_to_wire).collect(),
+        }),
+    };
+    wire::Subject {
+        subject: Some(inner),
+    }
+}
+
+fn subject_from_wire(subject: Option<wire::Subject>) -> Result<Subject, ConvertError> {
+    let inner = subject.and_then(|subject| subject.subject).ok_or_else(|| {
+        ConvertError::new("finding.subject", "one of the known kinds of subjects")
+    })?;
+    Ok(match inner {
+        WireSubject::Cluster(_) => Subject::Cluster,
+        WireSubject::Node(node) => Subject::Node {
+            node: node_from_wire("subject.node", Some(node))?,
+        },
+        WireSubject::Direction(wire::subject::Direction { from, to }) => Subject::Direction {
+            from: node_from_wire("subject.from", from)?,
+            to: node_from_wire("subject.to", to)?,
+        },
+        WireSubject::Pair(wire::subject::Direction { from, to }) => Subject::Pair {
+            a: node_from_wire("subject.a", from)?,
+            b: node_from_wire("subject.b", to)?,
+        },
+        WireSubject::Site(wire::subject::Site { address, nodes }) => Subject::Site {
+            address,
+            nodes: nodes
+                .into_iter()
+                .map(|node| node_from_wire("subject.nodes", Some(node)))
+                .collect::<Result<_, _>>()?,
+        },
+    })
+}
+
+fn finding_to_wire(finding: &Finding) -> wire::Finding {
+    let Finding {
+        code,
+        subject,
+        subject_text: _,
+        confidence,
+        summary,
+        evidence,
+        fixes,
+        could_also_be,
+        decided_by,
+        explains,
+        suppressed_by,
+    } = finding;
+    let confidence = match confidence {
+        Confidence::Certain => wire::Confidence::Certain,
+        Confidence::Likely => wire::Confidence::Likely,
+        Confidence::Undecided => wire::Confidence::Undecided,
+    };
+    let fix = |Fix {
+                   who,
+                   action,
+                   command,
+               }: &Fix| wire::Fix {
+        who: who.clone(),
+        action: action.clone(),
+        command: command.clone(),
+    };
+    let pair = |PairRef { from, to }: &PairRef| wire::PairRef {
+        from: Some(node_to_wire(from)),
+        to: Some(node_to_wire(to)),
+    };
+    wire::Finding {
+        code: code.clone(),
+        subject: Some(subject_to_wire(subject)),
+        confidence: confidence.into(),
+        summary: summary.clone(),
+        evidence: evidence.iter().map(citation_to_wire).collect(),
+        fixes: fixes.iter().map(fix).collect(),
+        could_also_be: could_also_be.clone(),
+        decided_by: decided_by.clone(),
+        explains: explains.iter().map(pair).collect(),
+        suppressed_by: suppressed_by.clone(),
+    }
+}
+
+fn finding_from_wire(finding: wire::Finding) -> Result<Finding, ConvertError> {
+    let confidence = match finding.confidence() {
+        wire::Confidence::Certain => Confidence::Certain,
+        wire::Confidence::Likely => Confidence::Likely,
+        wire::Confidence::Undecided => Confidence::Undecided,
+    };
+    let wire::Finding {
+        code,
+        subject,
+        confidence: _,
+        summary,
+        evidence,
+        fixes,
+        could_also_be,
+        decided_by,
+        explains,
+        suppressed_by,
+    } = finding;
+    let subject = subject_from_wire(subject)?;
+    let pair = |wire::PairRef { from, to }: wire::PairRef| -> Result<PairRef, ConvertError> {
+        Ok(PairRef {
+            from: node_from_wire("explains.from", from)?,
+            to: node_from_wire("explains.to", to)?,
+        })
+    };
+    Ok(Finding {
+        code,
+        subject_text: subject.to_string(),
+        subject,
+        confidence,
+        summary,
+        evidence: citations_from_wire(evidence)?,
+        fixes: fixes
+            .into_iter()
+            .map(
+                |wire::Fix {
+                     who,
+                     action,
+                     command,
+                 }| Fix {
+                    who,
+                    action,
+                    command,
+                },
+            )
+            .collect(),
+        could_also_be,
+        decided_by,
+        explains: explains.into_iter().map(pair).collect::<Result<_, _>>()?,
+        suppressed_by,
+    })
+}

@@ -1,0 +1,21 @@
+//! Every bound of the transport, in one place. Bounds on the facts themselves are in [`evidence::limits`].
+
+use std::time::Duration;
+
+/// Largest message either side accepts: a snapshot of 1024 peers with five facts each is about 1.2 MB.
+pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// An agent says something at least this often, if only an empty delta.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Longest [`Wait`](crate::wire::WaitRequest): a caller that wants more asks again.
+pub const MAX_WAIT: Duration = Duration::from_hours(1);
+/// Streams one connection may have open at a time.
+pub const STREAMS_PER_CONNECTION: u32 = 32;
+/// Connections the collector holds at a time: 1024 agents, and readers.
+pub const CONNECTIONS: usize = 1024 + 256;
+/// Time a client may take for the TLS handshake.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time to connect to a collector.
+pub const CONNECT: Duration = Duration::from_secs(3);
+/// Default port of the collector (TCP) and of the agents' in-tunnel echo (UDP): below the ephemeral range, so that no
+/// outgoing connection of the node can happen to hold it.
+pub const PORT: u16 = 21_820;

@@ -1,0 +1,11 @@
+//! Connections: TCP with the `KubeSpan` mark, TLS 1.3 on it, HTTP/2 on that.
+
+mod dial;
+mod listen;
+
+pub use dial::{DialError, Mark, dial};
+pub use listen::{Incoming, ListenError, incoming, listen};
+
+/// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
+/// without it, traffic to a node address is pulled into the tunnel, and dies with the tunnel that it should report on.
+pub const UNDERLAY_MARK: u32 = 0x20;

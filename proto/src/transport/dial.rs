@@ -1,0 +1,166 @@
+//! The client's side.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use thiserror::Error;
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use super::UNDERLAY_MARK;
+use crate::{limits, trust::COLLECTOR_NAME};
+
+/// Which way a connection takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The underlay, past the tunnel: needs `CAP_NET_ADMIN`.
+    Underlay,
+    /// Whatever the routes say.
+    None,
+}
+
+/// Why a collector could not be reached: each stage has its own error.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("failed to resolve {target}")]
+    Resolve {
+        /// `host:port`.
+        target: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The name resolved to nothing.
+    #[error("{0} has no address")]
+    NoAddress(String),
+    /// The mark could not be set.
+    #[error("failed to set mark 0x20 on the socket (needs CAP_NET_ADMIN)")]
+    Mark(#[source] io::Error),
+    /// TCP failed.
+    #[error("failed to connect to {address}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// TCP took too long.
+    #[error("no answer from {0} within 3 s")]
+    ConnectTimeout(SocketAddr),
+    /// TLS failed: most often another mesh key.
+    #[error("failed the TLS handshake with {address} (is it the same mesh key?)")]
+    Tls {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// HTTP/2 failed.
+    #[error("failed to start HTTP/2 with {address}")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// Connects to a collector at `host:port`, trying each of its addresses.
+pub async fn dial(target: &str, mark: Mark, tls: Arc<ClientConfig>) -> Result<Channel, DialError> {
+    let addresses = lookup_host(target)
+        .await
+        .map_err(|source| DialError::Resolve {
+            target: target.to_owned(),
+            source,
+        })?;
+    let mut last = DialError::NoAddress(target.to_owned());
+    for address in addresses {
+        match dial_address(address, mark, Arc::clone(&tls)).await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn dial_address(
+    address: SocketAddr,
+    mark: Mark,
+    tls: Arc<ClientConfig>,
+) -> Result<Channel, DialError> {
+    let stream = timeout(limits::CONNECT, connect_tcp(address, mark))
+        .await
+        .map_err(|_| DialError::ConnectTimeout(address))??;
+    let stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls))
+        .await
+        .map_err(|_| DialError::ConnectTimeout(address))?
+        .map_err(|source| DialError::Tls { address, source })?;
+    over(stream, address).await
+}
+
+async fn connect_tcp(address: SocketAddr, mark: Mark) -> Result<TcpStream, DialError> {
+    let connect = |source| DialError::Connect { address, source };
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(connect)?;
+    if mark == Mark::Underlay {
+        socket.set_mark(UNDERLAY_MARK).map_err(DialError::Mark)?;
+    }
+    socket.set_nonblocking(true).map_err(connect)?;
+    socket.set_tcp_nodelay(true).map_err(connect)?;
+    // A path that died must end the connection in seconds, not in the kernel's quarter of an hour.
+    socket
+        .set_tcp_user_timeout(Some(limits::TLS_HANDSHAKE))
+        .map_err(connect)?;
+    socket
+        .set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(limits::TLS_HANDSHAKE)
+                .with_interval(limits::CONNECT),
+        )
+        .map_err(connect)?;
+    TcpSocket::from_std_stream(socket.into())
+        .connect(address)
+        .await
+        .map_err(connect)
+}
+
+async fn connect_tls(
+    stream: TcpStream,
+    tls: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(COLLECTOR_NAME).map_err(io::Error::other)?;
+    TlsConnector::from(tls).connect(name, stream).await
+}
+
+/// One channel over one stream: when the stream ends, the channel is dead, and the caller dials again and knows it.
+async fn over(stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Channel, DialError> {
+    let mut stream = Some(stream);
+    let connector = service_fn(move |_: Uri| {
+        let next = stream
+            .take()
+            .ok_or_else(|| io::Error::other("the connection has ended"));
+        async move { next.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://collector.mesh.internal")
+        .http2_keep_alive_interval(limits::TLS_HANDSHAKE)
+        .keep_alive_timeout(limits::TLS_HANDSHAKE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|source| DialError::Http { address, source })
+}

@@ -1,0 +1,101 @@
+//! The server's side.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::UNDERLAY_MARK;
+use crate::limits;
+
+/// Finished handshakes that wait to be served.
+const ACCEPTED: usize = 64;
+/// Connections that the kernel holds for us.
+const BACKLOG: i32 = 1024;
+
+/// Why a collector cannot listen.
+#[derive(Debug, Error)]
+#[error("failed to {operation} on {address}")]
+pub struct ListenError {
+    operation: &'static str,
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+/// Connections whose TLS handshake is done.
+pub type Incoming = mpsc::Receiver<io::Result<TlsStream<TcpStream>>>;
+
+/// Listens on `address`. The socket carries the underlay mark if the process may set it, because answers to a node
+/// address must not be pulled into the tunnel; accepted connections inherit it. Returns whether the mark is set.
+pub fn listen(address: SocketAddr) -> Result<(TcpListener, bool), ListenError> {
+    let wrap = |operation| {
+        move |source| ListenError {
+            operation,
+            address,
+            source,
+        }
+    };
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(wrap("open a socket"))?;
+    socket
+        .set_reuse_address(true)
+        .map_err(wrap("set SO_REUSEADDR"))?;
+    socket
+        .set_nonblocking(true)
+        .map_err(wrap("set non-blocking mode"))?;
+    let marked = socket.set_mark(UNDERLAY_MARK).is_ok();
+    socket.bind(&address.into()).map_err(wrap("bind"))?;
+    socket.listen(BACKLOG).map_err(wrap("listen"))?;
+    let listener = TcpListener::from_std(socket.into()).map_err(wrap("register the listener"))?;
+    Ok((listener, marked))
+}
+
+/// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
+/// delays nobody; over [`limits::CONNECTIONS`] at once, new ones wait in the kernel.
+pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> Incoming {
+    let (sender, receiver) = mpsc::channel(ACCEPTED);
+    tokio::spawn(accept(listener, TlsAcceptor::from(tls), sender));
+    receiver
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
+) {
+    let handshakes = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
+        let stream = tokio::select! {
+            () = sender.closed() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // Out of descriptors, most likely: give the others time to end.
+                Err(_) => {
+                    sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let (tls, sender) = (tls.clone(), sender.clone());
+        tokio::spawn(async move {
+            drop(stream.set_nodelay(true));
+            // A failed handshake concerns only that client; it learns why by the TLS alert.
+            if let Ok(Ok(stream)) = timeout(limits::TLS_HANDSHAKE, tls.accept(stream)).await {
+                drop(sender.send(Ok(stream)).await);
+            }
+            drop(permit);
+        });
+    }
+}
