@@ -17,7 +17,6 @@ pub mod trust;
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::or_fun_call,
-    unused_qualifications,
     reason = "generated code is not ours to style"
 )]
 pub mod wire {

@@ -227,11 +227,10 @@ mod tests {
     fn the_probe_key_is_the_same_on_every_node_and_release() {
         // HKDF-SHA256, salt "talos-mesh v1", info "probe authentication", computed with Python's hmac module.
         let expected = "669aa5660c47f02c9e1366d28b12c2f43710814950b558811aefd6f503ae37c2";
-        let hex: String = key(7)
+        let hex = key(7)
             .probe_key()
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(hex, expected);
     }
 

@@ -77,16 +77,14 @@ async fn accept(
 ) {
     let handshakes = Arc::new(Semaphore::new(limits::CONNECTIONS));
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = sender.closed() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Out of descriptors, most likely: give the others time to end.
-                Err(_) => {
-                    sleep(std::time::Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely: give the others time to end.
+            sleep(std::time::Duration::from_millis(100)).await;
+            continue;
         };
         let (tls, sender) = (tls.clone(), sender.clone());
         tokio::spawn(async move {

@@ -1,7 +1,10 @@
 //! Where the mesh key comes from. In order: a file, the environment, Talos' `secrets.yaml`; an agent can also take the
 //! `KubeSpan` preshared key that the kernel already holds.
 
-use std::{env, fs, io, path::PathBuf};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -79,15 +82,15 @@ impl KeySource {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Zeroizing<String>, KeyError> {
+fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let wrap = |source| KeyError::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let size = fs::metadata(path).map_err(wrap)?.len();
     if size > MAX_FILE {
         return Err(KeyError::Size {
-            path: path.clone(),
+            path: path.to_owned(),
             size,
         });
     }
@@ -114,10 +117,11 @@ struct Cluster {
     secret: String,
 }
 
-fn from_secrets(text: &str, path: &PathBuf) -> Result<MeshKey, KeyError> {
+fn from_secrets(text: &str, path: &Path) -> Result<MeshKey, KeyError> {
     // The parser's own message may quote the line, which can be a secret: it is dropped on purpose.
-    let mut secrets: Secrets =
-        serde_saphyr::from_str(text).map_err(|_| KeyError::Secrets { path: path.clone() })?;
+    let mut secrets: Secrets = serde_saphyr::from_str(text).map_err(|_| KeyError::Secrets {
+        path: path.to_owned(),
+    })?;
     let key = parse(&secrets.cluster.secret, &path.display().to_string());
     secrets.cluster.secret.zeroize();
     key
