@@ -19,7 +19,7 @@ pub const MAX_OUTSTANDING: usize = 4;
 pub const MAX_EVENTS: usize = 2 * MAX_PEERS;
 
 /// With nobody to ask, the machine wants to be called again after so long, and need not be.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// What the machine is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

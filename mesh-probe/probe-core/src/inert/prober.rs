@@ -16,7 +16,7 @@ pub const QUICK_SPACING: Duration = Duration::from_secs(1);
 /// Time between the later ones: often enough to see a healed path, rarely enough to let NAT state age.
 pub const SLOW_SPACING: Duration = Duration::from_secs(10);
 
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// What the machine is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
