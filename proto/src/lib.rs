@@ -16,7 +16,7 @@ pub mod trust;
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::or_fun_call,
+    unused_qualifications,
     reason = "generated code is not ours to style"
 )]
 pub mod wire {

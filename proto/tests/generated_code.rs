@@ -2,6 +2,8 @@
 //!
 //! After a change of the schema: `UPDATE_GENERATED=1 cargo test -p proto --test generated_code`.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::{env, fs, path::Path};
 
 const SCHEMAS: [&str; 4] = ["facts.proto", "report.proto", "gate.proto", "mesh.proto"];

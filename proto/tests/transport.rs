@@ -1,5 +1,7 @@
 //! Mutual TLS on loopback: who gets in, and what is said to who does not.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::{net::SocketAddr, sync::Arc};
 
 use evidence::NodeName;
