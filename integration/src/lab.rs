@@ -4,20 +4,30 @@
 //! 2. [`topology`]: which hosts there are and how they are wired, as data.
 //! 3. [`host`], [`underlay`]: namespaces of one host, and the links, routes and NAT between hosts.
 //! 4. [`address`], [`kubespan`]: what Talos makes of it: keys, addresses, peers, steering.
-//! 5. [`cluster`]: all of that put together as [`Lab`].
+//! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
+//! 6. [`programs`], [`stage`]: the programs under test in it.
+//! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
+//! 8. [`demo`]: the story for a newcomer.
 
 pub mod address;
 pub mod cluster;
+pub mod demo;
 pub mod enter;
 mod error;
+pub mod faults;
 pub mod host;
 pub mod kubespan;
 pub mod plan;
+pub mod programs;
 pub mod requirements;
+pub mod runner;
 pub mod sandbox;
+pub mod scenario;
+pub mod stage;
 pub mod state;
 pub mod topology;
 pub mod underlay;
+pub mod verdict;
 
 pub use cluster::Lab;
 pub use error::LabError;

@@ -21,6 +21,8 @@ pub fn enter(lab: &RunningLab, host: &str, command: &[OsString]) -> Result<u8, L
         let known: Vec<_> = hosts.anchors.keys().cloned().collect();
         LabError::UnknownHost(host.to_owned(), known.join(", "))
     })?;
+    // Found through this process' own /proc entry, which the lab's /proc does not have.
+    let path = requirements::search_path();
     join_lab(lab)?;
     host::join(*anchor)?;
     let shell = [OsString::from("sh")];
@@ -31,7 +33,7 @@ pub fn enter(lab: &RunningLab, host: &str, command: &[OsString]) -> Result<u8, L
     // A child, because a process cannot change its own PID namespace.
     let status = Command::new(program)
         .args(arguments)
-        .env("PATH", requirements::search_path())
+        .env("PATH", path)
         .status()
         .map_err(LabError::io("run", program.display()))?;
     let code = status

@@ -1,16 +1,19 @@
 //! What a machine must offer, checked before anything is started, with the fix in the message.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::lab::LabError;
+use crate::lab::{LabError, programs::binary_folder};
 
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("wireguard-go", "wireguard-go"),
+    ("wg", "wireguard-tools"),
     ("conntrack", "conntrack"),
     ("ping", "iputils-ping"),
 ];
@@ -45,10 +48,13 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// `PATH` for everything that runs in a lab.
-pub fn search_path() -> String {
-    let own = env::var("PATH").unwrap_or_default();
-    format!("{own}:{}", SYSTEM_DIRECTORIES.join(":"))
+/// `PATH` for everything that runs in a lab; the programs under test are found by name too.
+pub fn search_path() -> OsString {
+    let own = env::var_os("PATH").unwrap_or_default();
+    let programs = binary_folder().into_iter();
+    let system = SYSTEM_DIRECTORIES.map(PathBuf::from);
+    let folders = programs.chain(env::split_paths(&own)).chain(system);
+    env::join_paths(folders).unwrap_or(own)
 }
 
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];

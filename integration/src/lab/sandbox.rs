@@ -36,7 +36,8 @@ use rustix::{
 };
 
 use crate::lab::{
-    LabError, requirements,
+    LabError,
+    requirements::{self, search_path},
     state::{self, KeeperState},
 };
 
@@ -53,6 +54,7 @@ const RELEASE_POLL: Timespec = Timespec {
 /// Runs `lab __inside ARGUMENTS` in a new sandbox and returns its exit code.
 pub fn run(arguments: &[OsString]) -> Result<u8, LabError> {
     requirements::check()?;
+    state::remove_dead_folders();
     let folder = state::create_folder()?;
     let code = start_and_wait(&folder, arguments);
     if !state::is_released(&folder) {
@@ -144,7 +146,7 @@ pub fn init(folder: &Path, arguments: &[OsString]) -> Result<u8, LabError> {
         .arg(folder)
         .args(arguments)
         .stdin(Stdio::null())
-        .env("PATH", requirements::search_path())
+        .env("PATH", search_path())
         .spawn()
         .map_err(LabError::io("start", "the lab's worker"))?;
     log_to(folder)?;

@@ -110,7 +110,7 @@ impl RunningLab {
         Err(LabError::SeveralLabs(folders.collect::<Vec<_>>().join(" ")))
     }
 
-    fn all() -> Vec<Self> {
+    pub fn all() -> Vec<Self> {
         let entries = fs::read_dir(parent_folder())
             .into_iter()
             .flatten()
@@ -169,6 +169,24 @@ pub(super) fn create_folder() -> Result<PathBuf, LabError> {
     let created = fs::DirBuilder::new().mode(0o700).create(&folder);
     created.map_err(LabError::io("create", folder.display()))?;
     Ok(folder)
+}
+
+/// A warden that was killed cannot clean up after itself; the next lab does. A folder without the keeper's file may just be
+/// starting and is left alone.
+pub(super) fn remove_dead_folders() {
+    let entries = fs::read_dir(parent_folder())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let is_lab = |name: &str| name.starts_with(PREFIX);
+    let labs = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_lab));
+    for folder in labs.map(|entry| entry.path()) {
+        let keeper: Result<KeeperState, _> = read_json(&folder.join(KEEPER));
+        if keeper.is_ok_and(|keeper| !keeper.warden.is_alive() && !keeper.init.is_alive()) {
+            // Best effort: a folder that cannot be removed does not harm a new lab.
+            drop(remove_folder(&folder));
+        }
+    }
 }
 
 pub(super) fn remove_folder(folder: &Path) -> Result<(), LabError> {

@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab",
+    version,
+    about = "A KubeSpan cluster in network namespaces, without root"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Stage a scenario file (or one of `lab list` by name) and judge what is said of it
+    Run(RunArguments),
+    /// Start a lab that stays until `lab down`
+    Up(UpArguments),
+    /// Run a command, or a shell, on a host of the running lab
+    Enter {
+        /// Folder of the lab, when several are running
+        #[arg(long)]
+        lab: Option<PathBuf>,
+        host: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// End the running lab
+    Down {
+        /// Folder of the lab, when several are running
+        #[arg(long)]
+        lab: Option<PathBuf>,
+    },
+    /// Break a healthy mesh, see it named, heal it
+    Demo(DemoArguments),
+    /// List the scenarios and the running labs
+    List,
+    #[command(flatten)]
+    Process(Process),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    pub(crate) file: PathBuf,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Leave the lab running afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// Take topology from this scenario file
+    #[arg(long)]
+    pub(crate) topology_of: Option<PathBuf>,
+    /// Start neither the collector nor the agents
+    #[arg(long)]
+    pub(crate) network_only: bool,
+    /// Stay, and end the lab with this program instead of with `lab down`
+    #[arg(long)]
+    pub(crate) foreground: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Leave the lab running afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How often to break and heal
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+}
+
+/// The processes that a lab is made of; started by `lab` itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Process {
+    #[command(name = "__warden", hide = true)]
+    Warden(Sandboxed),
+    #[command(name = "__init", hide = true)]
+    Init(Sandboxed),
+    #[command(name = "__inside", hide = true)]
+    Inside {
+        folder: PathBuf,
+        #[command(subcommand)]
+        command: InsideCommand,
+    },
+    #[command(name = "__anchor", hide = true)]
+    Anchor { name: String },
+    #[command(name = "__in", hide = true)]
+    In {
+        anchor: u32,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    #[command(name = "__setup", hide = true)]
+    Setup { anchor: u32 },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sandboxed {
+    pub(crate) folder: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// The commands that do their work inside of a sandbox.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InsideCommand {
+    Run(RunArguments),
+    Up(UpArguments),
+    Demo(DemoArguments),
+}
+
+impl RunArguments {
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        let output = match self.output {
+            Output::Text => "--output=text",
+            Output::Json => "--output=json",
+        };
+        let mut arguments = vec![output.into()];
+        arguments.extend(self.keep.then(|| "--keep".into()));
+        arguments.extend(["--".into(), self.file.clone().into_os_string()]);
+        arguments
+    }
+}
+
+impl UpArguments {
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        arguments.extend(self.network_only.then(|| "--network-only".into()));
+        arguments.extend(self.foreground.then(|| "--foreground".into()));
+        if let Some(file) = &self.topology_of {
+            arguments.extend(["--topology-of".into(), file.clone().into_os_string()]);
+        }
+        arguments
+    }
+}
+
+impl DemoArguments {
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["--runs".into(), self.runs.to_string().into()];
+        arguments.extend(self.keep.then(|| "--keep".into()));
+        arguments
+    }
+}

@@ -1,0 +1,95 @@
+//! What runs inside of a sandbox, with a folder for its logs.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    thread,
+    time::Instant,
+};
+
+use integration::lab::{
+    Lab, demo,
+    programs::{self, Binaries, Programs},
+    runner,
+    scenario::Scenario,
+    topology::Topology,
+};
+
+use crate::cli::{DemoArguments, InsideCommand, Output, RunArguments, UpArguments};
+
+/// Exit code of a scenario whose expectations do not hold.
+const FAILED: u8 = 1;
+
+pub(crate) fn run(folder: &Path, command: &InsideCommand) -> anyhow::Result<u8> {
+    match command {
+        InsideCommand::Run(arguments) => run_scenario(folder, arguments),
+        InsideCommand::Up(arguments) => up(folder, arguments),
+        InsideCommand::Demo(arguments) => tell(folder, arguments),
+    }
+}
+
+fn run_scenario(folder: &Path, arguments: &RunArguments) -> anyhow::Result<u8> {
+    let scenario = Scenario::load(&arguments.file)?;
+    let (result, stage) = runner::run(&scenario, folder, &mut io::stderr())?;
+    let mut out = io::stdout().lock();
+    match arguments.output {
+        Output::Text => write!(out, "{result}")?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
+    }
+    let code = if result.pass { 0 } else { FAILED };
+    keep(&stage.lab, arguments.keep, code, &mut io::stderr())
+}
+
+fn up(folder: &Path, arguments: &UpArguments) -> anyhow::Result<u8> {
+    let topology = match &arguments.topology_of {
+        Some(file) => Scenario::load(file)?.topology,
+        None => Topology::default(),
+    };
+    let begin = Instant::now();
+    let lab = Lab::up(topology, folder)?;
+    let wired = begin.elapsed().as_secs_f64();
+    lab.wait_until_connected()?;
+    let connected = begin.elapsed().as_secs_f64();
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "up in {wired:.2} s, all pairs answer after {connected:.2} s"
+    )?;
+    let hosts: Vec<_> = lab.topology().hosts().collect();
+    writeln!(out, "hosts: {}", hosts.join(", "))?;
+    if !arguments.network_only {
+        match Binaries::find() {
+            Ok(binaries) => drop(Programs::start(&lab, binaries)?),
+            Err(missing) => writeln!(out, "without collector and agents: {missing}")?,
+        }
+    }
+    if arguments.foreground {
+        writeln!(out, "up until interrupted")?;
+        out.flush()?;
+        loop {
+            thread::park();
+        }
+    }
+    keep(&lab, true, 0, &mut out)
+}
+
+fn tell(folder: &Path, arguments: &DemoArguments) -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    let stage = demo::run(folder, arguments.runs, &mut out)?;
+    keep(&stage.lab, arguments.keep, 0, &mut out)
+}
+
+/// Last thing of every command: with `stay` the lab goes on without this process.
+fn keep(lab: &Lab, stay: bool, code: u8, out: &mut dyn Write) -> anyhow::Result<u8> {
+    if stay {
+        let collector = lab.collector_node()?.name.as_str();
+        let question = programs::shown_question(lab, &["status"])?;
+        writeln!(out, "enter a host: lab enter {collector} wg show")?;
+        writeln!(out, "ask:          lab enter {collector} {question}")?;
+        writeln!(out, "logs:         {}", lab.folder().display())?;
+        writeln!(out, "end it:       lab down")?;
+        out.flush()?;
+        lab.release(code)?;
+    }
+    Ok(code)
+}

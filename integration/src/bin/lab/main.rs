@@ -1,0 +1,107 @@
+//! `lab`: a `KubeSpan` cluster in network namespaces on this machine, without root.
+//!
+//! Each visible command that needs a lab starts itself again inside of a sandbox; the hidden commands are those processes.
+
+mod cli;
+mod inside;
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use cli::{Cli, LabCommand, Process};
+use integration::lab::{enter, host, sandbox, scenario::Scenario, state::RunningLab};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Nothing is left to report a broken standard error to.
+            drop(writeln!(io::stderr(), "lab: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: LabCommand) -> anyhow::Result<u8> {
+    match command {
+        LabCommand::Run(mut arguments) => {
+            arguments.file = find_scenario(&arguments.file)?;
+            Scenario::load(&arguments.file)?;
+            in_sandbox("run", &arguments.to_arguments())
+        }
+        LabCommand::Up(arguments) => in_sandbox("up", &arguments.to_arguments()),
+        LabCommand::Demo(arguments) => in_sandbox("demo", &arguments.to_arguments()),
+        LabCommand::Enter { lab, host, command } => {
+            Ok(enter::enter(&RunningLab::find(lab)?, &host, &command)?)
+        }
+        LabCommand::Down { lab } => RunningLab::find(lab)?
+            .down()
+            .map(|()| 0)
+            .map_err(Into::into),
+        LabCommand::List => list(),
+        LabCommand::Process(process) => run_process(process),
+    }
+}
+
+fn in_sandbox(command: &str, arguments: &[OsString]) -> anyhow::Result<u8> {
+    let command = [OsString::from(command)];
+    Ok(sandbox::run(&[&command, arguments].concat())?)
+}
+
+fn run_process(process: Process) -> anyhow::Result<u8> {
+    match process {
+        Process::Warden(sandboxed) => Ok(sandbox::warden(&sandboxed.folder, &sandboxed.arguments)?),
+        Process::Init(sandboxed) => Ok(sandbox::init(&sandboxed.folder, &sandboxed.arguments)?),
+        Process::Inside { folder, command } => inside::run(&folder, &command),
+        Process::Anchor { name } => match host::anchor(&name)? {},
+        Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
+        Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
+    }
+}
+
+fn list() -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    let folder = scenario_folder();
+    writeln!(out, "scenarios in {}:", folder.display())?;
+    let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    for file in files {
+        match Scenario::load(&file) {
+            Ok(scenario) => writeln!(out, "  {:<36} {}", scenario.name, scenario.about)?,
+            Err(error) => writeln!(out, "  {error}")?,
+        }
+    }
+    for lab in RunningLab::all() {
+        writeln!(out, "running lab: {}", lab.folder.display())?;
+    }
+    Ok(0)
+}
+
+/// A path as it is, or the name of a scenario that comes with the project.
+fn find_scenario(file: &Path) -> anyhow::Result<PathBuf> {
+    let named = scenario_folder().join(file).with_extension("toml");
+    let candidates = [file.to_owned(), named];
+    let found = candidates.into_iter().find(|candidate| candidate.is_file());
+    found.with_context(|| format!("no scenario {}; `lab list` shows them", file.display()))
+}
+
+/// Below the current folder in a checkout, otherwise where this program was built.
+fn scenario_folder() -> PathBuf {
+    let here = PathBuf::from("integration/scenarios");
+    if here.is_dir() {
+        return here;
+    }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}

@@ -1,0 +1,136 @@
+//! Labs with real packets, one after the other: each test starts the `lab` program and looks at it from outside.
+//!
+//! A machine that cannot stage a lab skips loudly, unless `REQUIRE_STAGE` contains `netns`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test harness reports on standard output"
+)]
+
+mod network;
+mod remains;
+mod scenarios;
+mod support;
+
+use std::{env, panic, process::ExitCode, time::Instant};
+
+/// A test with a name of its own.
+struct Test {
+    name: String,
+    run: Box<dyn Fn() + panic::RefUnwindSafe>,
+}
+
+const NETWORK_TESTS: &[(&str, fn())] = &[
+    (
+        "all_pairs_answer_inside_the_tunnel",
+        network::all_pairs_answer_inside_the_tunnel,
+    ),
+    (
+        "node_addresses_are_steered_into_the_tunnel",
+        network::node_addresses_are_steered_into_the_tunnel,
+    ),
+    (
+        "the_home_router_hides_its_lan",
+        network::the_home_router_hides_its_lan,
+    ),
+    (
+        "a_routed_site_can_be_dialled",
+        network::a_routed_site_can_be_dialled,
+    ),
+    (
+        "a_blocked_node_cannot_be_reached_until_healed",
+        network::a_blocked_node_cannot_be_reached_until_healed,
+    ),
+    (
+        "data_is_dropped_while_handshakes_pass",
+        network::data_is_dropped_while_handshakes_pass,
+    ),
+    (
+        "loss_is_on_one_direction_only",
+        network::loss_is_on_one_direction_only,
+    ),
+    (
+        "nothing_of_a_home_gets_out_when_its_router_blocks",
+        network::nothing_of_a_home_gets_out_when_its_router_blocks,
+    ),
+    (
+        "a_host_firewall_drops_what_arrived",
+        network::a_host_firewall_drops_what_arrived,
+    ),
+    (
+        "an_unknown_host_is_named_with_the_known_ones",
+        network::an_unknown_host_is_named_with_the_known_ones,
+    ),
+    ("lab_down_leaves_nothing", remains::lab_down_leaves_nothing),
+    (
+        "killing_the_starter_leaves_nothing",
+        remains::killing_the_starter_leaves_nothing,
+    ),
+    (
+        "interrupting_the_starter_leaves_nothing",
+        remains::interrupting_the_starter_leaves_nothing,
+    ),
+    (
+        "killing_the_warden_leaves_no_process",
+        remains::killing_the_warden_leaves_no_process,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        for test in tests() {
+            println!("{}: test", test.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(reason) = support::cannot_stage() {
+        return support::skip("all tests with namespaces", &reason);
+    }
+    let wanted = |name: &str| {
+        let mut filters = arguments
+            .iter()
+            .filter(|argument| !argument.starts_with('-'))
+            .peekable();
+        filters.peek().is_none() || filters.any(|filter| name.contains(filter.as_str()))
+    };
+    let tests = tests().into_iter().filter(|test| wanted(&test.name));
+    let failed: Vec<_> = tests
+        .filter(|test| !passes(test))
+        .map(|test| test.name)
+        .collect();
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+/// The tests of the network, then one for each scenario file.
+fn tests() -> Vec<Test> {
+    let network = NETWORK_TESTS.iter().map(|(name, run)| Test {
+        name: (*name).to_owned(),
+        run: Box::new(run),
+    });
+    let scenarios = scenarios::files().into_iter().map(|file| Test {
+        name: format!(
+            "scenario_{}",
+            file.file_stem().unwrap_or_default().display()
+        ),
+        run: Box::new(move || scenarios::holds(&file)),
+    });
+    network.chain(scenarios).collect()
+}
+
+fn passes(test: &Test) -> bool {
+    let name = &test.name;
+    let begin = Instant::now();
+    let passed = panic::catch_unwind(|| (test.run)()).is_ok();
+    let mark = if passed { "ok" } else { "FAILED" };
+    println!(
+        "test {name} ... {mark} ({:.1} s)",
+        begin.elapsed().as_secs_f64()
+    );
+    passed
+}
