@@ -1,1 +1,26 @@
+//! The sockets under the probes: everything of probing that touches the kernel.
+//!
+//! - [`EchoSocket`] carries echo inside the tunnel and tells refused requests from lost ones;
+//! - [`Tap`] sees handshake and inert datagrams pass, before the host's firewall;
+//! - [`InertSender`] sends from the tunnel's own port without owning it;
+//! - [`clock`] is the one clock of all drivers, [`mark_socket`] keeps a socket out of the tunnel.
+//!
+//! This is the only crate with `unsafe`; all of it is in `sys.rs`.
 
+pub mod clock;
+
+mod control;
+mod echo_socket;
+mod filter;
+mod mark;
+mod raw;
+mod sys;
+mod tap;
+
+pub use echo_socket::{
+    Cause, EchoEvent, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
+};
+pub use filter::SNAP_LENGTH;
+pub use mark::{UNDERLAY_MARK, mark_socket};
+pub use raw::{InertSender, RawError};
+pub use tap::{Sighted, Tap, TapError, TapStatistics};

@@ -1,0 +1,305 @@
+//! The UDP socket of the echo, inside the tunnel.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use probe_core::Stamp;
+use socket2::{Domain, MaybeUninitSlice, MsgHdrMut, Protocol, SockAddr, Socket, Type};
+use thiserror::Error;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::{
+    clock,
+    control::{ExtendedError, messages},
+    sys,
+};
+
+/// Longest datagram that is read; a longer one is no echo, and is dropped and counted.
+pub const MAX_DATAGRAM: usize = 256;
+
+/// Kernel memory for datagrams that wait to be read; beyond it they are dropped.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+/// Room for the control messages of one entry of the error queue.
+const CONTROL: usize = 256;
+/// Errors and datagrams of no use that are passed over in one call, so that a flood cannot hold the caller.
+const MAX_PASSED_OVER: usize = 64;
+/// `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6` (linux/errqueue.h).
+const ICMP_ORIGINS: [u8; 2] = [2, 3];
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EchoEvent {
+    /// A datagram.
+    Datagram {
+        /// Who sent it.
+        from: SocketAddr,
+        /// All of it.
+        bytes: Vec<u8>,
+        /// Read from the clock at once after it was received.
+        received_at: Stamp,
+    },
+    /// Word that a datagram cannot get where it was sent.
+    Refused {
+        /// Where that was.
+        to: SocketAddr,
+        /// Who says so, and why.
+        cause: Cause,
+    },
+}
+
+/// Why a datagram did not get through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The error number, as in errno(3): `ECONNREFUSED` means that nobody listens there.
+    pub errno: i32,
+    /// Type and code, if an ICMP message said so and not this node itself.
+    pub icmp: Option<(u8, u8)>,
+    /// Who sent that message.
+    pub reporter: Option<IpAddr>,
+}
+
+/// What was passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EchoSocketCounters {
+    /// Datagrams longer than [`MAX_DATAGRAM`].
+    pub truncated: u64,
+    /// Entries of the error queue that name no destination or no cause.
+    pub unclear_errors: u64,
+    /// "Packet too big": a matter of size, not a refusal.
+    pub too_big: u64,
+    /// Errors that a call returned in place of those in the queue.
+    pub pending_errors: u64,
+}
+
+/// Why there is no socket, or nothing from it.
+#[derive(Debug, Error)]
+pub enum EchoSocketError {
+    /// The kernel refused a step of the opening.
+    #[error("open the echo socket on {address}: {step}")]
+    Open {
+        /// Where it should listen.
+        address: SocketAddr,
+        /// Which step.
+        step: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// Reading failed.
+    #[error("read from the echo socket")]
+    Receive(#[source] io::Error),
+    /// Sending failed, on this node.
+    #[error("send an echo datagram to {to}")]
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A UDP socket that hears of ICMP errors per destination.
+#[derive(Debug)]
+pub struct EchoSocket {
+    socket: AsyncFd<Socket>,
+    counters: EchoSocketCounters,
+}
+
+impl EchoSocket {
+    /// Listens on this address. Needs a tokio runtime.
+    pub fn bind(address: SocketAddr) -> Result<Self, EchoSocketError> {
+        let refused = |step| {
+            move |source| EchoSocketError::Open {
+                address,
+                step,
+                source,
+            }
+        };
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )
+        .map_err(refused("create"))?;
+        socket
+            .set_nonblocking(true)
+            .map_err(refused("make it non-blocking"))?;
+        socket
+            .set_recv_buffer_size(RECEIVE_BUFFER)
+            .map_err(refused("limit its buffer"))?;
+        hear_errors(&socket, address).map_err(refused("ask for errors"))?;
+        socket.bind(&address.into()).map_err(refused("bind"))?;
+        let interest = Interest::READABLE | Interest::ERROR;
+        let socket = sys::register(socket, interest).map_err(refused("register"))?;
+        Ok(Self {
+            socket,
+            counters: EchoSocketCounters::default(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.get_ref().local_addr()?;
+        address
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// The next event. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<EchoEvent, EchoSocketError> {
+        loop {
+            let ready = self
+                .socket
+                .ready(Interest::READABLE | Interest::ERROR)
+                .await;
+            let mut ready = ready.map_err(EchoSocketError::Receive)?;
+            match read(self.socket.get_ref(), &mut self.counters) {
+                Ok(event) => return Ok(event),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) => return Err(EchoSocketError::Receive(error)),
+            }
+        }
+    }
+
+    /// The next event, if one is waiting: for reading all that has come before time is said to have passed.
+    pub fn try_next(&mut self) -> Result<Option<EchoEvent>, EchoSocketError> {
+        match read(self.socket.get_ref(), &mut self.counters) {
+            Ok(event) => Ok(Some(event)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(EchoSocketError::Receive(error)),
+        }
+    }
+
+    /// Sends one datagram, without waiting: a full buffer is an error.
+    pub fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> Result<(), EchoSocketError> {
+        let address = SockAddr::from(to);
+        let send = || self.socket.get_ref().send_to(bytes, &address);
+        // An error of an earlier datagram, to anybody, is returned once by whatever call comes next. The queue has it too.
+        let outcome = send().or_else(|_| {
+            self.counters.pending_errors += 1;
+            send()
+        });
+        outcome
+            .map(drop)
+            .map_err(|source| EchoSocketError::Send { to, source })
+    }
+
+    /// What was passed over.
+    pub const fn counters(&self) -> &EchoSocketCounters {
+        &self.counters
+    }
+}
+
+fn hear_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() {
+        return sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1);
+    }
+    socket.set_only_v6(true)?;
+    sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
+}
+
+/// Errors first: they explain what is missing among the datagrams.
+fn read(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<EchoEvent> {
+    for _ in 0..MAX_PASSED_OVER {
+        let event = match read_error(socket, counters) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                read_datagram(socket, counters)?
+            }
+            other => other?,
+        };
+        if let Some(event) = event {
+            return Ok(event);
+        }
+    }
+    Err(io::Error::other("too many errors in a row"))
+}
+
+fn read_error(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<Option<EchoEvent>> {
+    let mut payload = sys::buffer::<MAX_DATAGRAM>();
+    let mut control = sys::buffer::<CONTROL>();
+    // Long enough for both families; the kernel overwrites it with the destination of the datagram.
+    let mut address = SockAddr::from(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)));
+    let mut buffers = [MaybeUninitSlice::new(&mut payload)];
+    let mut message = MsgHdrMut::new()
+        .with_addr(&mut address)
+        .with_buffers(&mut buffers)
+        .with_control(&mut control);
+    socket.recvmsg(&mut message, libc::MSG_ERRQUEUE)?;
+    let length = message.control_len();
+    let error = messages(sys::filled(&control, length)).find_map(|m| ExtendedError::read(&m));
+    let (Some(to), Some(error)) = (address.as_socket(), error) else {
+        counters.unclear_errors += 1;
+        return Ok(None);
+    };
+    if error.errno == libc::EMSGSIZE {
+        counters.too_big += 1;
+        return Ok(None);
+    }
+    Ok(Some(EchoEvent::Refused {
+        to,
+        cause: cause(&error),
+    }))
+}
+
+fn cause(error: &ExtendedError) -> Cause {
+    let from_network = ICMP_ORIGINS.contains(&error.origin);
+    Cause {
+        errno: error.errno,
+        icmp: from_network.then_some((error.kind, error.code)),
+        reporter: error.offender.filter(|_| from_network),
+    }
+}
+
+fn read_datagram(
+    socket: &Socket,
+    counters: &mut EchoSocketCounters,
+) -> io::Result<Option<EchoEvent>> {
+    let mut buffer = sys::buffer::<MAX_DATAGRAM>();
+    // With MSG_TRUNC the length is that of the datagram, even if it did not fit.
+    let (length, address) = match socket.recv_from_with_flags(&mut buffer, libc::MSG_TRUNC) {
+        Ok(received) => received,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+        Err(error) if is_about_the_network(&error) => {
+            counters.pending_errors += 1;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let received_at = clock::stamp();
+    if length > MAX_DATAGRAM {
+        counters.truncated += 1;
+        return Ok(None);
+    }
+    let bytes = sys::filled(&buffer, length).to_vec();
+    Ok(address.as_socket().map(|from| EchoEvent::Datagram {
+        from,
+        bytes,
+        received_at,
+    }))
+}
+
+/// Errors that belong to a datagram sent before, and not to this socket.
+fn is_about_the_network(error: &io::Error) -> bool {
+    let Some(errno) = error.raw_os_error() else {
+        return false;
+    };
+    let network = [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENETDOWN,
+        libc::EACCES,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::EMSGSIZE,
+        libc::ENONET,
+        libc::EINTR,
+    ];
+    network.contains(&errno)
+}

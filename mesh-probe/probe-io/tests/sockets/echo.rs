@@ -1,0 +1,233 @@
+//! Two echo sockets with their machines, on loopback.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::namespace::{BOUND, inside};
+use evidence::PublicKey;
+use probe_core::{
+    ProbeKey, Stamp,
+    echo::{Answer, EchoStats, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder},
+};
+use probe_io::{EchoEvent, EchoSocket, MAX_DATAGRAM, clock};
+use tokio::time::{sleep, timeout};
+
+const ASKING: PublicKey = PublicKey::from_bytes([1; 32]);
+const ANSWERING: PublicKey = PublicKey::from_bytes([2; 32]);
+
+fn key() -> ProbeKey {
+    ProbeKey::from_bytes([9; 32])
+}
+
+fn bind(address: &str) -> EchoSocket {
+    let address = address.parse().expect("an address");
+    EchoSocket::bind(address).expect("a free port")
+}
+
+/// A prober on its socket, and the address of the only peer it has.
+struct Asking {
+    socket: EchoSocket,
+    prober: Prober,
+    peer: SocketAddr,
+}
+
+impl Asking {
+    fn new(address: &str, peer: SocketAddr) -> Self {
+        let mut prober = Prober::new(ASKING, key(), 77, 5, MAX_REQUESTS_PER_SECOND);
+        prober.handle(Input::PeerAdded(ANSWERING), clock::stamp());
+        Self {
+            socket: bind(address),
+            prober,
+            peer,
+        }
+    }
+
+    /// One turn of a driver: drain, then wait for one event or the deadline, and hand it in.
+    async fn turn(&mut self) {
+        let until = loop {
+            match self.prober.poll() {
+                Output::Transmit { bytes, .. } => {
+                    self.socket.send_to(&bytes, self.peer).expect("room");
+                }
+                Output::Event(_) => {}
+                Output::Wait { until, .. } => break until,
+            }
+        };
+        let pause = until.since(clock::moment()) + Duration::from_millis(1);
+        tokio::select! {
+            event = self.socket.next() => self.take(&event.expect("an event")),
+            () = sleep(pause) => self.prober.handle(Input::Tick, clock::stamp()),
+        }
+    }
+
+    fn take(&mut self, event: &EchoEvent) {
+        let input = match event {
+            EchoEvent::Datagram {
+                bytes, received_at, ..
+            } => Input::Datagram {
+                bytes,
+                received_at: *received_at,
+            },
+            EchoEvent::Refused { to, .. } => {
+                assert_eq!(*to, self.peer);
+                Input::Refused(ANSWERING)
+            }
+        };
+        self.prober.handle(input, clock::stamp());
+    }
+
+    async fn until(&mut self, condition: impl Fn(&EchoStats) -> bool) -> EchoStats {
+        let turns = async {
+            loop {
+                let stats = self.prober.stats(&ANSWERING).expect("a known peer");
+                if condition(&stats) {
+                    return stats;
+                }
+                self.turn().await;
+            }
+        };
+        timeout(BOUND, turns)
+            .await
+            .expect("the condition holds in time")
+    }
+}
+
+async fn answer(mut socket: EchoSocket) {
+    let mut responder = Responder::new(ANSWERING, key());
+    responder.add_peer(ASKING);
+    loop {
+        if let EchoEvent::Datagram {
+            from,
+            bytes,
+            received_at,
+        } = socket.next().await.expect("an event")
+            && let Answer::Reply(reply) = responder.handle(&bytes, received_at.moment())
+        {
+            socket.send_to(&reply, from).expect("room");
+        }
+    }
+}
+
+async fn ask_and_answer(address: &str) {
+    let answering = bind(address);
+    let mut asking = Asking::new(address, answering.local_addr().expect("an address"));
+    let stats = tokio::select! {
+        stats = asking.until(|stats| stats.answered == 2) => stats,
+        () = answer(answering) => unreachable!("answers for ever"),
+    };
+    assert_eq!((stats.sent, stats.window.missing), (2, 0));
+    let round_trip = stats.round_trip.expect("an answer");
+    assert!(
+        round_trip.min_micros > 0 && round_trip.max_micros < 1_000_000,
+        "{round_trip:?}"
+    );
+    assert_eq!(stats.forward.unwrap_or_default().missing, 0);
+}
+
+/// An address on which nobody listens.
+fn closed_port(address: &str) -> SocketAddr {
+    let socket = std::net::UdpSocket::bind(address).expect("a free port");
+    socket.local_addr().expect("an address")
+}
+
+async fn ask_a_closed_port(address: &str) {
+    let mut asking = Asking::new(address, closed_port(address));
+    let stats = asking.until(|stats| stats.refused.is_some()).await;
+    assert_eq!((stats.sent, stats.answered), (1, 0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn two_machines_ask_and_answer_over_ipv4() {
+    ask_and_answer("127.0.0.1:0").await;
+}
+
+#[test]
+fn two_machines_ask_and_answer_over_ipv6() {
+    inside(
+        "echo::two_machines_ask_and_answer_over_ipv6",
+        &[],
+        ask_and_answer("[::1]:0"),
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_closed_port_refuses_over_ipv4() {
+    ask_a_closed_port("127.0.0.1:0").await;
+}
+
+#[test]
+fn a_closed_port_refuses_over_ipv6() {
+    inside(
+        "echo::a_closed_port_refuses_over_ipv6",
+        &[],
+        ask_a_closed_port("[::1]:0"),
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refusal_names_its_destination_cause_and_reporter() {
+    let mut socket = bind("127.0.0.1:0");
+    let closed = closed_port("127.0.0.1:0");
+    socket.send_to(b"anybody?", closed).unwrap();
+    let event = timeout(BOUND, socket.next()).await.unwrap().unwrap();
+    let EchoEvent::Refused { to, cause } = event else {
+        unreachable!("{event:?}")
+    };
+    assert_eq!(to, closed);
+    assert_eq!(
+        (cause.errno, cause.icmp),
+        (libc::ECONNREFUSED, Some((3, 3)))
+    );
+    assert_eq!(cause.reporter, Some(closed.ip()));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refused_peer_does_not_keep_others_from_being_asked() {
+    let mut socket = bind("127.0.0.1:0");
+    let mut other = bind("127.0.0.1:0");
+    let listening = other.local_addr().unwrap();
+    for _ in 0..3 {
+        socket
+            .send_to(b"anybody?", closed_port("127.0.0.1:0"))
+            .unwrap();
+        socket.send_to(b"hello", listening).unwrap();
+        let event = timeout(BOUND, other.next()).await.unwrap().unwrap();
+        assert!(matches!(event, EchoEvent::Datagram { bytes, .. } if bytes == b"hello"));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_datagram_too_long_for_an_echo_is_counted_and_passed_over() {
+    let mut socket = bind("127.0.0.1:0");
+    let to = socket.local_addr().unwrap();
+    let mut sender = bind("127.0.0.1:0");
+    let before = clock::stamp();
+    sender.send_to(&[7; MAX_DATAGRAM + 1], to).unwrap();
+    sender.send_to(&[8; MAX_DATAGRAM], to).unwrap();
+    let event = timeout(BOUND, socket.next()).await.unwrap().unwrap();
+    let EchoEvent::Datagram {
+        from,
+        bytes,
+        received_at,
+    } = event
+    else {
+        unreachable!("{event:?}")
+    };
+    assert_eq!(
+        (from, bytes),
+        (sender.local_addr().unwrap(), vec![8; MAX_DATAGRAM])
+    );
+    assert!((before..=clock::stamp()).contains::<Stamp>(&received_at));
+    assert_eq!(socket.counters().truncated, 1);
+    assert_eq!(socket.try_next().unwrap(), None);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_address_in_use_is_an_error_that_names_it() {
+    let first = bind("127.0.0.1:0");
+    let taken = first.local_addr().unwrap();
+    let second = EchoSocket::bind(taken).unwrap_err();
+    assert_eq!(
+        second.to_string(),
+        format!("open the echo socket on {taken}: bind")
+    );
+}

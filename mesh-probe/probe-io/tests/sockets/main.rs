@@ -1,0 +1,5 @@
+//! The sockets against a real kernel: on loopback, and in namespaces that the tests make.
+
+mod echo;
+mod namespace;
+mod tap;
