@@ -172,24 +172,18 @@ impl Schedule {
         round.max(MIN_INTERVAL)
     }
 
-    /// Interval and retry interval as the budget lets them be at present.
-    pub(super) fn effective(&self) -> (Duration, Duration) {
-        let second = Duration::from_secs(1);
-        let (healthy, promoted) = (count(self.rounds.len()), count(self.retries.len()));
-        // Rates in thousandths of a request per second.
-        let budget = u64::from(self.per_second) * 1000;
-        let round_millis = u64::try_from(self.interval().as_millis()).unwrap_or(u64::MAX);
-        let for_rounds = u64::from(healthy) * 1_000_000 / round_millis;
-        let for_retries = u64::from(promoted) * 1000;
-        if for_rounds + for_retries <= budget {
-            return (self.interval(), RETRY_INTERVAL);
-        }
-        let retries = for_retries.min((budget / 2).max(budget.saturating_sub(for_rounds)));
-        let rounds = (budget - retries).max(1);
-        let stretched =
-            Duration::from_millis(u64::from(healthy) * 1_000_000 / rounds).max(self.interval());
-        let again = (second * promoted * 1000) / u32::try_from(retries.max(1)).unwrap_or(u32::MAX);
-        (stretched, again.max(RETRY_INTERVAL))
+    /// Interval and retry interval that the budget guarantees at present.
+    ///
+    /// Retries take what they need of the budget, at most half of it when the round needs the rest. The round is counted with
+    /// all peers: those that are retried now were in it a moment ago, and may return.
+    pub(super) fn guaranteed(&self) -> (Duration, Duration) {
+        let (all, promoted) = (count(self.slots.len()), count(self.retries.len()));
+        // Doubled, so that half of an odd budget is a whole number.
+        let budget = self.per_second * 2;
+        let left = budget - promoted.saturating_mul(2).min(self.per_second);
+        let round = Duration::from_secs(2) * all / left;
+        let retry = Duration::from_secs(2) * promoted / self.per_second;
+        (round.max(self.interval()), retry.max(RETRY_INTERVAL))
     }
 
     pub(super) fn jitter(&self) -> Duration {
@@ -253,132 +247,4 @@ fn count(length: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1000;
-
-    fn peer(number: u16) -> PublicKey {
-        let mut bytes = [0; 32];
-        bytes[..2].copy_from_slice(&number.to_be_bytes());
-        PublicKey::from_bytes(bytes)
-    }
-
-    fn schedule(peers: u16) -> Schedule {
-        let mut schedule = Schedule::new(1, MAX_REQUESTS_PER_SECOND);
-        for number in 0..peers {
-            schedule.add(peer(number), Moment::ZERO);
-        }
-        schedule
-    }
-
-    /// Runs for so many seconds; returns all sendings.
-    fn run(schedule: &mut Schedule, seconds: i64) -> Vec<(i64, PublicKey)> {
-        let mut sent = Vec::new();
-        for millis in 0..seconds * SECOND {
-            while let Some(peer) = schedule.take(Moment::from_millis(millis)) {
-                sent.push((millis, peer));
-            }
-        }
-        sent
-    }
-
-    fn most_in_a_second(sent: &[(i64, PublicKey)]) -> usize {
-        let times: Vec<i64> = sent.iter().map(|(at, _)| *at).collect();
-        let within = |start: i64| {
-            times.partition_point(|at| *at < start + SECOND)
-                - times.partition_point(|at| *at < start)
-        };
-        times.iter().map(|start| within(*start)).max().unwrap_or(0)
-    }
-
-    #[test]
-    fn the_interval_is_two_seconds_until_the_budget_stretches_it() {
-        assert_eq!(schedule(3).interval(), Duration::from_secs(2));
-        assert_eq!(schedule(68).interval(), Duration::from_secs(2));
-        assert_eq!(schedule(170).interval(), Duration::from_secs(5));
-        assert_eq!(schedule(1023).interval().as_secs(), 30);
-    }
-
-    #[test]
-    fn a_small_mesh_is_asked_every_two_seconds_give_or_take_ten_percent() {
-        let sent = run(&mut schedule(3), 60);
-        for number in 0..3 {
-            let times: Vec<i64> = sent
-                .iter()
-                .filter(|(_, p)| *p == peer(number))
-                .map(|(at, _)| *at)
-                .collect();
-            assert!((29..=31).contains(&times.len()), "{times:?}");
-            assert!(
-                times
-                    .windows(2)
-                    .all(|w| (1600..=2400).contains(&(w[1] - w[0]))),
-                "{times:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_second_sees_more_requests_than_the_budget_for_any_mesh() {
-        for peers in [1, 34, 68, 69, 300, 1023] {
-            let mut schedule = schedule(peers);
-            for number in (0..peers).step_by(2) {
-                schedule.promote(peer(number), Moment::ZERO);
-            }
-            assert!(
-                most_in_a_second(&run(&mut schedule, 40)) <= 34,
-                "{peers} peers"
-            );
-        }
-    }
-
-    #[test]
-    fn in_a_full_mesh_every_peer_is_asked_within_the_interval_and_the_jitter() {
-        let mut schedule = schedule(1023);
-        let longest = schedule.interval() + schedule.jitter() * 2 + Duration::from_millis(500);
-        let mut last: BTreeMap<PublicKey, i64> =
-            (0..1023).map(|number| (peer(number), 0)).collect();
-        for (at, peer) in run(&mut schedule, 120) {
-            let gap = at - last.insert(peer, at).unwrap();
-            assert!(
-                at < 40 * SECOND || u128::try_from(gap).unwrap() <= longest.as_millis(),
-                "gap of {gap} ms"
-            );
-        }
-        assert!(last.values().all(|at| *at > 80 * SECOND));
-    }
-
-    #[test]
-    fn a_promoted_peer_is_asked_every_second_and_returns_to_its_place() {
-        let mut schedule = schedule(1);
-        let (first, _) = run(&mut schedule, 3)[0];
-        schedule.promote(peer(0), Moment::from_millis(first));
-        let retried: Vec<i64> = run(&mut schedule, 10).iter().map(|(at, _)| *at).collect();
-        assert!(
-            retried.windows(2).all(|w| w[1] - w[0] == SECOND),
-            "{retried:?}"
-        );
-        schedule.demote(peer(0), Moment::from_millis(10 * SECOND));
-        let (next, _) = schedule.next(Moment::from_millis(10 * SECOND)).unwrap();
-        let moved = (next.as_millis() - first + SECOND).rem_euclid(2 * SECOND) - SECOND;
-        assert!(moved.abs() <= 200, "phase moved by {moved} ms");
-    }
-
-    #[test]
-    fn when_the_budget_is_short_losses_and_the_round_share_it() {
-        let mut schedule = schedule(200);
-        for number in 0..100 {
-            schedule.promote(peer(number), Moment::ZERO);
-        }
-        let sent = run(&mut schedule, 20);
-        let retries = sent.iter().filter(|(_, p)| *p < peer(100)).count();
-        assert!(
-            (sent.len() * 4 / 10..=sent.len() * 6 / 10).contains(&retries),
-            "{retries} of {}",
-            sent.len()
-        );
-        let (interval, retry) = schedule.effective();
-        assert!(interval > schedule.interval() || retry > RETRY_INTERVAL);
-    }
-}
+mod tests;
