@@ -177,14 +177,16 @@ impl EchoSocket {
     pub fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> Result<(), EchoSocketError> {
         let address = SockAddr::from(to);
         let send = || self.socket.get_ref().send_to(bytes, &address);
-        // An error of an earlier datagram, to anybody, is returned once by whatever call comes next. The queue has it too.
-        let outcome = send().or_else(|_| {
-            self.counters.pending_errors += 1;
-            send()
-        });
-        outcome
-            .map(drop)
-            .map_err(|source| EchoSocketError::Send { to, source })
+        let outcome = match send() {
+            // An error of an earlier datagram, to anybody, is returned once by whatever call comes next. The queue has it too.
+            Err(error) if is_about_the_network(&error) => {
+                self.counters.pending_errors += 1;
+                send()
+            }
+            outcome => outcome,
+        };
+        let failed = |source| EchoSocketError::Send { to, source };
+        outcome.map(drop).map_err(failed)
     }
 
     /// What was passed over.

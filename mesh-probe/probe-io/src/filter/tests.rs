@@ -1,0 +1,200 @@
+use super::*;
+
+const PORT: u16 = 51820;
+
+/// What is known about a packet besides its bytes.
+#[derive(Clone, Copy)]
+struct About {
+    packet_type: u32,
+    hardware_type: u32,
+}
+
+const ARRIVED: About = About {
+    packet_type: 0,
+    hardware_type: 1,
+};
+
+/// Runs a program as the kernel does: a load beyond the packet ends it with zero.
+fn run(program: &[Instruction], packet: &[u8], about: About) -> u32 {
+    let load = |at: usize, size: usize| -> Option<u32> {
+        let bytes = packet.get(at..at + size)?;
+        Some(
+            bytes
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+        )
+    };
+    let (mut a, mut x, mut next) = (0, 0, 0);
+    loop {
+        let Instruction {
+            code,
+            jump_true,
+            jump_false,
+            operand,
+        } = program[next];
+        next += 1;
+        let at = usize::try_from(operand).unwrap();
+        let loaded = match code {
+            LOAD_WORD if operand == PACKET_TYPE => Some(about.packet_type),
+            LOAD_WORD if operand == HARDWARE_TYPE => Some(about.hardware_type),
+            LOAD_HALF => load(at, 2),
+            LOAD_BYTE => load(at, 1),
+            LOAD_WORD_AT_X => load(x + at, 4),
+            LOAD_HALF_AT_X => load(x + at, 2),
+            AND => Some(a & operand),
+            _ => Some(a),
+        };
+        let Some(value) = loaded else { return 0 };
+        a = value;
+        match code {
+            SET_X => x = at,
+            SET_X_TO_IPV4_HEADER => x = usize::from(packet[at] & 0xf) * 4,
+            JUMP => next += at,
+            IF_EQUAL => next += usize::from(if a == operand { jump_true } else { jump_false }),
+            IF_ANY_BIT => {
+                next += usize::from(if a & operand == 0 {
+                    jump_false
+                } else {
+                    jump_true
+                });
+            }
+            RETURN => return operand,
+            _ => {}
+        }
+    }
+}
+
+fn passes(packet: &[u8]) -> bool {
+    run(&program(PORT), packet, ARRIVED) != 0
+}
+
+fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len() + 8).unwrap();
+    let mut segment: Vec<u8> = [source, destination, length, 0]
+        .into_iter()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    segment.extend(payload);
+    segment
+}
+
+fn v4(options: usize, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 20 + options];
+    packet[0] = 0x45 + u8::try_from(options / 4).unwrap();
+    packet[6] = 0x40;
+    packet[9] = 17;
+    packet.extend(body);
+    packet
+}
+
+fn v6(next_header: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    packet[0] = 0x60;
+    packet[6] = next_header;
+    packet.extend(body);
+    packet
+}
+
+fn payload(first: [u8; 4], length: usize) -> Vec<u8> {
+    let mut payload = vec![0; length];
+    payload[..4].copy_from_slice(&first);
+    payload
+}
+
+const INITIATION: [u8; 4] = [1, 0, 0, 0];
+
+#[test]
+fn each_message_passes_with_its_exact_length_only() {
+    let messages = [
+        (INITIATION, 148),
+        ([2, 0, 0, 0], 92),
+        ([3, 0, 0, 0], 64),
+        (inert::MAGIC, inert::LENGTH),
+    ];
+    for (first, length) in messages {
+        for (off, expected) in [(length - 1, false), (length, true), (length + 1, false)] {
+            let body = udp(PORT, 40000, &payload(first, off));
+            assert_eq!(passes(&v4(0, &body)), expected, "{first:?} {off}");
+            assert_eq!(passes(&v6(17, &body)), expected, "{first:?} {off}");
+        }
+    }
+}
+
+#[test]
+fn data_never_passes() {
+    for length in [32, 64, 92, 104, 148] {
+        assert!(!passes(&v4(
+            0,
+            &udp(PORT, PORT, &payload([4, 0, 0, 0], length))
+        )));
+    }
+}
+
+#[test]
+fn either_port_will_do_and_one_must_be_ours() {
+    let body = |from, to| v4(0, &udp(from, to, &payload(INITIATION, 148)));
+    assert!(passes(&body(PORT, 1)) && passes(&body(1, PORT)));
+    assert!(!passes(&body(1, 2)));
+}
+
+#[test]
+fn ip_options_do_not_hide_a_message() {
+    for options in [4, 20, 40] {
+        assert!(passes(&v4(
+            options,
+            &udp(PORT, PORT, &payload(INITIATION, 148))
+        )));
+    }
+}
+
+#[test]
+fn fragments_other_protocols_and_extension_headers_are_dropped() {
+    let body = udp(PORT, PORT, &payload(INITIATION, 148));
+    for (at, value) in [(6, 0x20), (7, 1), (9, 6)] {
+        let mut packet = v4(0, &body);
+        packet[at] = value;
+        assert!(!passes(&packet));
+    }
+    assert!(!passes(&v6(44, &body)));
+    assert!(!passes(&[0x50; 60]));
+}
+
+#[test]
+fn packets_for_other_hosts_and_on_loopback_are_dropped() {
+    let packet = v4(0, &udp(PORT, PORT, &payload(INITIATION, 148)));
+    let outgoing = About {
+        packet_type: 4,
+        ..ARRIVED
+    };
+    assert_eq!(run(&program(PORT), &packet, outgoing), 196);
+    assert_eq!(
+        run(
+            &program(PORT),
+            &packet,
+            About {
+                packet_type: OTHER_HOST,
+                ..ARRIVED
+            }
+        ),
+        0
+    );
+    assert_eq!(
+        run(
+            &program(PORT),
+            &packet,
+            About {
+                hardware_type: LOOPBACK,
+                ..ARRIVED
+            }
+        ),
+        0
+    );
+}
+
+#[test]
+fn a_packet_cut_off_anywhere_is_dropped_and_not_misread() {
+    let packet = v4(0, &udp(PORT, PORT, &payload(INITIATION, 148)));
+    for length in 1..32 {
+        assert!(!passes(&packet[..length]), "{length}");
+    }
+}
