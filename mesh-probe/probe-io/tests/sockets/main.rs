@@ -3,3 +3,4 @@
 mod echo;
 mod namespace;
 mod tap;
+mod wireguard;

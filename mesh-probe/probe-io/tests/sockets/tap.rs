@@ -14,12 +14,12 @@ use probe_io::{InertSender, Sighted, Tap, UNDERLAY_MARK, mark_socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::{net::UdpSocket, time::timeout};
 
-const PORT: u16 = 51820;
+pub(crate) const PORT: u16 = 51820;
 const NEAR: [&str; 2] = ["203.0.113.11", "2001:db8::11"];
 const FAR: [&str; 2] = ["203.0.113.12", "2001:db8::12"];
 
 /// This namespace is the near host; a second one is the far host.
-fn two_hosts() {
+pub(crate) fn two_hosts() {
     sh("
         mkdir -p /run/netns && ip netns add far
         ip link add eth0 type veth peer name eth0 netns far
