@@ -59,6 +59,9 @@ pub struct Expectation {
 
 impl Default for Expectation {
     fn default() -> Self {
-        Self { min_nodes: 2, names: Vec::new() }
+        Self {
+            min_nodes: 2,
+            names: Vec::new(),
+        }
     }
 }

@@ -1,0 +1,267 @@
+//! Findings about one node: its agent, its identity, its `WireGuard` device. They excuse the node's pairs.
+
+use std::collections::BTreeSet;
+
+use evidence::{Citation, Confidence, FactKey, Finding, NodeRef, SourceId, Subject};
+
+use super::{Draft, fix};
+use crate::{
+    mesh::{Member, Mesh, Speaks},
+    text, timing,
+};
+
+/// The findings, and the nodes whose pairs they excuse.
+pub(super) fn find(mesh: &Mesh<'_>) -> (Vec<Finding>, BTreeSet<NodeRef>) {
+    let mut findings = Vec::new();
+    let mut excused = BTreeSet::new();
+    for member in mesh.members.values() {
+        let finding = absent(mesh, member).or_else(|| no_device(mesh, member));
+        if let Some(finding) = finding {
+            excused.insert(member.node.clone());
+            findings.push(finding);
+        }
+        findings.extend(second_machine(mesh, member));
+    }
+    findings.extend(too_few(mesh));
+    (findings, excused)
+}
+
+/// A node whose agent does not speak: the agent alone, or the node?
+fn absent(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
+    let seen = collector_saw(mesh, member)?;
+    let (alive, silent) = neighbours(mesh, member);
+    let subject = Subject::Node {
+        node: member.node.clone(),
+    };
+    let mut draft = if alive.is_empty() && !silent.is_empty() {
+        peer_silent(member, subject, silent.len())
+    } else if member.speaks == Speaks::Stale {
+        reports_stale(member, subject)
+    } else {
+        agent_not_reporting(member, subject, !alive.is_empty())
+    };
+    draft.evidence.push(seen);
+    draft.evidence.extend(alive);
+    draft.evidence.extend(silent);
+    Some(draft.finish(None))
+}
+
+fn collector_saw(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Citation> {
+    let fact = format!("report-stream/{}", member.node);
+    let last = member.last_report();
+    match (member.speaks, last) {
+        (Speaks::Stale, Some(at)) => Some(mesh.observed(
+            at,
+            &fact,
+            "the report stream is open, but nothing comes".to_owned(),
+        )),
+        (Speaks::Stopped, Some(at)) => {
+            Some(mesh.observed(at, &fact, "the report stream has ended".to_owned()))
+        }
+        (Speaks::Never, _) if mesh.now.since(mesh.view.started) >= timing::SETTLE => {
+            let text = "no report since the collector started".to_owned();
+            Some(mesh.observed(mesh.view.started, &fact, text))
+        }
+        _ => None,
+    }
+}
+
+/// What the others say of a node that does not speak: signs of life, and silence.
+fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citation>) {
+    let mut alive = Vec::new();
+    let mut silent = Vec::new();
+    let Some(key) = member.key else {
+        return (alive, silent);
+    };
+    let gone_since = member
+        .last_report()
+        .unwrap_or(mesh.view.started)
+        .plus(timing::SKEW);
+    for other in mesh.members.values() {
+        let (Some(echo), Some(peer)) = (other.echo_sent(&key), other.peer(&key)) else {
+            continue;
+        };
+        let fresh =
+            |at: &evidence::Moment| *at >= gone_since && mesh.now.since(*at) <= mesh.echo_fresh * 3;
+        if let Some(at) = echo.refused.filter(fresh) {
+            let text = format!(
+                "the kernel of {} answers through the tunnel: port unreachable, no agent listens",
+                member.node
+            );
+            alive.push(mesh.cite(other, FactKey::EchoSent(key), at, text));
+        } else if let Some(at) = peer.rx_moved.filter(fresh) {
+            let text = format!(
+                "its WireGuard still receives authentic packets of {}",
+                member.node
+            );
+            alive.push(mesh.cite(other, FactKey::Peer(key), at, text));
+        } else if let Some(at) = echo
+            .loss_since
+            .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
+        {
+            let text = format!(
+                "hears nothing of {}: {} echo requests in a row lost",
+                member.node, echo.consecutive_lost
+            );
+            silent.push(mesh.cite(other, FactKey::EchoSent(key), at, text));
+        }
+    }
+    (alive, silent)
+}
+
+fn agent_not_reporting(member: &Member<'_>, subject: Subject, alive: bool) -> Draft {
+    let node = &member.node;
+    let (confidence, summary) = if alive {
+        (
+            Confidence::Certain,
+            format!("the agent on {node} does not report; the node's WireGuard is alive"),
+        )
+    } else {
+        (
+            Confidence::Likely,
+            format!("the agent on {node} does not report"),
+        )
+    };
+    let mut draft = Draft::new("agent-not-reporting", subject, confidence, summary);
+    draft.fixes.push(fix(
+        "who runs the node",
+        format!("look at the agent's service on {node} and restart it"),
+        Some(format!(
+            "talosctl -n {node} service ext-mesh-agent; talosctl -n {node} logs ext-mesh-agent"
+        )),
+    ));
+    if !alive {
+        draft
+            .could_also_be
+            .push("the node is down or cut off".to_owned());
+        draft.decided_by = Some("the echo of the other nodes towards it".to_owned());
+    }
+    draft
+}
+
+fn peer_silent(member: &Member<'_>, subject: Subject, observers: usize) -> Draft {
+    let node = &member.node;
+    let confidence = if observers >= 2 {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
+    let summary =
+        format!("{node} is silent: it does not report, and no other node hears it in the tunnel");
+    let mut draft = Draft::new("peer-silent", subject, confidence, summary);
+    draft.fixes.push(fix(
+        "who runs the node",
+        format!("see whether {node} is up: its console, its hypervisor, its uplink"),
+        Some(format!(
+            "talosctl -n {node} version   # by its underlay address, from its own site"
+        )),
+    ));
+    draft
+        .could_also_be
+        .push("its uplink is down while the node itself is well".to_owned());
+    draft
+}
+
+fn reports_stale(member: &Member<'_>, subject: Subject) -> Draft {
+    let node = &member.node;
+    let summary = format!("the reports of {node} have stopped though its connection is open");
+    let mut draft = Draft::new("reports-stale", subject, Confidence::Likely, summary);
+    draft.fixes.push(fix(
+        "who runs the node",
+        format!("see whether the agent on {node} hangs or the node is starved"),
+        Some(format!(
+            "talosctl -n {node} logs ext-mesh-agent --tail 20; talosctl -n {node} processes"
+        )),
+    ));
+    draft
+        .could_also_be
+        .push("the path from the node to the collector has just died".to_owned());
+    draft.decided_by =
+        Some("the connection's own timeout (5 s), and the echo of the other nodes".to_owned());
+    draft
+}
+
+/// The node reports, but has no readable `WireGuard` device.
+fn no_device(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
+    let source = member.source(SourceId::WireGuard)?;
+    let gap = source.gap.as_ref()?;
+    let node = &member.node;
+    let mut draft = Draft::new(
+        "wireguard-unreadable",
+        Subject::Node { node: node.clone() },
+        Confidence::Certain,
+        format!("{node} has no readable WireGuard device kubespan"),
+    );
+    draft.evidence.push(mesh.cite(
+        member,
+        FactKey::Source(SourceId::WireGuard),
+        source.read_at,
+        gap.reason.clone(),
+    ));
+    draft.fixes.push(fix(
+        "who runs the node",
+        "see whether KubeSpan is on and its link is up",
+        Some(format!(
+            "talosctl -n {node} get kubespanidentities,links kubespan"
+        )),
+    ));
+    Some(draft.finish(None))
+}
+
+fn second_machine(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
+    /// A conflict is news for so long after the last attempt; a clone tries again within seconds.
+    const NEWS: std::time::Duration = std::time::Duration::from_mins(1);
+    let conflict = member
+        .view?
+        .conflict
+        .as_ref()
+        .filter(|conflict| mesh.now.since(conflict.at) <= NEWS)?;
+    let node = &member.node;
+    let mut draft = Draft::new(
+        "second-machine",
+        Subject::Node { node: node.clone() },
+        Confidence::Certain,
+        format!("a second machine claims to be {node}; its reports are refused"),
+    );
+    let fact = format!("report-stream/{node}");
+    draft
+        .evidence
+        .push(mesh.observed(conflict.at, &fact, conflict.what.clone()));
+    draft.could_also_be.push(format!(
+        "{node} was reset and has new keys: then restart the collector, which forgets the old one"
+    ));
+    draft.fixes.push(fix(
+        "who runs the machines",
+        "find the machine with the same host name or a cloned disk, and reset its STATE partition",
+        Some("talosctl reset --system-labels-to-wipe STATE --reboot   # on the clone".to_owned()),
+    ));
+    Some(draft.finish(None))
+}
+
+fn too_few(mesh: &Mesh<'_>) -> Option<Finding> {
+    let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
+    let waited = mesh.now.since(mesh.view.started);
+    if fresh >= least || waited < timing::SETTLE {
+        return None;
+    }
+    let summary = format!("{fresh} nodes report, at least {least} are expected");
+    let mut draft = Draft::new(
+        "too-few-nodes",
+        Subject::Cluster,
+        Confidence::Certain,
+        summary.clone(),
+    );
+    let text = format!(
+        "{summary}, {} after the collector started",
+        text::age(waited)
+    );
+    draft
+        .evidence
+        .push(mesh.observed(mesh.now, "reporters", text));
+    draft.fixes.push(fix(
+        "who runs the cluster",
+        "start the agents, or lower --min-nodes of the collector if the cluster is that small",
+        None,
+    ));
+    Some(draft.finish(None))
+}

@@ -1,0 +1,310 @@
+//! Datagrams arrive, yet nothing passes inside the tunnel: why, as far as handshakes tell.
+
+use evidence::{Citation, Confidence, FactKey, Finding, Fix, NodeRef, PublicKey, Subject};
+
+use super::{Draft, explained, fix, place_text, subject};
+use crate::{
+    journey::{Journey, LastSeen, journeys},
+    localise::{Culprit, Pair, Place},
+    mesh::Mesh,
+    pair::Direction,
+    text,
+};
+
+const SILENT: &str = "tunnel-silent";
+
+/// Codes that are themselves the effect, so that none is folded under them.
+pub(super) fn is_effect_code(code: &str) -> bool {
+    code == SILENT || code == "peer-never-connected"
+}
+
+/// What the handshakes since the loss began say about the hit directions.
+#[derive(Default)]
+struct Signs {
+    completed: Vec<Citation>,
+    unanswered: Vec<Citation>,
+    not_taken: Vec<Citation>,
+    never_connected: bool,
+}
+
+pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
+    let hit = explained(&culprit.explains, directions);
+    let signs = signs(mesh, &hit);
+    let mut draft = if !signs.completed.is_empty() {
+        data_dropped(culprit, signs.completed)
+    } else if let Some(node) = receiver(&hit).filter(|_| !signs.unanswered.is_empty()) {
+        dropped_by_host(&node, [signs.unanswered, signs.not_taken].concat())
+    } else if signs.never_connected {
+        never_connected(culprit)
+    } else {
+        silent(culprit)
+    };
+    let effects = hit
+        .iter()
+        .take(2)
+        .flat_map(|direction| direction.tunnel.evidence.iter());
+    let underlay = hit
+        .iter()
+        .take(2)
+        .flat_map(|direction| direction.underlay.evidence.iter());
+    draft.evidence.extend(underlay.chain(effects).cloned());
+    draft.explains.clone_from(&culprit.explains);
+    draft
+        .could_also_be
+        .extend(culprit.ties.iter().map(place_text));
+    draft.finish(None)
+}
+
+/// The one node that all hit directions lead to.
+fn receiver(hit: &[&Direction]) -> Option<NodeRef> {
+    let first = &hit.first()?.to;
+    hit.iter()
+        .all(|direction| direction.to == *first)
+        .then(|| first.clone())
+}
+
+fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
+    let mut signs = Signs {
+        never_connected: !hit.is_empty(),
+        ..Signs::default()
+    };
+    for direction in hit {
+        let (Some(a), Some(b)) = (
+            mesh.members.get(&direction.from),
+            mesh.members.get(&direction.to),
+        ) else {
+            continue;
+        };
+        let (Some(a_key), Some(b_key)) = (a.key, b.key) else {
+            continue;
+        };
+        let since = direction.loss_since.unwrap_or(mesh.now);
+        for journey in journeys(mesh, a, b, since) {
+            note(&mut signs, mesh, (a, b), &b_key, &journey);
+        }
+        for journey in journeys(mesh, b, a, since) {
+            note_back(&mut signs, mesh, (b, a), &a_key, &journey);
+        }
+        let known =
+            |peer: Option<&evidence::Peer>| peer.is_some_and(|peer| peer.last_handshake.is_some());
+        signs.never_connected &= !known(a.peer(&b_key)) && !known(b.peer(&a_key));
+    }
+    signs
+}
+
+type Ends<'m, 'a> = (&'m crate::mesh::Member<'a>, &'m crate::mesh::Member<'a>);
+
+/// A handshake in the failing direction.
+fn note(
+    signs: &mut Signs,
+    mesh: &Mesh<'_>,
+    (a, b): Ends<'_, '_>,
+    b_key: &PublicKey,
+    journey: &Journey<'_>,
+) {
+    match (journey.last_seen, journey.arrival) {
+        (LastSeen::Completed, _) => signs
+            .completed
+            .push(completed(mesh, (a, b), b_key, journey)),
+        (LastSeen::ArrivedUnanswered, Some(arrival)) => {
+            let for_key = match arrival.for_us {
+                Some(false) => ", but it is made for another key than its own",
+                Some(true) => ", made for its key",
+                None => "",
+            };
+            let text = format!(
+                "a handshake initiation of {} arrived{for_key}; it was not answered",
+                a.node
+            );
+            signs
+                .unanswered
+                .push(mesh.cite(b, FactKey::Arrivals, arrival.at, text));
+        }
+        _ => {}
+    }
+}
+
+/// A handshake against the failing direction: its answer travels in the failing one.
+fn note_back(
+    signs: &mut Signs,
+    mesh: &Mesh<'_>,
+    (b, a): Ends<'_, '_>,
+    a_key: &PublicKey,
+    journey: &Journey<'_>,
+) {
+    match (journey.last_seen, journey.sent.response_at) {
+        (LastSeen::Completed, _) => signs
+            .completed
+            .push(completed(mesh, (b, a), a_key, journey)),
+        (LastSeen::AnswerNotTaken, Some(at)) => {
+            let text = format!(
+                "the answer of {} to its initiation arrived; its WireGuard did not take it",
+                a.node
+            );
+            signs
+                .not_taken
+                .push(mesh.cite(b, FactKey::Initiated(*a_key), at, text));
+        }
+        _ => {}
+    }
+}
+
+fn completed(
+    mesh: &Mesh<'_>,
+    (from, to): Ends<'_, '_>,
+    to_key: &PublicKey,
+    journey: &Journey<'_>,
+) -> Citation {
+    let at = journey.sent.response_at.unwrap_or(journey.sent.sent_at);
+    let text = format!(
+        "completed a handshake with {} while data was already lost",
+        to.node
+    );
+    mesh.cite(from, FactKey::Initiated(*to_key), at, text)
+}
+
+fn data_dropped(culprit: &Culprit, evidence: Vec<Citation>) -> Draft {
+    let summary = format!(
+        "handshakes pass and data does not ({}): something drops WireGuard's data messages",
+        place_text(&culprit.place)
+    );
+    let mut draft = Draft::new(
+        "data-dropped-handshakes-pass",
+        subject(&culprit.place),
+        Confidence::Certain,
+        summary,
+    );
+    draft.evidence = evidence;
+    draft.could_also_be.push(
+        "allowed IPs were taken from the peer at one end: compare `wg show kubespan allowed-ips`"
+            .to_owned(),
+    );
+    draft.fixes.push(fix(
+        "who runs the path",
+        "look for a filter by content or size, or a rate limit on UDP 51820; handshakes are 148 and 92 bytes, data is \
+         message type 4",
+        Some("nft list ruleset | grep -n -e '@th' -e 'length' -e 'limit rate' -e 51820".to_owned()),
+    ));
+    draft
+}
+
+fn dropped_by_host(node: &NodeRef, evidence: Vec<Citation>) -> Draft {
+    let summary = format!(
+        "UDP 51820 arrives at the interface of {node} and does not reach its WireGuard: a firewall on the host drops it"
+    );
+    let subject = Subject::Node { node: node.clone() };
+    let mut draft = Draft::new(
+        "udp-51820-dropped-by-host",
+        subject,
+        Confidence::Likely,
+        summary,
+    );
+    draft.evidence = evidence;
+    draft.could_also_be.push(format!(
+        "{node} does not know the callers' keys any more, or its clock has stepped back"
+    ));
+    draft.decided_by = Some(format!("the drop counters of the firewall on {node}"));
+    draft.fixes.push(allow_on_host(node));
+    draft
+}
+
+fn allow_on_host(node: &NodeRef) -> Fix {
+    fix(
+        format!("who writes the machine config of {node}"),
+        "allow UDP 51820 in Talos' ingress firewall",
+        Some(
+            "apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: kubespan\nportSelector:\n  ports: [51820]\n  \
+             protocol: udp\ningress:\n  - subnet: 0.0.0.0/0\n  - subnet: ::/0"
+                .to_owned(),
+        ),
+    )
+}
+
+fn never_connected(culprit: &Culprit) -> Draft {
+    let summary = format!(
+        "a tunnel never came up ({}): no handshake was ever completed",
+        place_text(&culprit.place)
+    );
+    let mut draft = Draft::new(
+        "peer-never-connected",
+        subject(&culprit.place),
+        Confidence::Undecided,
+        summary,
+    );
+    draft.could_also_be = vec![
+        "UDP 51820 is blocked on the way".to_owned(),
+        "the endpoint is wrong, or neither end has one".to_owned(),
+        "the preshared keys differ".to_owned(),
+    ];
+    draft.decided_by =
+        Some("datagrams on the true five-tuple, seen or not seen by the far side's tap".to_owned());
+    draft.fixes.push(fix(
+        "who runs the nodes",
+        "compare the endpoints that each end uses with the addresses the other end has",
+        Some(
+            "talosctl get kubespanpeerstatuses; talosctl get kubespanpeerspecs -o yaml".to_owned(),
+        ),
+    ));
+    draft
+}
+
+fn silent(culprit: &Culprit) -> Draft {
+    let summary = format!(
+        "nothing passes inside the tunnel ({}); what stops it is not decided yet",
+        place_text(&culprit.place)
+    );
+    let mut draft = Draft::new(
+        SILENT,
+        subject(&culprit.place),
+        Confidence::Undecided,
+        summary,
+    );
+    draft.could_also_be = vec![
+        "a firewall on the host drops UDP 51820 behind the tap".to_owned(),
+        "something on the path drops WireGuard's data messages and lets handshakes pass".to_owned(),
+        "UDP 51820 is blocked on the way, and no tap can see it".to_owned(),
+    ];
+    draft.decided_by =
+        Some("the next handshake: WireGuard tries one 15 s after data went unanswered, and the taps follow it".to_owned());
+    draft
+}
+
+/// A's device lacks B.
+pub(super) fn peer_missing(direction: &Direction) -> Finding {
+    let (from, to) = (&direction.from, &direction.to);
+    let mut draft = Draft::new(
+        "peer-missing",
+        Subject::Direction {
+            from: from.clone(),
+            to: to.clone(),
+        },
+        Confidence::Certain,
+        format!("{from} does not have {to} as a WireGuard peer"),
+    );
+    draft.evidence.clone_from(&direction.discovered.evidence);
+    draft.explains.insert((from.clone(), to.clone()));
+    draft.fixes.push(fix(
+        "who runs the cluster",
+        "see whether the node's affiliate is known there: the discovery service, or an overlap of addresses",
+        Some(format!("talosctl -n {from} get affiliates; talosctl -n {from} get kubespanpeerspecs")),
+    ));
+    draft.finish(None)
+}
+
+/// What a root does to one pair of nodes.
+pub(super) fn effect(mesh: &Mesh<'_>, direction: &Direction, pair: &Pair, root: &str) -> Finding {
+    let since = direction.loss_since.map_or_else(String::new, |at| {
+        format!(" since {}", text::age(mesh.now.since(at)))
+    });
+    let summary = format!(
+        "no data from {} arrives at {}{since}",
+        direction.from, direction.to
+    );
+    let subject = subject(&Place::Between(pair.0.clone(), pair.1.clone()));
+    let mut draft = Draft::new(SILENT, subject, Confidence::Certain, summary);
+    draft.evidence.clone_from(&direction.tunnel.evidence);
+    draft
+        .explains
+        .insert((direction.from.clone(), direction.to.clone()));
+    draft.finish(Some(root))
+}

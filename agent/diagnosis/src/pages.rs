@@ -1,0 +1,47 @@
+//! The runbook: one page per finding code.
+
+/// The runbook page of a finding code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Stable code.
+    pub code: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// Markdown.
+    pub text: &'static str,
+}
+
+macro_rules! pages {
+    ($($code:literal: $title:literal,)*) => {
+        [$(Page { code: $code, title: $title, text: include_str!(concat!("../pages/", $code, ".md")) }),*]
+    };
+}
+
+static PAGES: [Page; 16] = pages! {
+    "agent-not-reporting": "the agent of a node does not report",
+    "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "one-way-loss": "datagrams of one direction are lost",
+    "path-broken": "datagrams between two nodes are lost, both ways",
+    "peer-missing": "a node does not have another as a WireGuard peer",
+    "peer-never-connected": "a tunnel never came up",
+    "peer-silent": "a node is silent to everybody",
+    "reports-stale": "a node's reports have stopped, its connection is open",
+    "second-machine": "two machines claim one node name",
+    "too-few-nodes": "fewer nodes report than expected",
+    "tunnel-silent": "nothing passes inside a tunnel",
+    "udp-51820-blocked-both-ways": "UDP 51820 is dropped both ways outside a node or site",
+    "udp-51820-blocked-inbound": "UDP 51820 is dropped on its way in to a node or site",
+    "udp-51820-blocked-outbound": "UDP 51820 is dropped on its way out of a node or site",
+    "udp-51820-dropped-by-host": "UDP 51820 arrives at a node and its own firewall drops it",
+    "wireguard-unreadable": "a node has no readable WireGuard device",
+};
+
+/// All pages, by code.
+pub fn pages() -> &'static [Page] {
+    &PAGES
+}
+
+/// The page of a code.
+pub fn explain(code: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.code == code)
+}

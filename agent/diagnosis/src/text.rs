@@ -1,0 +1,57 @@
+//! How figures are put into sentences.
+
+use std::time::Duration;
+
+use evidence::Rtt;
+
+/// A duration for a person: `0.4 s`, `12 s`, `3 m 5 s`.
+pub(crate) fn age(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 10 {
+        let tenths = duration.subsec_millis() / 100;
+        return format!("{seconds}.{tenths} s");
+    }
+    if seconds < 60 {
+        return format!("{seconds} s");
+    }
+    format!("{} m {} s", seconds / 60, seconds % 60)
+}
+
+/// A round-trip time as a clause, empty if there is none.
+pub(crate) fn rtt(rtt: Option<Rtt>) -> String {
+    rtt.map_or_else(String::new, |rtt| {
+        format!(
+            " in {}.{:02} ms",
+            rtt.last_us / 1000,
+            rtt.last_us % 1000 / 10
+        )
+    })
+}
+
+/// A list of names: `a, b and 3 more`.
+pub(crate) fn list<T: ToString>(items: &[T]) -> String {
+    const SHOWN: usize = 4;
+    let names: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    match items.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_speech() {
+        assert_eq!(age(Duration::from_millis(450)), "0.4 s");
+        assert_eq!(age(Duration::from_secs(12)), "12 s");
+        assert_eq!(age(Duration::from_secs(185)), "3 m 5 s");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_say_so() {
+        assert_eq!(list(&["a", "b"]), "a, b");
+        assert_eq!(list(&[1, 2, 3, 4, 5, 6]), "1, 2, 3, 4 and 2 more");
+    }
+}

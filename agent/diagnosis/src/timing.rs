@@ -1,0 +1,40 @@
+//! Every bound in time that a judgement rests on, with its reason.
+
+use std::time::Duration;
+
+/// Agents speak at least once a second; four seconds of silence are more than a hiccup of the path.
+pub const REPORT_FRESH: Duration = Duration::from_secs(4);
+
+/// One lost packet accuses nobody, nor do two.
+pub const LOST_IN_A_ROW: u32 = 3;
+
+/// Moments of two nodes are compared on the collector's timeline, where each is late by its own report's way. Within
+/// this much of each other their order proves nothing. Half the pace of the retries.
+pub const SKEW: Duration = Duration::from_millis(500);
+
+/// A datagram that the far side has not reported this long after it was sent has not arrived: far above any
+/// one-way delay, plus one reporting interval.
+pub const ARRIVES_WITHIN: Duration = Duration::from_millis(1200);
+
+/// Nobody is missed, and no tunnel is called never connected, before he had this long: an agent's start, its first
+/// report, and two of `WireGuard`'s handshake attempts (5 s each).
+pub const SETTLE: Duration = Duration::from_secs(15);
+
+/// `WireGuard`'s `REJECT_AFTER_TIME`: an older session carries nothing.
+pub const SESSION: Duration = Duration::from_mins(3);
+
+/// Loss in the recent window that is worth a warning, in percent.
+pub const LOSS_WARN_PERCENT: u32 = 10;
+
+/// Requests that a window must have before its loss says anything.
+pub const LOSS_MIN_WINDOW: u32 = 10;
+
+/// Slowest pace of the echo that still counts as ten-second freshness, and how many requests a second a node sends.
+const ECHO_FRESH: Duration = Duration::from_secs(10);
+const ECHO_PER_SECOND: u32 = 34;
+
+/// How old an echo may be and still prove something in a mesh of so many nodes: two rounds of the echo and a retry.
+pub fn echo_fresh(nodes: usize) -> Duration {
+    let round = Duration::from_secs(1) * u32::try_from(nodes).unwrap_or(u32::MAX) / ECHO_PER_SECOND;
+    ECHO_FRESH.max(round * 2 + Duration::from_secs(2))
+}
