@@ -13,7 +13,7 @@ pub use error::LinksError;
 pub use read::read;
 pub use snapshot::{
     Address, KUBESPAN, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot,
-    kubespan_address, node_addresses,
+    first_hardware_address, kubespan_address, node_addresses,
 };
 pub use steering::{FORCE_MARK, FORCE_MASK, FamilySteering, Steering, TABLE, read_steering};
 pub use watch::{Change, Watch, watch};

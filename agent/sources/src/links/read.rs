@@ -125,6 +125,7 @@ fn link(message: LinkMessage) -> Link {
         up: message.header.flags.contains(LinkFlags::Up),
         oper_state: OperState::Unknown,
         kind: None,
+        hardware_address: None,
         addresses: Vec::new(),
     };
     for attribute in message.attributes {
@@ -133,6 +134,7 @@ fn link(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::OperState(state) => link.oper_state = oper_state(state),
             LinkAttribute::LinkInfo(info) => link.kind = kind(&info),
+            LinkAttribute::Address(bytes) => link.hardware_address = bytes.try_into().ok(),
             _ => {}
         }
     }

@@ -34,6 +34,19 @@ impl Snapshot {
     }
 }
 
+/// The Ethernet address of the first link in the order of names, hardware before virtual links: what Talos calls the
+/// `first` hardware address, and what tells a machine from its clone.
+pub fn first_hardware_address(snapshot: &Snapshot) -> Option<[u8; 6]> {
+    let usable = |link: &&Link| link.name != LOOPBACK && link.hardware_address.is_some();
+    let order = |link: &&Link| (link.kind.is_some(), link.name.clone());
+    snapshot
+        .links
+        .iter()
+        .filter(usable)
+        .min_by_key(order)?
+        .hardware_address
+}
+
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -49,6 +62,8 @@ pub struct Link {
     pub oper_state: OperState,
     /// `wireguard`, `vxlan`, `veth`, ..; none for hardware and loopback.
     pub kind: Option<String>,
+    /// Its Ethernet address; none for links without one, such as `kubespan`.
+    pub hardware_address: Option<[u8; 6]>,
     /// Its addresses, in the kernel's order, IPv4 before IPv6.
     pub addresses: Vec<Address>,
 }
@@ -146,6 +161,7 @@ mod tests {
             up: true,
             oper_state: OperState::Up,
             kind: None,
+            hardware_address: None,
             addresses,
         }
     }
@@ -189,5 +205,22 @@ mod tests {
         let expected: [IpAddr; 2] =
             ["192.168.3.4", "2001:db8::4"].map(|text| text.parse().unwrap());
         assert_eq!(node_addresses(&node()), expected);
+    }
+
+    #[test]
+    fn the_first_hardware_address_is_that_of_hardware_before_virtual_links() {
+        let with = |name: &str, kind: Option<&str>, last: u8| Link {
+            kind: kind.map(str::to_owned),
+            hardware_address: Some([2, 0, 0, 0, 0, last]),
+            ..link(name, Vec::new())
+        };
+        let links = vec![
+            with("bridge0", Some("bridge"), 1),
+            with("eth1", None, 2),
+            with("eth0", None, 3),
+            with(LOOPBACK, None, 0),
+        ];
+        let snapshot = Snapshot { links, dropped: 0 };
+        assert_eq!(first_hardware_address(&snapshot), Some([2, 0, 0, 0, 0, 3]));
     }
 }
