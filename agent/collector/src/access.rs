@@ -1,0 +1,82 @@
+//! Who calls, and what their role lets them do.
+
+use std::net::SocketAddr;
+
+use evidence::NodeName;
+use proto::trust::{Caller, Role, caller};
+use tonic::{Request, Status};
+
+use crate::{connections::Remote, counters::Counters};
+
+/// An agent, as its certificate says.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) node: NodeName,
+    /// SHA-256 of its certificate's public key.
+    pub(crate) key: [u8; 32],
+    pub(crate) from: Option<SocketAddr>,
+}
+
+/// The agent that calls; nobody else may report.
+pub(crate) fn agent<T>(request: &Request<T>, counters: &Counters) -> Result<Agent, Status> {
+    let Caller { role, node, key } = verified(request, counters)?;
+    let Some(node) = node.filter(|_| role == Role::Agent) else {
+        return Err(refuse(role, "report", "an agent", counters));
+    };
+    let from = remote(request).and_then(|remote| remote.address);
+    Ok(Agent { node, key, from })
+}
+
+/// Lets in who may read: readers and agents.
+pub(crate) fn reader<T>(request: &Request<T>, counters: &Counters) -> Result<(), Status> {
+    let role = verified(request, counters)?.role;
+    match role {
+        Role::Agent | Role::Reader => Ok(()),
+        Role::Collector => Err(refuse(role, "read", "a reader or an agent", counters)),
+    }
+}
+
+fn refuse(role: Role, action: &str, needed: &str, counters: &Counters) -> Status {
+    counters.roles_refused.add();
+    let role = role.as_str();
+    Status::permission_denied(format!(
+        "the certificate's role is {role}, which may not {action}: {needed} certificate is needed"
+    ))
+}
+
+fn verified<T>(request: &Request<T>, counters: &Counters) -> Result<Caller, Status> {
+    let unknown = |text: String| {
+        counters.callers_unknown.add();
+        Status::unauthenticated(text)
+    };
+    let certificate = remote(request)
+        .and_then(|remote| remote.certificate.as_ref())
+        .ok_or_else(|| unknown("no client certificate".to_owned()))?;
+    caller(certificate).map_err(|error| unknown(error.to_string()))
+}
+
+fn remote<T>(request: &Request<T>) -> Option<&Remote> {
+    request.extensions().get()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_without_a_certificate_may_do_nothing() {
+        let counters = Counters::default();
+        let request = Request::new(());
+        assert_eq!(
+            agent(&request, &counters).unwrap_err().code(),
+            Code::Unauthenticated
+        );
+        assert_eq!(
+            reader(&request, &counters).unwrap_err().code(),
+            Code::Unauthenticated
+        );
+        assert_eq!(counters.callers_unknown.get(), 2);
+    }
+}

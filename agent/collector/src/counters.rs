@@ -1,0 +1,95 @@
+//! What the collector counts. Every refusal has a counter, so that nothing is dropped in silence.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// How much it has counted.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// All counters of one collector.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Report streams that were taken in.
+    pub streams_opened: Counter,
+    /// Report messages that were taken in.
+    pub messages: Counter,
+    /// Judgements made.
+    pub judgements: Counter,
+    /// Connections over the limit.
+    pub connections_refused: Counter,
+    /// Calls without a usable client certificate.
+    pub callers_unknown: Counter,
+    /// Calls that the caller's role does not allow.
+    pub roles_refused: Counter,
+    /// Reports in the name of another node.
+    pub names_refused: Counter,
+    /// Report streams that skipped or repeated a sequence.
+    pub sequences_refused: Counter,
+    /// Report messages that are malformed or over a limit on facts.
+    pub messages_malformed: Counter,
+    /// Report messages over the size limit.
+    pub messages_oversized: Counter,
+    /// Report streams with another key than the pinned one.
+    pub keys_refused: Counter,
+    /// Report streams of a second machine beside a live first one.
+    pub machines_refused: Counter,
+    /// Report streams of a node that the full view has no room for.
+    pub nodes_refused: Counter,
+    /// Report streams that a newer one of the same machine replaced.
+    pub streams_replaced: Counter,
+    /// Verdicts that are too large for one message.
+    pub verdicts_oversized: Counter,
+}
+
+impl Counters {
+    /// All counters by name, for the exporter.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Self {
+            streams_opened,
+            messages,
+            judgements,
+            connections_refused,
+            callers_unknown,
+            roles_refused,
+            names_refused,
+            sequences_refused,
+            messages_malformed,
+            messages_oversized,
+            keys_refused,
+            machines_refused,
+            nodes_refused,
+            streams_replaced,
+            verdicts_oversized,
+        } = self;
+        [
+            ("collector_streams_opened_total", streams_opened),
+            ("collector_messages_total", messages),
+            ("collector_judgements_total", judgements),
+            ("collector_connections_refused_total", connections_refused),
+            ("collector_callers_unknown_total", callers_unknown),
+            ("collector_roles_refused_total", roles_refused),
+            ("collector_names_refused_total", names_refused),
+            ("collector_sequences_refused_total", sequences_refused),
+            ("collector_messages_malformed_total", messages_malformed),
+            ("collector_messages_oversized_total", messages_oversized),
+            ("collector_keys_refused_total", keys_refused),
+            ("collector_machines_refused_total", machines_refused),
+            ("collector_nodes_refused_total", nodes_refused),
+            ("collector_streams_replaced_total", streams_replaced),
+            ("collector_verdicts_oversized_total", verdicts_oversized),
+        ]
+        .into_iter()
+        .map(|(name, counter)| (name, counter.get()))
+    }
+}

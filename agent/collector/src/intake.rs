@@ -1,0 +1,49 @@
+//! The Report service: reports in, acknowledgements and the peer list out.
+
+mod check;
+mod replies;
+mod stream;
+
+use std::sync::Arc;
+
+use proto::wire::{ReportRequest, ReportResponse, report_server::Report};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    access,
+    counters::Counters,
+    judge::{Change, Peers},
+};
+
+/// Responses that wait for a slow agent; over it, acknowledgements are joined.
+const RESPONSES: usize = 2;
+
+/// What each report stream shares with the rest of the collector.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    pub(crate) changes: mpsc::Sender<Change>,
+    pub(crate) peers: watch::Receiver<Peers>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+#[tonic::async_trait]
+impl Report for Intake {
+    type StreamStream = ReceiverStream<Result<ReportResponse, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let agent = access::agent(&request, &self.counters)?;
+        let (sender, receiver) = mpsc::channel(RESPONSES);
+        tokio::spawn(stream::serve(
+            self.clone(),
+            agent,
+            request.into_inner(),
+            sender,
+        ));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}

@@ -1,0 +1,174 @@
+//! One report stream, from its first message to its end.
+
+use evidence::{Facts, Moment};
+use proto::wire::ReportRequest;
+use tokio::sync::oneshot;
+use tonic::Streaming;
+use tracing::warn;
+
+use super::{
+    Intake,
+    check::{self, Offset},
+    replies::{Replies, Sender},
+};
+use crate::{
+    access::Agent,
+    clock,
+    judge::Change,
+    refusal::Refusal,
+    state::{Admitted, StreamId},
+};
+
+/// Serves the stream until either side ends it. Always tells the owner of the view that it ended.
+pub(super) async fn serve(
+    intake: Intake,
+    agent: Agent,
+    inbound: Streaming<ReportRequest>,
+    sender: Sender,
+) {
+    let mut stream = Stream {
+        intake,
+        agent,
+        inbound,
+    };
+    let Err(refusal) = stream.run(sender.clone()).await else {
+        return;
+    };
+    if let Some(counter) = refusal.counter(&stream.intake.counters) {
+        counter.add();
+        let from = stream.agent.from.map(tracing::field::display);
+        warn!(node = %stream.agent.node, from, reason = %refusal, "report stream refused");
+    }
+    // An agent that is gone does not hear why.
+    drop(sender.send(Err(refusal.status())).await);
+}
+
+struct Stream {
+    intake: Intake,
+    agent: Agent,
+    inbound: Streaming<ReportRequest>,
+}
+
+impl Stream {
+    async fn run(&mut self, sender: Sender) -> Result<(), Refusal> {
+        let stopping = self.intake.changes.clone();
+        let first = tokio::select! {
+            () = stopping.closed() => return Err(Refusal::Stopping),
+            first = self.receive() => first?,
+        };
+        let Some((first, at)) = first else {
+            return Ok(());
+        };
+        let (facts, offset) = check::snapshot(&self.agent.node, first, at)?;
+        let Admitted { id, ended } = self.open(facts, at).await?;
+        let replies = Replies::new(sender, self.intake.peers.clone());
+        let result = self.follow(id, offset, ended, replies).await;
+        self.close(id, result.as_ref().err()).await;
+        result
+    }
+
+    async fn follow(
+        &mut self,
+        id: StreamId,
+        offset: Offset,
+        mut ended: oneshot::Receiver<Refusal>,
+        mut replies: Replies,
+    ) -> Result<(), Refusal> {
+        loop {
+            tokio::select! {
+                reason = &mut ended => return Err(reason.unwrap_or(Refusal::Stopping)),
+                () = replies.due() => replies.send(),
+                message = self.receive() => {
+                    let Some((message, at)) = message? else {
+                        return Ok(());
+                    };
+                    let sequence = replies.expected();
+                    self.apply(id, message, sequence, offset, at).await?;
+                    replies.acknowledge(sequence);
+                }
+            }
+        }
+    }
+
+    /// The next message and when it came; `None` when the agent or its connection has ended.
+    async fn receive(&mut self) -> Result<Option<(ReportRequest, Moment)>, Refusal> {
+        match self.inbound.message().await {
+            Ok(message) => Ok(message.map(|message| (message, clock::now()))),
+            Err(status) => Refusal::of_read(&status).map_or(Ok(None), Err),
+        }
+    }
+
+    async fn open(&self, facts: Facts, at: Moment) -> Result<Admitted, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let agent = self.agent.clone();
+        let admitted = self
+            .ask(
+                Change::Open {
+                    agent,
+                    facts,
+                    at,
+                    reply,
+                },
+                answer,
+            )
+            .await?;
+        self.intake.counters.streams_opened.add();
+        self.intake.counters.messages.add();
+        Ok(admitted)
+    }
+
+    async fn apply(
+        &self,
+        id: StreamId,
+        message: ReportRequest,
+        sequence: u64,
+        offset: Offset,
+        at: Moment,
+    ) -> Result<(), Refusal> {
+        let node = self.agent.node.clone();
+        let delta = check::delta(&node, message, sequence, offset)?;
+        let (reply, answer) = oneshot::channel();
+        self.ask(
+            Change::Apply {
+                node,
+                id,
+                delta,
+                at,
+                reply,
+            },
+            answer,
+        )
+        .await?;
+        self.intake.counters.messages.add();
+        Ok(())
+    }
+
+    async fn ask<T>(
+        &self,
+        change: Change,
+        answer: oneshot::Receiver<Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let stopping = |()| Refusal::Stopping;
+        self.intake
+            .changes
+            .send(change)
+            .await
+            .map_err(|_| stopping(()))?;
+        answer.await.map_err(|_| stopping(()))?
+    }
+
+    async fn close(&self, id: StreamId, refusal: Option<&Refusal>) {
+        let why = refusal.map_or_else(
+            || "the agent or its connection ended".to_owned(),
+            ToString::to_string,
+        );
+        let close = Change::Close {
+            node: self.agent.node.clone(),
+            id,
+            at: clock::now(),
+            why,
+        };
+        // Without an owner there is no view that could be wrong.
+        drop(self.intake.changes.send(close).await);
+    }
+}

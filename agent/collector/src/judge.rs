@@ -1,0 +1,287 @@
+//! The task that owns the view: takes in changes, and judges.
+//!
+//! It judges when something changed, but not more often than [`DIRTY_PACE`], and at least every [`IDLE_PACE`], because
+//! evidence ages. It rests at least as long as the last judgement took, so intake is never starved.
+
+mod change;
+mod log;
+
+use std::{
+    panic,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use diagnosis::View;
+use evidence::{Delta, Facts, Moment, NodeName, Verdict};
+use proto::convert::PeerIdentity;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
+    time::sleep_until,
+};
+use tracing::info;
+
+use crate::{
+    access::Agent,
+    clock,
+    counters::Counters,
+    refusal::Refusal,
+    state::{Admitted, State, StreamId, identity},
+    verdicts::Judged,
+};
+
+/// The function that judges: [`diagnosis::diagnose`], or another in tests.
+pub type Judge = fn(&View, Moment) -> Verdict;
+
+/// Shortest time from one judgement to the next.
+const DIRTY_PACE: Duration = Duration::from_millis(100);
+/// Longest time from one judgement to the next.
+const IDLE_PACE: Duration = Duration::from_millis(500);
+/// A view with more nodes is judged on a blocking thread.
+const INLINE_NODES: usize = 64;
+/// Shortest time between two peer lists of a large mesh: each goes to every agent, so the cost is quadratic.
+const LARGE_PEERS_PACE: Duration = Duration::from_secs(2);
+/// Changes that wait for the owner; over it, the streams wait.
+pub(crate) const CHANGES: usize = 64;
+
+/// What the intake asks of the owner of the view.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Open {
+        agent: Agent,
+        facts: Facts,
+        at: Moment,
+        reply: oneshot::Sender<Result<Admitted, Refusal>>,
+    },
+    Apply {
+        node: NodeName,
+        id: StreamId,
+        delta: Delta,
+        at: Moment,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Close {
+        node: NodeName,
+        id: StreamId,
+        at: Moment,
+        why: String,
+    },
+}
+
+/// The list that agents are told.
+pub(crate) type Peers = Arc<Vec<PeerIdentity>>;
+
+#[derive(Debug)]
+pub(crate) struct Owner {
+    state: State,
+    judge: Judge,
+    changes: mpsc::Receiver<Change>,
+    judged: watch::Sender<Arc<Judged>>,
+    peers: watch::Sender<Peers>,
+    peers_sent: Instant,
+    next: Next,
+    counters: Arc<Counters>,
+}
+
+/// When to judge next.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    started: Instant,
+    took: Duration,
+}
+
+impl Next {
+    fn due(self, dirty: bool) -> Instant {
+        let pace = if dirty { DIRTY_PACE } else { IDLE_PACE };
+        self.started + pace.max(self.took * 2)
+    }
+}
+
+impl Owner {
+    /// Judges once, so that the first reader finds an answer.
+    pub(crate) fn new(
+        mut state: State,
+        judge: Judge,
+        changes: mpsc::Receiver<Change>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let now = Instant::now();
+        let at = clock::now();
+        let view = state.lend();
+        let verdict = judge(&view, at);
+        state.give_back(view);
+        counters.judgements.add();
+        Self {
+            state,
+            judge,
+            changes,
+            judged: watch::Sender::new(Arc::new(Judged {
+                verdict,
+                at,
+                revision: 1,
+            })),
+            peers: watch::Sender::new(Peers::default()),
+            peers_sent: now,
+            next: Next {
+                started: now,
+                took: Duration::ZERO,
+            },
+            counters,
+        }
+    }
+
+    pub(crate) fn judgements(&self) -> watch::Receiver<Arc<Judged>> {
+        self.judged.subscribe()
+    }
+
+    pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
+        self.peers.subscribe()
+    }
+
+    /// Runs until `stop` is ready. Dropping the owner ends all streams and all waits.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        loop {
+            let due = self.next.due(self.state.is_dirty());
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = sleep_until(due.into()) => self.judge().await,
+                change = self.changes.recv() => match change {
+                    Some(change) => self.take(change),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Open {
+                agent,
+                facts,
+                at,
+                reply,
+            } => {
+                let version = identity(&facts).map(|identity| identity.version.clone());
+                let answer = self.state.open(&agent, facts, at);
+                if answer.is_ok() {
+                    let from = agent.from.map(tracing::field::display);
+                    info!(node = %agent.node, from, version, "node reports");
+                }
+                // Whoever no longer waits for the answer learns it when the stream's end is reported.
+                drop(reply.send(answer));
+            }
+            Change::Apply {
+                node,
+                id,
+                delta,
+                at,
+                reply,
+            } => drop(reply.send(self.state.apply(&node, id, delta, at))),
+            Change::Close { node, id, at, why } => {
+                if self.state.close(&node, id, at) {
+                    info!(%node, why, "node's report stream ended");
+                }
+            }
+        }
+    }
+
+    async fn judge(&mut self) {
+        let started = Instant::now();
+        let task = Task {
+            view: self.state.lend(),
+            judge: self.judge,
+            last: Arc::clone(&self.judged.borrow()),
+            at: clock::now(),
+        };
+        let done = if task.view.nodes.len() > INLINE_NODES {
+            match spawn_blocking(|| task.run()).await {
+                Ok(done) => done,
+                Err(error) => match error.try_into_panic() {
+                    Ok(reason) => panic::resume_unwind(reason),
+                    Err(_) => return,
+                },
+            }
+        } else {
+            task.run()
+        };
+        let at = done.judged.at;
+        self.state.give_back(done.view);
+        log::write(&done.events);
+        self.judged.send_replace(Arc::new(done.judged));
+        self.counters.judgements.add();
+        self.tell_peers(at);
+        self.next = Next {
+            started,
+            took: started.elapsed(),
+        };
+    }
+
+    fn tell_peers(&mut self, now: Moment) {
+        let large = self.state.node_count() > INLINE_NODES;
+        if large && self.peers_sent.elapsed() < LARGE_PEERS_PACE {
+            return;
+        }
+        let peers = self.state.peers(now);
+        let changed = self.peers.send_if_modified(|last| {
+            let changed = **last != peers;
+            if changed {
+                *last = Arc::new(peers);
+            }
+            changed
+        });
+        if changed {
+            self.peers_sent = Instant::now();
+        }
+    }
+}
+
+/// One judgement, apart from the owner so that it can move to another thread.
+struct Task {
+    view: View,
+    judge: Judge,
+    last: Arc<Judged>,
+    at: Moment,
+}
+
+struct Done {
+    view: View,
+    judged: Judged,
+    events: Vec<log::Event>,
+}
+
+impl Task {
+    fn run(self) -> Done {
+        let verdict = (self.judge)(&self.view, self.at);
+        let last = &self.last.verdict;
+        let events = log::events(last, &verdict);
+        let changed = !change::same_but_for_ages(last, &verdict);
+        Done {
+            view: self.view,
+            judged: Judged {
+                verdict,
+                at: self.at,
+                revision: self.last.revision + u64::from(changed),
+            },
+            events,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_judgement_leaves_as_much_time_for_the_intake() {
+        let started = Instant::now();
+        let after = |took, dirty| Next { started, took }.due(dirty) - started;
+        assert_eq!(after(Duration::from_millis(1), true), DIRTY_PACE);
+        assert_eq!(after(Duration::from_millis(1), false), IDLE_PACE);
+        let slow = Duration::from_secs(1);
+        assert_eq!(after(slow, true), slow * 2);
+        assert_eq!(after(slow, false), slow * 2);
+    }
+}

@@ -1,0 +1,29 @@
+//! Joins the nodes' reports into one view, judges it, and answers whether the next layer may be started.
+//!
+//! Start with [`run`] and [`Config`]. One task owns the view, so no lock guards it:
+//!
+//! ```text
+//! agent --Report.Stream--> intake --changes--> judge (owns the view) --verdicts--> gates, mesh
+//!                             ^------------------peer list--------------'
+//! ```
+//!
+//! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
+//! (when it is judged), `verdicts` (how readers see that), `gates` and `mesh` (what they ask), `access` (who may ask).
+#![forbid(unsafe_code)]
+
+mod access;
+mod clock;
+mod connections;
+mod counters;
+mod gates;
+mod intake;
+mod judge;
+mod mesh;
+mod refusal;
+mod run;
+mod state;
+mod verdicts;
+
+pub use counters::{Counter, Counters};
+pub use judge::Judge;
+pub use run::{Config, RunError, run};

@@ -1,0 +1,208 @@
+use std::net::SocketAddr;
+
+use evidence::PublicKey;
+
+use super::*;
+
+const KEY: [u8; 32] = [1; 32];
+const OTHER_KEY: [u8; 32] = [2; 32];
+
+fn at(millis: i64) -> Moment {
+    Moment::from_millis(millis)
+}
+
+fn agent(name: &str, key: [u8; 32]) -> Agent {
+    Agent {
+        node: NodeName::parse(name).unwrap(),
+        key,
+        from: Some(SocketAddr::from(([192, 0, 2, 7], 40_000))),
+    }
+}
+
+fn facts(name: &str, boot_id: &str) -> Facts {
+    let who = Fact::Identity(Identity {
+        name: NodeName::parse(name).unwrap(),
+        public_key: Some(PublicKey::from_bytes([7; 32])),
+        kubespan_address: None,
+        addresses: Vec::new(),
+        boot_id: boot_id.to_owned(),
+        instance: 1,
+        version: "0.1.0".to_owned(),
+    });
+    Facts::from_iter([who])
+}
+
+fn state() -> State {
+    State::new(Moment::ZERO, Expectation::default())
+}
+
+fn node<'s>(state: &'s State, name: &str) -> &'s NodeView {
+    &state.view.nodes[&NodeName::parse(name).unwrap()]
+}
+
+fn peer_fact(number: usize) -> Fact {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+    Fact::EchoHeard(PublicKey::from_bytes(key), evidence::EchoHeard::default())
+}
+
+#[test]
+fn another_key_for_a_node_is_a_conflict_and_changes_no_fact() {
+    let mut state = state();
+    let _first = state
+        .open(&agent("vps-1", KEY), facts("vps-1", "a"), at(0))
+        .unwrap();
+    let refused = state
+        .open(&agent("vps-1", OTHER_KEY), facts("vps-1", "b"), at(10))
+        .unwrap_err();
+    assert!(matches!(refused, Refusal::Key(_)), "{refused:?}");
+    let node = node(&state, "vps-1");
+    assert_eq!(boot_id(&node.facts), Some("a"));
+    assert_eq!(
+        node.conflict,
+        Some(Conflict {
+            at: at(10),
+            what: "another certificate key, from 192.0.2.7".to_owned()
+        })
+    );
+}
+
+#[test]
+fn a_key_stays_pinned_after_the_stream_has_ended() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    assert!(state.close(&hello.node, first.id, at(1)));
+    let refused = state.open(
+        &agent("vps-1", OTHER_KEY),
+        facts("vps-1", "a"),
+        at(1_000_000),
+    );
+    assert!(matches!(refused, Err(Refusal::Key(_))));
+}
+
+#[test]
+fn a_second_machine_beside_a_live_one_is_a_conflict() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let mut first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let second = state.open(&hello, facts("vps-1", "b"), at(5_000));
+    assert!(matches!(second, Err(Refusal::Machine(_))));
+    assert!(node(&state, "vps-1").conflict.is_some());
+    assert!(first.ended.try_recv().is_err());
+}
+
+#[test]
+fn a_rebooted_machine_replaces_its_silent_or_closed_stream() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let mut silent = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let rebooted = state.open(&hello, facts("vps-1", "b"), at(5_001)).unwrap();
+    assert!(matches!(silent.ended.try_recv(), Ok(Refusal::Replaced(_))));
+    state.close(&hello.node, rebooted.id, at(5_002));
+    let again = state.open(&hello, facts("vps-1", "c"), at(5_003));
+    assert!(again.is_ok());
+    assert_eq!(node(&state, "vps-1").conflict, None);
+}
+
+#[test]
+fn a_restarted_agent_replaces_its_live_stream_and_the_old_one_has_no_say() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let mut old = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let _new = state.open(&hello, facts("vps-1", "a"), at(100)).unwrap();
+    assert!(matches!(old.ended.try_recv(), Ok(Refusal::Replaced(_))));
+    assert!(!state.close(&hello.node, old.id, at(200)));
+    assert_eq!(node(&state, "vps-1").stream, Stream::Open);
+    let late = state.apply(&hello.node, old.id, Delta::default(), at(200));
+    assert!(matches!(late, Err(Refusal::Replaced(_))));
+    assert_eq!(node(&state, "vps-1").last_report, at(100));
+}
+
+#[test]
+fn a_conflict_is_remembered_over_a_restart() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let _first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    drop(state.open(&agent("vps-1", OTHER_KEY), facts("vps-1", "b"), at(10)));
+    let _again = state.open(&hello, facts("vps-1", "a"), at(20)).unwrap();
+    assert!(node(&state, "vps-1").conflict.is_some());
+}
+
+#[test]
+fn a_sign_of_life_moves_the_last_report_and_asks_for_no_judgement() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let view = state.lend();
+    state.give_back(view);
+    state
+        .apply(&hello.node, first.id, Delta::default(), at(900))
+        .unwrap();
+    assert!(!state.is_dirty());
+    assert_eq!(node(&state, "vps-1").last_report, at(900));
+}
+
+#[test]
+fn a_node_has_no_more_facts_than_the_limit_however_many_deltas_bring_them() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let mut full = facts("vps-1", "a");
+    (1..limits::FACTS).for_each(|number| full.insert(peer_fact(number)));
+    assert_eq!(full.len(), limits::FACTS);
+    let first = state.open(&hello, full, at(0)).unwrap();
+    let apply = |state: &mut State, upserts, removed| {
+        state.apply(&hello.node, first.id, Delta { upserts, removed }, at(1))
+    };
+    let over = apply(&mut state, vec![peer_fact(limits::FACTS)], vec![]).unwrap_err();
+    assert_eq!(
+        over.to_string(),
+        "field delta.upserts: expected at most 5184 facts of one node, got 5185"
+    );
+    apply(&mut state, vec![peer_fact(1)], vec![]).unwrap();
+    let swap = apply(
+        &mut state,
+        vec![peer_fact(limits::FACTS)],
+        vec![peer_fact(2).key()],
+    );
+    swap.unwrap();
+    assert_eq!(node(&state, "vps-1").facts.len(), limits::FACTS);
+}
+
+#[test]
+fn a_full_view_refuses_new_nodes_and_keeps_the_old_ones() {
+    let mut state = state();
+    let name = |number: usize| format!("node-{number}");
+    for number in 0..limits::NODES {
+        let name = name(number);
+        drop(
+            state
+                .open(&agent(&name, KEY), facts(&name, "a"), at(0))
+                .unwrap(),
+        );
+    }
+    let extra = name(limits::NODES);
+    let refused = state.open(&agent(&extra, KEY), facts(&extra, "a"), at(1));
+    assert!(matches!(refused, Err(Refusal::Nodes)));
+    assert!(
+        state
+            .open(&agent("node-0", KEY), facts("node-0", "a"), at(1))
+            .is_ok()
+    );
+    assert_eq!(state.node_count(), limits::NODES);
+}
+
+#[test]
+fn a_peer_is_listed_with_its_key_and_reports_only_while_it_is_fresh() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    state
+        .apply(&hello.node, first.id, Delta::default(), at(1))
+        .unwrap();
+    let reporting = |state: &State, now| state.peers(now)[0].reporting;
+    assert!(reporting(&state, at(5_001)));
+    assert!(!reporting(&state, at(5_002)));
+    state.close(&hello.node, first.id, at(2));
+    assert!(!reporting(&state, at(3)));
+}
