@@ -3,13 +3,14 @@
 //! 1. [`sandbox`]: the processes and namespaces that make sure that nothing outlives a lab.
 //! 2. [`topology`]: which hosts there are and how they are wired, as data.
 //! 3. [`host`], [`underlay`]: namespaces of one host, and the links, routes and NAT between hosts.
-//! 4. [`address`], [`kubespan`]: what Talos makes of it: keys, addresses, peers, steering.
+//! 4. [`address`], [`kubespan`]: what Talos makes of it: keys, addresses, peers, steering; [`boringtun`] as a device.
 //! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
 //! 6. [`programs`], [`stage`]: the programs under test in it.
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
 //! 8. [`demo`]: the story for a newcomer.
 
 pub mod address;
+pub mod boringtun;
 pub mod cluster;
 pub mod demo;
 pub mod enter;

@@ -13,7 +13,7 @@ use wireguard_control::Key;
 use crate::lab::{
     address::{ClusterPrefix, Mac, PREFIX_LENGTH},
     plan::{DevicePlan, HostPlan, PeerPlan, Secret},
-    topology::{Node, Topology},
+    topology::{Implementation, Node, Topology},
 };
 
 /// The device's name on every node.
@@ -73,7 +73,8 @@ impl Mesh {
         &self.identities[&node.name]
     }
 
-    /// The device with all its peers, and the routes that live and die with it. Nothing is dialled yet.
+    /// The device with all its peers, and the routes that live and die with it. Nothing is dialled yet, except by
+    /// boringtun, which cannot change a peer afterwards and panics when asked to.
     pub fn device(&self, topology: &Topology, node: &Node) -> HostPlan {
         let own = self.identity(node);
         let mut plan = HostPlan {
@@ -106,6 +107,9 @@ impl Mesh {
         node: &Node,
         wanted: impl Fn(&Node) -> bool,
     ) -> HostPlan {
+        if node.wireguard == Implementation::Boringtun {
+            return HostPlan::default();
+        }
         let peers = others(topology, node).filter(|peer| wanted(peer));
         let peers = peers.map(|peer| PeerPlan {
             public_key: self.identity(peer).public_key.clone(),
@@ -135,9 +139,12 @@ impl Mesh {
                 (IpAddr::V6(self.identity(peer).address), 128),
                 (IpAddr::V4(peer.address), 32),
             ],
-            keepalive: None,
+            keepalive: (node.wireguard == Implementation::Boringtun).then_some(KEEPALIVE),
         };
-        others(topology, node).map(peer).collect()
+        let mut peers: Vec<_> = others(topology, node).map(peer).collect();
+        // boringtun gives a peer without an endpoint that of the peer before it.
+        peers.sort_by_key(|peer| peer.endpoint.is_some());
+        peers
     }
 }
 

@@ -101,25 +101,31 @@ impl HostPlan {
 }
 
 impl DevicePlan {
+    /// In two requests: boringtun opens new sockets for a new port and forgets the mark, and one request would set the mark first.
     fn apply(&self) -> Result<(), LabError> {
         wait_for_socket(&self.name)?;
-        let name: InterfaceName = self
-            .name
-            .parse()
-            .map_err(|_| LabError::Impossible(format!("{} names no interface", self.name)))?;
-        let mut update = DeviceUpdate::new();
+        let mut port = DeviceUpdate::new();
         if let Some(secret) = &self.private_key {
-            update = update.set_private_key(key(&secret.0)?);
+            port = port.set_private_key(key(&secret.0)?);
         }
-        if let Some(port) = self.listen_port {
-            update = update.set_listen_port(port);
+        if let Some(number) = self.listen_port {
+            port = port.set_listen_port(number);
         }
+        self.send(port)?;
+        let mut peers = DeviceUpdate::new();
         if let Some(mark) = self.fwmark {
-            update = update.set_fwmark(mark);
+            peers = peers.set_fwmark(mark);
         }
         for peer in &self.peers {
-            update = update.add_peer(peer.update()?);
+            peers = peers.add_peer(peer.update()?);
         }
+        self.send(peers)
+    }
+
+    fn send(&self, update: DeviceUpdate) -> Result<(), LabError> {
+        let name: Result<InterfaceName, _> = self.name.parse();
+        let name =
+            name.map_err(|_| LabError::Impossible(format!("{} names no interface", self.name)))?;
         update
             .apply(&name, Backend::Userspace)
             .map_err(LabError::io("configure WireGuard device", &self.name))

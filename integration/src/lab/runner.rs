@@ -227,9 +227,14 @@ impl Run<'_> {
         loop {
             let asked = Instant::now();
             let holds = self.ask()? && wanted(&self.last);
-            since = if holds { since.or(Some(asked)) } else { None };
+            let answered = Instant::now();
+            since = if holds {
+                since.or(Some(answered))
+            } else {
+                None
+            };
             match since {
-                Some(first) if asked.duration_since(first) >= hold => {
+                Some(first) if answered.duration_since(first) >= hold => {
                     return Ok(Some(seconds(first.duration_since(begin))));
                 }
                 None if begin.elapsed() >= limit => return Ok(None),

@@ -8,6 +8,7 @@
     reason = "a test harness reports on standard output"
 )]
 
+mod judging;
 mod network;
 mod remains;
 mod scenarios;
@@ -21,7 +22,7 @@ struct Test {
     run: Box<dyn Fn() + panic::RefUnwindSafe>,
 }
 
-const NETWORK_TESTS: &[(&str, fn())] = &[
+const LAB_TESTS: &[(&str, fn())] = &[
     (
         "all_pairs_answer_inside_the_tunnel",
         network::all_pairs_answer_inside_the_tunnel,
@@ -75,6 +76,22 @@ const NETWORK_TESTS: &[(&str, fn())] = &[
         "killing_the_warden_leaves_no_process",
         remains::killing_the_warden_leaves_no_process,
     ),
+    (
+        "two_implementations_make_one_mesh",
+        network::two_implementations_make_one_mesh,
+    ),
+    (
+        "an_expected_verdict_passes_and_recovery_is_timed",
+        judging::an_expected_verdict_passes_and_recovery_is_timed,
+    ),
+    (
+        "a_wrong_accusation_fails_with_both_names",
+        judging::a_wrong_accusation_fails_with_both_names,
+    ),
+    (
+        "a_killed_agent_and_collector_come_back_when_healed",
+        judging::a_killed_agent_and_collector_come_back_when_healed,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -107,9 +124,9 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The tests of the network, then one for each scenario file.
+/// The tests of the lab, then one for each scenario file.
 fn tests() -> Vec<Test> {
-    let network = NETWORK_TESTS.iter().map(|(name, run)| Test {
+    let labs = LAB_TESTS.iter().map(|(name, run)| Test {
         name: (*name).to_owned(),
         run: Box::new(run),
     });
@@ -120,7 +137,7 @@ fn tests() -> Vec<Test> {
         ),
         run: Box::new(move || scenarios::holds(&file)),
     });
-    network.chain(scenarios).collect()
+    labs.chain(scenarios).collect()
 }
 
 fn passes(test: &Test) -> bool {

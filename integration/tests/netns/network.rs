@@ -93,6 +93,17 @@ pub(crate) fn a_routed_site_can_be_dialled() {
     assert!(lab.pings("hub", &lab.kubespan_address("leaf")));
 }
 
+pub(crate) fn two_implementations_make_one_mesh() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/scenarios/healthy-boringtun.toml"
+    );
+    let lab = TestLab::up_with(&["--topology-of", file]);
+    for ((from, _), (to, address)) in pairs() {
+        assert!(lab.pings(from, address), "{from} -> {to} {address}");
+    }
+}
+
 pub(crate) fn a_blocked_node_cannot_be_reached_until_healed() {
     for node in ["home-worker", "vps-2"] {
         let lab = TestLab::up();

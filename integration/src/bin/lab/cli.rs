@@ -106,6 +106,8 @@ pub(crate) enum Process {
     },
     #[command(name = "__setup", hide = true)]
     Setup { anchor: u32 },
+    #[command(name = "__boringtun", hide = true)]
+    Boringtun { link: String },
 }
 
 #[derive(Debug, Args)]

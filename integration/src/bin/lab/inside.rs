@@ -58,10 +58,7 @@ fn up(folder: &Path, arguments: &UpArguments) -> anyhow::Result<u8> {
     let hosts: Vec<_> = lab.topology().hosts().collect();
     writeln!(out, "hosts: {}", hosts.join(", "))?;
     if !arguments.network_only {
-        match Binaries::find() {
-            Ok(binaries) => drop(Programs::start(&lab, binaries)?),
-            Err(missing) => writeln!(out, "without collector and agents: {missing}")?,
-        }
+        start_programs(&lab, &mut out)?;
     }
     if arguments.foreground {
         writeln!(out, "up until interrupted")?;
@@ -70,7 +67,19 @@ fn up(folder: &Path, arguments: &UpArguments) -> anyhow::Result<u8> {
             thread::park();
         }
     }
-    keep(&lab, true, 0, &mut out)
+    say_how_to_go_on(&lab, &mut out)?;
+    lab.release(0)?;
+    Ok(0)
+}
+
+/// A lab without programs is still a network to look at.
+fn start_programs(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
+    let binaries = match Binaries::find() {
+        Ok(binaries) => binaries,
+        Err(missing) => return Ok(writeln!(out, "without collector and agents: {missing}")?),
+    };
+    drop(Programs::start(lab, binaries)?);
+    say_how_to_ask(lab, out)
 }
 
 fn tell(folder: &Path, arguments: &DemoArguments) -> anyhow::Result<u8> {
@@ -79,17 +88,29 @@ fn tell(folder: &Path, arguments: &DemoArguments) -> anyhow::Result<u8> {
     keep(&stage.lab, arguments.keep, 0, &mut out)
 }
 
-/// Last thing of every command: with `stay` the lab goes on without this process.
+/// Last thing of a command that told or judged: with `stay` the lab goes on without this process.
 fn keep(lab: &Lab, stay: bool, code: u8, out: &mut dyn Write) -> anyhow::Result<u8> {
     if stay {
-        let collector = lab.collector_node()?.name.as_str();
-        let question = programs::shown_question(lab, &["status"])?;
-        writeln!(out, "enter a host: lab enter {collector} wg show")?;
-        writeln!(out, "ask:          lab enter {collector} {question}")?;
-        writeln!(out, "logs:         {}", lab.folder().display())?;
-        writeln!(out, "end it:       lab down")?;
-        out.flush()?;
+        say_how_to_ask(lab, out)?;
+        say_how_to_go_on(lab, out)?;
         lab.release(code)?;
     }
     Ok(code)
+}
+
+fn say_how_to_ask(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
+    let question = programs::shown_question(lab, &["status"])?;
+    let collector = &lab.collector_node()?.name;
+    Ok(writeln!(
+        out,
+        "ask:          lab enter {collector} {question}"
+    )?)
+}
+
+fn say_how_to_go_on(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
+    let collector = &lab.collector_node()?.name;
+    writeln!(out, "enter a host: lab enter {collector} wg show")?;
+    writeln!(out, "logs:         {}", lab.folder().display())?;
+    writeln!(out, "end it:       lab down")?;
+    Ok(out.flush()?)
 }

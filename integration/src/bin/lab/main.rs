@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use cli::{Cli, LabCommand, Process};
-use integration::lab::{enter, host, sandbox, scenario::Scenario, state::RunningLab};
+use integration::lab::{boringtun, enter, host, sandbox, scenario::Scenario, state::RunningLab};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -63,6 +63,7 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::Anchor { name } => match host::anchor(&name)? {},
         Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
         Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
+        Process::Boringtun { link } => boringtun::serve(&link).map(|()| 0).map_err(Into::into),
     }
 }
 
