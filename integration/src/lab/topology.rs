@@ -2,18 +2,17 @@
 //!
 //! A scenario file may bring its own; [`Topology::default`] is the four-node cluster of the project's story.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
+mod validate;
+
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use evidence::NodeName;
 use serde::Deserialize;
-use thiserror::Error;
 
-/// Fewest and most nodes a lab is built with.
-pub const NODES: std::ops::RangeInclusive<usize> = 2..=8;
+pub use validate::TopologyError;
+
 /// The host in the middle, between all public addresses.
 pub const INTERNET: &str = "internet";
-/// Longest host name: the internet's ports are named after hosts, and Linux limits interface names.
-const MAX_HOST_NAME: usize = 15;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,34 +76,6 @@ pub struct Lan {
     pub length: u8,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TopologyError {
-    #[error("{0:?} is not a LAN gateway and prefix length such as 192.168.50.1/24")]
-    Lan(String),
-    #[error("{0} nodes are given, a lab has {min} to {max}", min = NODES.start(), max = NODES.end())]
-    NodeCount(usize),
-    #[error("no node is public (without `site`), so nothing can host the collector")]
-    NothingPublic,
-    #[error("{0} is the name of two hosts")]
-    DuplicateName(String),
-    #[error("{0} is the address of two hosts")]
-    DuplicateAddress(Ipv4Addr),
-    #[error("host name {0} is longer than {MAX_HOST_NAME} characters")]
-    LongName(String),
-    #[error("node {node} is in site {site:?}, which is not described")]
-    UnknownSite { node: NodeName, site: String },
-    #[error("node {node} has {address}, which is not in the LAN {lan} of its site")]
-    OutsideLan {
-        node: NodeName,
-        address: Ipv4Addr,
-        lan: Lan,
-    },
-    #[error(
-        "{0} is kept for the internet's side of a link: the last byte of a public address must not be 1"
-    )]
-    GatewayAddress(Ipv4Addr),
-}
-
 const DEFAULT: &str = r#"
 node = [
   { name = "vps-1", address = "203.0.113.11" },
@@ -122,21 +93,6 @@ impl Default for Topology {
 }
 
 impl Topology {
-    /// Checks what the file format cannot: counts, uniqueness, membership.
-    pub fn validate(&self) -> Result<(), TopologyError> {
-        if !NODES.contains(&self.nodes.len()) {
-            return Err(TopologyError::NodeCount(self.nodes.len()));
-        }
-        if self.public_nodes().next().is_none() {
-            return Err(TopologyError::NothingPublic);
-        }
-        self.validate_names()?;
-        self.validate_addresses()?;
-        self.nodes
-            .iter()
-            .try_for_each(|node| self.validate_membership(node))
-    }
-
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name.as_str() == name)
     }
@@ -183,57 +139,6 @@ impl Topology {
             Some(site) if site.nat != Nat::None => site.wan,
             _ => node.address,
         }
-    }
-
-    fn validate_names(&self) -> Result<(), TopologyError> {
-        let mut seen = BTreeSet::new();
-        for name in self.hosts() {
-            if name.len() > MAX_HOST_NAME {
-                return Err(TopologyError::LongName(name.to_owned()));
-            }
-            if !seen.insert(name) {
-                return Err(TopologyError::DuplicateName(name.to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_addresses(&self) -> Result<(), TopologyError> {
-        let public = self.public_nodes().map(|node| node.address);
-        let public: Vec<_> = public
-            .chain(self.sites.iter().map(|site| site.wan))
-            .collect();
-        if let Some(address) = public.iter().find(|address| address.octets()[3] == 1) {
-            return Err(TopologyError::GatewayAddress(*address));
-        }
-        let inside = self.nodes.iter().filter(|node| node.site.is_some());
-        let inside = inside.map(|node| node.address);
-        let gateways = self.sites.iter().map(|site| site.lan.gateway);
-        let mut seen = BTreeSet::new();
-        for address in public.iter().copied().chain(inside).chain(gateways) {
-            if !seen.insert(address) {
-                return Err(TopologyError::DuplicateAddress(address));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_membership(&self, node: &Node) -> Result<(), TopologyError> {
-        let Some(name) = &node.site else {
-            return Ok(());
-        };
-        let site = self.site(name).ok_or_else(|| TopologyError::UnknownSite {
-            node: node.name.clone(),
-            site: name.clone(),
-        })?;
-        if site.lan.contains(node.address) {
-            return Ok(());
-        }
-        Err(TopologyError::OutsideLan {
-            node: node.name.clone(),
-            address: node.address,
-            lan: site.lan,
-        })
     }
 }
 
