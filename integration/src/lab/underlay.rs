@@ -24,7 +24,7 @@ pub fn links(topology: &Topology, pid: impl Fn(&str) -> u32, mac: impl Fn(&Node)
         let (near, far) = (pid(near), pid(far));
         writeln!(
             lines,
-            "link add {near_port} netns {near} type veth peer name {far_port} {mac}netns {far}"
+            "link add name {near_port} netns {near} type veth peer name {far_port} {mac}netns {far}"
         )
         .expect("writing to a string cannot fail");
     };
@@ -62,11 +62,11 @@ pub fn router(topology: &Topology, site: &Site) -> HostPlan {
     let mut plan = base();
     plan.sysctl("net/ipv4/ip_forward", "1");
     public_port(&mut plan, WAN, site.wan);
-    plan.ip(format_args!("link add {LAN} type bridge"));
+    plan.ip(format_args!("link add name {LAN} type bridge"));
     plan.sysctl("net/bridge/bridge-nf-call-iptables", "0");
     let inside = |node: &&Node| node.site.as_deref() == Some(site.name.as_str());
     for node in topology.nodes.iter().filter(inside) {
-        plan.ip(format_args!("link set {} master {LAN} up", node.name));
+        plan.ip(format_args!("link set dev {} master {LAN} up", node.name));
     }
     plan.ip(format_args!("addr add {} dev {LAN}", site.lan));
     plan.ip(format_args!("link set {LAN} up"));
@@ -107,14 +107,14 @@ fn base() -> HostPlan {
 /// A public address as small providers give it: a /32 and a gateway on the link.
 fn public_port(plan: &mut HostPlan, link: &str, address: Ipv4Addr) {
     let gateway = gateway_of(address);
-    plan.ip(format_args!("link set {link} up"));
+    plan.ip(format_args!("link set dev {link} up"));
     plan.ip(format_args!("addr add {address}/32 dev {link}"));
     plan.ip(format_args!("route add {gateway} dev {link}"));
     plan.ip(format_args!("route add default via {gateway}"));
 }
 
 fn internet_port(plan: &mut HostPlan, link: &str, address: Ipv4Addr) {
-    plan.ip(format_args!("link set {link} up"));
+    plan.ip(format_args!("link set dev {link} up"));
     plan.ip(format_args!(
         "addr add {}/32 dev {link}",
         gateway_of(address)
@@ -159,7 +159,7 @@ mod tests {
         let pid = |host: &str| u32::try_from(host.len()).unwrap();
         let lines = links(&topology, pid, |_| Mac([2, 0, 0, 0, 0, 1]));
         assert_eq!(lines.lines().count(), 5);
-        let worker = "link add home-worker netns 11 type veth peer name eth0 address 02:00:00:00:00:01 netns 11";
+        let worker = "link add name home-worker netns 11 type veth peer name eth0 address 02:00:00:00:00:01 netns 11";
         assert_eq!(lines.lines().last(), Some(worker));
     }
 

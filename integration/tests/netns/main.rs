@@ -77,6 +77,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
         remains::killing_the_warden_leaves_no_process,
     ),
     (
+        "eight_nodes_on_two_sites_make_one_mesh",
+        network::eight_nodes_on_two_sites_make_one_mesh,
+    ),
+    (
         "two_implementations_make_one_mesh",
         network::two_implementations_make_one_mesh,
     ),

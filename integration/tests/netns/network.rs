@@ -93,6 +93,49 @@ pub(crate) fn a_routed_site_can_be_dialled() {
     assert!(lab.pings("hub", &lab.kubespan_address("leaf")));
 }
 
+/// Names that `ip` would take for its own abbreviated keywords, and both kinds of translation.
+pub(crate) fn eight_nodes_on_two_sites_make_one_mesh() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eight.toml");
+    let scenario = r#"
+        name = "eight"
+        about = "x"
+        [topology]
+        node = [
+          { name = "a", address = "203.0.113.11" },
+          { name = "b", address = "203.0.113.12" },
+          { name = "c", address = "192.0.2.13" },
+          { name = "d", address = "192.168.50.11", site = "home" },
+          { name = "e", address = "192.168.50.12", site = "home" },
+          { name = "f", address = "192.168.50.13", site = "home" },
+          { name = "g", address = "10.9.0.5", site = "office" },
+          { name = "m", address = "10.9.0.6", site = "office" },
+        ]
+        [[topology.site]]
+        name = "home"
+        router = "r1"
+        wan = "198.51.100.2"
+        lan = "192.168.50.1/24"
+        [[topology.site]]
+        name = "office"
+        router = "r2"
+        wan = "198.51.100.6"
+        lan = "10.9.0.1/16"
+        nat = "masquerade-random"
+    "#;
+    std::fs::write(&file, scenario).unwrap();
+    let lab = TestLab::up_with(&["--topology-of", file.to_str().unwrap()]);
+    let endpoints = lab.shell("a", "wg show kubespan endpoints");
+    assert_eq!(endpoints.matches("198.51.100.2:").count(), 3, "{endpoints}");
+    assert_eq!(endpoints.matches("198.51.100.6:").count(), 2, "{endpoints}");
+    assert!(!endpoints.contains("198.51.100.6:51820"), "{endpoints}");
+    assert!(lab.pings("d", "192.168.50.13") && lab.pings("m", "192.0.2.13"));
+    assert!(
+        !lab.pings("d", "10.9.0.5"),
+        "nobody can dial between two translated sites"
+    );
+}
+
 pub(crate) fn two_implementations_make_one_mesh() {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
