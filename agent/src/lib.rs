@@ -1,0 +1,27 @@
+//! The node agent.
+//!
+//! ```text
+//! readers (wireguard, links, tap) --channels--> observer --watch--> uplink, one per collector
+//!                                                  |
+//!                                             echo socket, raw sender
+//! ```
+//!
+//! - `supervisor`: starts the tasks, says who owns what and what restarts what;
+//! - `readers`: one task per source, so a slow source never delays another;
+//! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
+//! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
+//! - `facts`: the translation into [`evidence::Facts`];
+//! - `uplink`: reports to one collector by snapshot and deltas, reconnects.
+//!
+//! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
+
+mod facts;
+mod machines;
+mod observer;
+mod peers;
+mod readers;
+mod sockets;
+mod supervisor;
+mod uplink;
+
+pub use supervisor::{Config, ECHO_BUDGET, run};

@@ -1,0 +1,156 @@
+//! The pure machines of one `WireGuard` key, and what they know as facts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use evidence::{Fact, Facts, Moment, PublicKey, limits};
+use probe_core::{
+    echo::{self, Prober, Responder},
+    inert::{self, InertProber, InertTracker},
+    sightings::Sightings,
+};
+use tracing::{debug, warn};
+
+use crate::{
+    facts,
+    observer::ObserverConfig,
+    peers::{Changes, Peers},
+};
+
+/// The machines of one `WireGuard` key; a new key is a new node to its peers.
+pub(crate) struct Machines {
+    pub(crate) key: PublicKey,
+    pub(crate) prober: Prober,
+    pub(crate) responder: Responder,
+    pub(crate) inert: InertProber,
+    pub(crate) tracker: InertTracker,
+    pub(crate) sightings: Sightings,
+    pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
+    pub(crate) suspects: BTreeSet<PublicKey>,
+}
+
+impl Machines {
+    pub(crate) fn new(key: PublicKey, config: &ObserverConfig) -> Self {
+        let probe_key = || config.probe_key.clone();
+        Self {
+            key,
+            prober: Prober::new(
+                key,
+                probe_key(),
+                rand::random(),
+                rand::random(),
+                config.echo_budget,
+            ),
+            responder: Responder::new(key, probe_key()),
+            inert: InertProber::new(key, probe_key(), rand::random()),
+            tracker: InertTracker::new(key, probe_key()),
+            sightings: Sightings::new(Some(&key)),
+            inert_times: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn change_peers(&mut self, changes: &Changes, now: Moment) {
+        for peer in &changes.removed {
+            self.prober
+                .handle(echo::Input::PeerRemoved(*peer), now.into());
+            self.responder.remove_peer(peer);
+            self.inert.handle(inert::Input::Removed(*peer), now);
+            self.tracker.remove_peer(peer);
+            self.sightings.remove_peer(peer);
+            self.inert_times.remove(peer);
+            self.suspects.remove(peer);
+        }
+        for peer in &changes.added {
+            let room = [
+                self.responder.add_peer(*peer),
+                self.tracker.add_peer(*peer),
+                self.sightings.add_peer(*peer),
+            ];
+            if room.contains(&false) {
+                warn!(peer = %peer.short(), "more peers than this agent follows: this one is left out");
+                continue;
+            }
+            self.prober
+                .handle(echo::Input::PeerAdded(*peer), now.into());
+        }
+    }
+
+    pub(crate) fn on_event(&mut self, event: echo::Event) {
+        match event {
+            echo::Event::LossBegan { peer, .. } => {
+                debug!(peer = %peer.short(), "an echo was lost");
+                self.suspects.insert(peer);
+            }
+            echo::Event::LossEnded { peer, .. } => {
+                debug!(peer = %peer.short(), "the echo is answered again");
+                self.suspects.remove(&peer);
+            }
+            echo::Event::Refused { .. } => {}
+        }
+    }
+
+    /// Keeps the inert prober's suspects and their endpoints in step with the echo.
+    pub(crate) fn suspect(&mut self, peers: &Peers, now: Moment) {
+        let under: BTreeSet<PublicKey> = self.suspects.clone();
+        for peer in &under {
+            // Without an endpoint there is no five-tuple to try: the peer has to dial.
+            if let Some(endpoint) = peers.fact(peer).and_then(|fact| fact.endpoint) {
+                self.inert.handle(
+                    inert::Input::Suspect {
+                        peer: *peer,
+                        endpoint,
+                    },
+                    now,
+                );
+            }
+        }
+        let cleared: Vec<PublicKey> = self
+            .inert_times
+            .keys()
+            .filter(|peer| !under.contains(peer))
+            .copied()
+            .collect();
+        for peer in cleared {
+            self.inert.handle(inert::Input::Cleared(peer), now);
+        }
+    }
+
+    pub(crate) fn remember_inert(&mut self, peer: PublicKey, at: Moment) {
+        let times = self.inert_times.entry(peer).or_default();
+        if times.len() == limits::INERT_TIMES {
+            times.pop_front();
+        }
+        times.push_back(at);
+    }
+
+    pub(crate) fn facts(&self, peers: &Peers, facts: &mut Facts) {
+        for (key, _) in peers.facts() {
+            if let Some(stats) = self.prober.stats(&key) {
+                facts.insert(Fact::EchoSent(key, facts::echo_sent(&stats)));
+            }
+            if let Some(stats) = self.responder.heard(&key).filter(|stats| stats.heard > 0) {
+                facts.insert(Fact::EchoHeard(key, facts::echo_heard(&stats)));
+            }
+            let times: Vec<Moment> = self
+                .inert_times
+                .get(&key)
+                .map(|times| times.iter().copied().collect())
+                .unwrap_or_default();
+            if let Some(inert) = facts::inert(
+                self.inert.stats(&key),
+                &times,
+                self.tracker.heard(&key).as_ref(),
+            ) {
+                facts.insert(Fact::Inert(key, inert));
+            }
+            let initiated = facts::initiated(&self.sightings, &key);
+            if !initiated.is_empty() {
+                facts.insert(Fact::Initiated(key, initiated));
+            }
+        }
+        let arrivals = facts::arrivals(&self.sightings);
+        if !arrivals.is_empty() {
+            facts.insert(Fact::Arrivals(arrivals));
+        }
+    }
+}

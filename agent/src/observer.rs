@@ -1,0 +1,384 @@
+//! Owns the pure machines and drives them.
+//!
+//! One turn: wait for one event, read the clock once, hand the event in, read the sockets empty, tick, drain, act,
+//! publish. Nothing here judges.
+
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use evidence::{
+    Fact, Facts, Gap, Identity, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+};
+use probe_core::{
+    ProbeKey, Stamp, echo, inert,
+    sightings::{Direction, Sighting},
+    wireguard::Handshake,
+};
+use probe_io::{EchoEvent, Sighted, clock};
+use sources::links;
+use tokio::{sync::watch, time::sleep};
+use tracing::info;
+
+use crate::{
+    facts,
+    machines::Machines,
+    peers::{Changes, Peers},
+    readers::{DeviceReading, Reading, Readings, TapState},
+    sockets::{Echo, Raw},
+    supervisor::Published,
+};
+
+/// Pace of putting facts together; a quarter of a second is far below any judgement's bound in time.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// The device may fail to be read so often in a row before its peers are given up.
+const DEVICE_MISSES: u32 = 3;
+/// Datagrams read from the echo socket in one turn, so that a flood cannot starve the rest.
+const ECHO_BATCH: usize = 256;
+
+/// What the observer is told at the start.
+pub(crate) struct ObserverConfig {
+    pub(crate) node: NodeName,
+    pub(crate) probe_key: ProbeKey,
+    pub(crate) echo_budget: u32,
+    pub(crate) boot_id: String,
+}
+
+/// The owner of all that is known on this node.
+pub(crate) struct Observer {
+    config: ObserverConfig,
+    instance: u64,
+    device: Option<Reading<DeviceReading>>,
+    device_misses: u32,
+    links: Option<Reading<links::Snapshot>>,
+    tap: Option<Reading<TapState>>,
+    peers: Peers,
+    machines: Option<Machines>,
+    echo: Echo,
+    raw: Raw,
+}
+
+impl Observer {
+    pub(crate) fn new(config: ObserverConfig) -> Self {
+        Self {
+            config,
+            instance: rand::random(),
+            device: None,
+            device_misses: 0,
+            links: None,
+            tap: None,
+            peers: Peers::default(),
+            machines: None,
+            echo: Echo::closed(),
+            raw: Raw::closed(),
+        }
+    }
+
+    /// Observes for ever; dropped to stop.
+    pub(crate) async fn run(mut self, mut readings: Readings, published: watch::Sender<Published>) {
+        let mut publish_at = clock::moment();
+        let mut wake_at = publish_at;
+        loop {
+            let event = next(&mut self.echo, &mut readings, wake_at.min(publish_at)).await;
+            let now = clock::stamp();
+            self.handle(event, &mut readings, now);
+            self.read_echo_empty(now);
+            wake_at = self.turn(now);
+            if now.moment() >= publish_at {
+                self.reopen(now.moment());
+                published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
+                publish_at = now.moment().plus(PUBLISH_EVERY);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, readings: &mut Readings, now: Stamp) {
+        match event {
+            Event::Time => {}
+            Event::Echo(event) => self.on_echo(event, now),
+            Event::Sighted(sighted) => self.on_sighted(&sighted),
+            Event::Device => {
+                let reading = readings.wireguard.borrow_and_update().clone();
+                self.on_device(reading, now.moment());
+            }
+            Event::Links => {
+                self.links.clone_from(&readings.links.borrow_and_update());
+                self.echo.retry_at = now.moment();
+            }
+            Event::TapState => self.tap.clone_from(&readings.tap_state.borrow_and_update()),
+        }
+    }
+
+    fn on_device(&mut self, reading: Option<Reading<DeviceReading>>, now: Moment) {
+        let own = self.own_address();
+        let read = reading
+            .as_ref()
+            .and_then(|reading| reading.value.as_ref().ok());
+        let changes = if let Some(device) = read {
+            self.device_misses = 0;
+            self.adopt_key(device.device.public_key);
+            self.peers.update(device, own, now)
+        } else {
+            self.device_misses += 1;
+            self.changes_after_miss()
+        };
+        self.device = reading;
+        if let Some(machines) = &mut self.machines {
+            machines.change_peers(&changes, now);
+        }
+    }
+
+    /// A device that cannot be read once or twice keeps its peers; one that is gone has none.
+    fn changes_after_miss(&mut self) -> Changes {
+        if self.device_misses < DEVICE_MISSES {
+            return Changes::default();
+        }
+        self.peers.clear()
+    }
+
+    /// New machines for a new key, with the peers that are known.
+    fn adopt_key(&mut self, key: Option<PublicKey>) {
+        let Some(key) =
+            key.filter(|key| self.machines.as_ref().map(|machines| machines.key) != Some(*key))
+        else {
+            return;
+        };
+        info!(key = %key.short(), "the kubespan device has a key");
+        let mut machines = Machines::new(key, &self.config);
+        let added = self.peers.facts().map(|(peer, _)| peer).collect();
+        machines.change_peers(
+            &Changes {
+                added,
+                removed: Vec::new(),
+            },
+            clock::moment(),
+        );
+        self.machines = Some(machines);
+    }
+
+    fn own_address(&self) -> Option<Ipv6Addr> {
+        let links = self.links.as_ref()?.value.as_ref().ok()?;
+        links::kubespan_address(links)
+    }
+
+    fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        match event {
+            EchoEvent::Datagram {
+                from,
+                bytes,
+                received_at,
+            } => match machines.responder.handle(&bytes, now.moment()) {
+                echo::Answer::Reply(reply) => self.echo.send(&reply, from),
+                echo::Answer::Reject(echo::Reject::NotARequest) => {
+                    machines.prober.handle(
+                        echo::Input::Datagram {
+                            bytes: &bytes,
+                            received_at,
+                        },
+                        now,
+                    );
+                }
+                // Counted by the responder.
+                echo::Answer::Reject(_) => {}
+            },
+            EchoEvent::Refused { to, cause } => {
+                // Only the far kernel's own word proves that the tunnel carries; this node's "no route" proves nothing.
+                let refused = io::Error::from_raw_os_error(cause.errno).kind()
+                    == io::ErrorKind::ConnectionRefused;
+                if refused
+                    && cause.reporter == Some(to.ip())
+                    && let Some(peer) = self.peers.owner(to.ip())
+                {
+                    machines.prober.handle(echo::Input::Refused(peer), now);
+                }
+            }
+        }
+    }
+
+    fn on_sighted(&mut self, sighted: &Sighted) {
+        let (Some(machines), Ok(datagram)) = (&mut self.machines, sighted.datagram()) else {
+            return;
+        };
+        let at = sighted.seen_at.moment();
+        if datagram.payload.starts_with(&inert::MAGIC) {
+            if sighted.direction == Direction::In {
+                // A reject is counted by the tracker.
+                let _counted = machines
+                    .tracker
+                    .handle(datagram.payload, datagram.source, at);
+            }
+            return;
+        }
+        let Ok(handshake) = Handshake::parse(datagram.payload) else {
+            return;
+        };
+        let remote = match sighted.direction {
+            Direction::In => datagram.source,
+            Direction::Out => datagram.destination,
+        };
+        machines.sightings.handle(
+            &Sighting {
+                direction: sighted.direction,
+                remote,
+                handshake,
+            },
+            at,
+        );
+    }
+
+    /// Replies that have come must be known before anything is given up for lost.
+    fn read_echo_empty(&mut self, now: Stamp) {
+        for _ in 0..ECHO_BATCH {
+            let Some((_, socket)) = &mut self.echo.socket else {
+                return;
+            };
+            match socket.try_next() {
+                Ok(Some(event)) => self.on_echo(event, now),
+                Ok(None) => return,
+                Err(error) => return self.echo.fail(&error, now.moment()),
+            }
+        }
+    }
+
+    /// Ticks the machines, does what they want, and says when they want to be ticked again.
+    fn turn(&mut self, now: Stamp) -> Moment {
+        let Some(machines) = &mut self.machines else {
+            return now.moment().plus(PUBLISH_EVERY);
+        };
+        machines.prober.handle(echo::Input::Tick, now);
+        let echo_until = loop {
+            match machines.prober.poll() {
+                echo::Output::Transmit { to, bytes } => {
+                    if let Some(address) = self.peers.address(&to) {
+                        self.echo
+                            .send(&bytes, SocketAddr::new(address.into(), proto::limits::PORT));
+                    }
+                }
+                echo::Output::Event(event) => machines.on_event(event),
+                echo::Output::Wait { until, .. } => break until,
+            }
+        };
+        machines.suspect(&self.peers, now.moment());
+        machines.inert.handle(inert::Input::Tick, now.moment());
+        let inert_until = loop {
+            match machines.inert.poll() {
+                inert::Output::Transmit { peer, to, bytes } => {
+                    if self.raw.send(to, &bytes) {
+                        machines.remember_inert(peer, now.moment());
+                    }
+                }
+                inert::Output::Wait { until, .. } => break until,
+            }
+        };
+        echo_until.min(inert_until)
+    }
+
+    /// Opens what is not open and may be tried again.
+    fn reopen(&mut self, now: Moment) {
+        self.echo.follow(self.own_address(), now);
+        self.raw.open(now);
+    }
+
+    fn facts(&self, now: Moment) -> Facts {
+        let mut facts: Facts = self.sources(now).into_iter().collect();
+        facts.insert(Fact::Identity(self.identity()));
+        let links = self
+            .links
+            .as_ref()
+            .and_then(|reading| reading.value.as_ref().ok());
+        if let Some(Ok(device)) = self.device.as_ref().map(|reading| &reading.value) {
+            facts.insert(Fact::Device(facts::device(device, links)));
+        }
+        for (key, peer) in self.peers.facts() {
+            facts.insert(Fact::Peer(key, peer.clone()));
+        }
+        if let Some(machines) = &self.machines {
+            machines.facts(&self.peers, &mut facts);
+        }
+        facts
+    }
+
+    fn identity(&self) -> Identity {
+        let links = self
+            .links
+            .as_ref()
+            .and_then(|reading| reading.value.as_ref().ok());
+        let mut addresses = links.map(links::node_addresses).unwrap_or_default();
+        addresses.truncate(limits::ADDRESSES);
+        Identity {
+            name: self.config.node.clone(),
+            public_key: self.machines.as_ref().map(|machines| machines.key),
+            kubespan_address: self.own_address(),
+            addresses,
+            boot_id: self.config.boot_id.clone(),
+            instance: self.instance,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn sources(&self, now: Moment) -> Vec<Fact> {
+        fn tried<T>(id: SourceId, reading: Option<&Reading<T>>) -> Option<Fact> {
+            let Reading { at, value } = reading?;
+            Some(source(id, *at, value.as_ref().err().cloned()))
+        }
+        let read = [
+            tried(SourceId::WireGuard, self.device.as_ref()),
+            tried(SourceId::Links, self.links.as_ref()),
+            tried(SourceId::Tap, self.tap.as_ref()),
+        ];
+        let own = [
+            source(SourceId::Echo, now, self.echo.gap.clone()),
+            source(SourceId::Inert, now, self.raw.gap.clone()),
+        ];
+        read.into_iter().flatten().chain(own).collect()
+    }
+}
+
+fn source(id: SourceId, read_at: Moment, gap: Option<String>) -> Fact {
+    let gap = gap.map(|mut reason| {
+        reason.truncate(reason.floor_char_boundary(limits::TEXT));
+        Gap { reason }
+    });
+    Fact::Source(id, SourceState { read_at, gap })
+}
+
+/// What a turn is about.
+enum Event {
+    Time,
+    Echo(EchoEvent),
+    Sighted(Sighted),
+    Device,
+    Links,
+    TapState,
+}
+
+/// Waits for one event, at most until `until`. Every branch is cancel-safe.
+async fn next(echo: &mut Echo, readings: &mut Readings, until: Moment) -> Event {
+    let pause = until.since(clock::moment());
+    let heard = async {
+        match &mut echo.socket {
+            Some((_, socket)) => socket.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        event = heard => match event {
+            Ok(event) => Event::Echo(event),
+            Err(error) => {
+                echo.fail(&error, clock::moment());
+                Event::Time
+            }
+        },
+        Some(sighted) = readings.tap.recv() => Event::Sighted(sighted),
+        Ok(()) = readings.wireguard.changed() => Event::Device,
+        Ok(()) = readings.links.changed() => Event::Links,
+        Ok(()) = readings.tap_state.changed() => Event::TapState,
+        () = sleep(pause) => Event::Time,
+    }
+}

@@ -1,0 +1,277 @@
+//! The peers of the device: their echo addresses, and what changed since the last reading.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use evidence::{Moment, Peer, PublicKey};
+use sources::wireguard;
+
+use crate::readers::DeviceReading;
+
+/// The peers as last read.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    known: BTreeMap<PublicKey, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    fact: Peer,
+    /// The kernel's wall-clock time of the handshake and the moment we made of it: an unchanged handshake must not
+    /// wander with the rounding of two clocks.
+    handshake: Option<(Duration, Moment)>,
+    address: Option<Ipv6Addr>,
+}
+
+/// Who came and who went.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) added: Vec<PublicKey>,
+    pub(crate) removed: Vec<PublicKey>,
+}
+
+impl Peers {
+    /// Takes a new reading; `own` is this node's `KubeSpan` address.
+    pub(crate) fn update(
+        &mut self,
+        reading: &DeviceReading,
+        own: Option<Ipv6Addr>,
+        now: Moment,
+    ) -> Changes {
+        let present: BTreeSet<PublicKey> = reading
+            .device
+            .peers
+            .iter()
+            .map(|peer| peer.public_key)
+            .collect();
+        let removed: Vec<PublicKey> = self
+            .known
+            .keys()
+            .filter(|key| !present.contains(key))
+            .copied()
+            .collect();
+        self.known.retain(|key, _| present.contains(key));
+        let mut added = Vec::new();
+        for peer in &reading.device.peers {
+            let old = self.known.remove(&peer.public_key);
+            if old.is_none() {
+                added.push(peer.public_key);
+            }
+            self.known
+                .insert(peer.public_key, known(peer, old, own, (reading.wall, now)));
+        }
+        Changes { added, removed }
+    }
+
+    /// No device, no peers.
+    pub(crate) fn clear(&mut self) -> Changes {
+        let removed = self.known.keys().copied().collect();
+        self.known.clear();
+        Changes {
+            added: Vec::new(),
+            removed,
+        }
+    }
+
+    /// The peers' facts.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (PublicKey, &Peer)> {
+        self.known.iter().map(|(key, known)| (*key, &known.fact))
+    }
+
+    /// The fact of one peer.
+    pub(crate) fn fact(&self, key: &PublicKey) -> Option<&Peer> {
+        self.known.get(key).map(|known| &known.fact)
+    }
+
+    /// Where a peer's echo is to be sent.
+    pub(crate) fn address(&self, key: &PublicKey) -> Option<Ipv6Addr> {
+        self.known.get(key)?.address
+    }
+
+    /// Whose address this is.
+    pub(crate) fn owner(&self, address: IpAddr) -> Option<PublicKey> {
+        let owner = self
+            .known
+            .iter()
+            .find(|(_, known)| known.address.map(IpAddr::V6) == Some(address));
+        owner.map(|(key, _)| *key)
+    }
+}
+
+fn known(
+    peer: &wireguard::Peer,
+    old: Option<Known>,
+    own: Option<Ipv6Addr>,
+    clocks: (Duration, Moment),
+) -> Known {
+    let (wall, now) = clocks;
+    let handshake =
+        peer.last_handshake
+            .map(|time| match old.as_ref().and_then(|old| old.handshake) {
+                Some((same, moment)) if same == time => (time, moment),
+                _ => (time, now.minus(wall.saturating_sub(time))),
+            });
+    let grown = old
+        .as_ref()
+        .is_some_and(|old| peer.rx_bytes > old.fact.rx_bytes);
+    let rx_moved = if grown {
+        Some(now)
+    } else {
+        old.and_then(|old| old.fact.rx_moved)
+    };
+    let fact = Peer {
+        endpoint: peer.endpoint,
+        allowed_ips: peer.allowed_ips.iter().map(ToString::to_string).collect(),
+        last_handshake: handshake.map(|(_, moment)| moment),
+        rx_bytes: peer.rx_bytes,
+        tx_bytes: peer.tx_bytes,
+        rx_moved,
+        keepalive: peer.keepalive,
+    };
+    Known {
+        fact,
+        handshake,
+        address: own.and_then(|own| echo_address(peer, own)),
+    }
+}
+
+/// The peer's `KubeSpan` address: a single address among its allowed IPs in the /64 of our own.
+fn echo_address(peer: &wireguard::Peer, own: Ipv6Addr) -> Option<Ipv6Addr> {
+    peer.allowed_ips
+        .iter()
+        .find_map(|allowed| match allowed.address() {
+            IpAddr::V6(address)
+                if allowed.prefix_len() == 128 && address.octets()[..8] == own.octets()[..8] =>
+            {
+                Some(address)
+            }
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use sources::wireguard::{AllowedIp, Backend, Device, Dropped};
+
+    use super::*;
+
+    const OWN: Ipv6Addr = Ipv6Addr::new(0xfd7f, 0x175a, 0xb97c, 0x5602, 1, 2, 3, 4);
+
+    fn peer(byte: u8, handshake: Option<Duration>, rx_bytes: u64) -> wireguard::Peer {
+        let mut peer = wireguard::Peer::new(PublicKey::from_bytes([byte; 32]));
+        let address = Ipv6Addr::new(0xfd7f, 0x175a, 0xb97c, 0x5602, 0, 0, 0, byte.into());
+        peer.allowed_ips = vec![
+            AllowedIp::new(IpAddr::from([192, 168, 50, byte]), 32).unwrap(),
+            AllowedIp::new(address.into(), 128).unwrap(),
+        ];
+        peer.last_handshake = handshake;
+        peer.rx_bytes = rx_bytes;
+        peer
+    }
+
+    fn reading(peers: Vec<wireguard::Peer>, wall: u64) -> DeviceReading {
+        let device = Device {
+            public_key: None,
+            listen_port: 51_820,
+            fwmark: 0x20,
+            peers,
+            source: Backend::Kernel,
+            dropped: Dropped::default(),
+        };
+        DeviceReading {
+            device,
+            wall: Duration::from_secs(wall),
+        }
+    }
+
+    #[test]
+    fn the_echo_goes_to_the_address_in_our_own_prefix() {
+        let mut peers = Peers::default();
+        peers.update(&reading(vec![peer(9, None, 0)], 0), Some(OWN), Moment::ZERO);
+        let key = PublicKey::from_bytes([9; 32]);
+        let address = peers.address(&key).unwrap();
+        assert_eq!(address.segments()[7], 9);
+        assert_eq!(peers.owner(address.into()), Some(key));
+    }
+
+    #[test]
+    fn an_unchanged_handshake_keeps_its_moment_though_the_clocks_go_on() {
+        let mut peers = Peers::default();
+        let key = PublicKey::from_bytes([1; 32]);
+        let handshake = Some(Duration::from_secs(100));
+        peers.update(
+            &reading(vec![peer(1, handshake, 0)], 160),
+            Some(OWN),
+            Moment::from_millis(60_000),
+        );
+        let first = peers.fact(&key).unwrap().last_handshake;
+        assert_eq!(first, Some(Moment::ZERO));
+        // The wall clock was stepped by an hour in between: the handshake did not happen at another time.
+        peers.update(
+            &reading(vec![peer(1, handshake, 0)], 3761),
+            Some(OWN),
+            Moment::from_millis(61_003),
+        );
+        assert_eq!(peers.fact(&key).unwrap().last_handshake, first);
+    }
+
+    #[test]
+    fn received_bytes_that_grow_are_a_sign_of_life_with_its_moment() {
+        let mut peers = Peers::default();
+        let key = PublicKey::from_bytes([1; 32]);
+        peers.update(
+            &reading(vec![peer(1, None, 10)], 0),
+            Some(OWN),
+            Moment::from_millis(1),
+        );
+        assert_eq!(peers.fact(&key).unwrap().rx_moved, None);
+        peers.update(
+            &reading(vec![peer(1, None, 11)], 0),
+            Some(OWN),
+            Moment::from_millis(2),
+        );
+        peers.update(
+            &reading(vec![peer(1, None, 11)], 0),
+            Some(OWN),
+            Moment::from_millis(3),
+        );
+        assert_eq!(
+            peers.fact(&key).unwrap().rx_moved,
+            Some(Moment::from_millis(2))
+        );
+    }
+
+    #[test]
+    fn who_came_and_who_went_is_said_once() {
+        let mut peers = Peers::default();
+        let keys = [1, 2, 3].map(|byte| PublicKey::from_bytes([byte; 32]));
+        let first = peers.update(
+            &reading(vec![peer(1, None, 0), peer(2, None, 0)], 0),
+            Some(OWN),
+            Moment::ZERO,
+        );
+        assert_eq!(
+            first,
+            Changes {
+                added: vec![keys[0], keys[1]],
+                removed: vec![]
+            }
+        );
+        let second = peers.update(
+            &reading(vec![peer(2, None, 0), peer(3, None, 0)], 0),
+            Some(OWN),
+            Moment::ZERO,
+        );
+        assert_eq!(
+            second,
+            Changes {
+                added: vec![keys[2]],
+                removed: vec![keys[0]]
+            }
+        );
+        assert_eq!(peers.clear().removed, vec![keys[1], keys[2]]);
+    }
+}

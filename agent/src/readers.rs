@@ -1,0 +1,164 @@
+//! One task per source. Each publishes its newest reading with the time it was tried; none waits for another.
+
+use std::time::Duration;
+
+use evidence::Moment;
+use probe_io::{Sighted, Tap, clock};
+use sources::{
+    Gap,
+    links::{self, Snapshot},
+    wireguard::{self, Device},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+
+/// `KubeSpan`'s port; not configurable in Talos.
+pub(crate) const TUNNEL_PORT: u16 = 51_820;
+/// Pace of reading the device: handshakes and counters move in seconds.
+const WIREGUARD_EVERY: Duration = Duration::from_secs(1);
+/// Links are read on notification, and at least this often.
+const LINKS_EVERY: Duration = Duration::from_secs(30);
+/// Changes come in bursts: one reading for all that come within this time.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Pause before a tap that could not be opened is tried again.
+const TAP_RETRY: Duration = Duration::from_secs(10);
+
+/// A reading, or why there is none, and when it was tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading<T> {
+    pub(crate) at: Moment,
+    pub(crate) value: Result<T, String>,
+}
+
+/// The newest of each source; `None` before the first try.
+pub(crate) struct Readings {
+    pub(crate) wireguard: watch::Receiver<Option<Reading<DeviceReading>>>,
+    pub(crate) links: watch::Receiver<Option<Reading<Snapshot>>>,
+    pub(crate) tap: mpsc::Receiver<Sighted>,
+    pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
+}
+
+/// The device, and the wall clock when it was read: handshake times are wall-clock times of the kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceReading {
+    pub(crate) device: Device,
+    pub(crate) wall: Duration,
+}
+
+/// How the tap does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TapState {
+    /// Datagrams that the kernel or our queue dropped since the tap was opened.
+    pub(crate) dropped: u64,
+}
+
+/// Reads the `kubespan` device every second.
+pub(crate) async fn wireguard(sender: watch::Sender<Option<Reading<DeviceReading>>>) {
+    while !sender.is_closed() {
+        let read = wireguard::read(links::KUBESPAN).await;
+        let reading = Reading {
+            at: clock::moment(),
+            value: match read {
+                Ok(device) => Ok(DeviceReading {
+                    device,
+                    wall: sources::host::clocks().wall,
+                }),
+                Err(error) => Err(Gap::from(&error).reason),
+            },
+        };
+        sender.send_replace(Some(reading));
+        sleep(WIREGUARD_EVERY).await;
+    }
+}
+
+/// Reads links and addresses when the kernel says that something changed.
+pub(crate) async fn links(sender: watch::Sender<Option<Reading<Snapshot>>>) {
+    let mut watch = links::watch().ok();
+    while !sender.is_closed() {
+        let read = links::read().await;
+        let value = read.map_err(|error| Gap::from(&error).reason);
+        sender.send_replace(Some(Reading {
+            at: clock::moment(),
+            value,
+        }));
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        // A notification socket that failed is opened anew; until then the slow pace serves.
+        if timeout(LINKS_EVERY, changed)
+            .await
+            .is_ok_and(|alive| !alive)
+            || watch.is_none()
+        {
+            watch = links::watch().ok();
+        }
+        sleep(SETTLE).await;
+    }
+}
+
+/// Sees handshake and inert datagrams on the tunnel's port.
+pub(crate) async fn tap(
+    sender: mpsc::Sender<Sighted>,
+    state: watch::Sender<Option<Reading<TapState>>>,
+) {
+    while !sender.is_closed() {
+        let reason = match Tap::open(TUNNEL_PORT) {
+            Ok(tap) => follow(tap, &sender, &state).await,
+            Err(error) => chain(&error),
+        };
+        state.send_replace(Some(Reading {
+            at: clock::moment(),
+            value: Err(reason),
+        }));
+        sleep(TAP_RETRY).await;
+    }
+}
+
+/// Hands on what the tap sees until it fails; says why.
+async fn follow(
+    mut tap: Tap,
+    sender: &mpsc::Sender<Sighted>,
+    state: &watch::Sender<Option<Reading<TapState>>>,
+) -> String {
+    /// The tap says that it lives at least this often.
+    const ALIVE: Duration = Duration::from_secs(1);
+    let mut dropped: u64 = 0;
+    let mut say = clock::moment();
+    loop {
+        if clock::moment() >= say {
+            dropped += tap.statistics().map_or(0, |statistics| statistics.dropped);
+            let reading = Reading {
+                at: clock::moment(),
+                value: Ok(TapState { dropped }),
+            };
+            state.send_replace(Some(reading));
+            say = clock::moment().plus(ALIVE);
+        }
+        match timeout(ALIVE, tap.next()).await {
+            Err(_) => {}
+            Ok(Ok(sighted)) => {
+                // A flood must not grow memory: what does not fit is dropped, and counted as seen by nobody.
+                if sender.try_send(sighted).is_err() {
+                    dropped += 1;
+                }
+            }
+            Ok(Err(error)) => return chain(&error),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

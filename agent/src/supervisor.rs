@@ -1,0 +1,152 @@
+//! Starts the tasks.
+//!
+//! | task | owner of | ends | restarted by |
+//! |---|---|---|---|
+//! | wireguard reader | nothing | with the observer | never: it goes on after errors |
+//! | links reader | notification socket | with the observer | itself |
+//! | tap reader | tap socket | with the observer | itself, after ten seconds |
+//! | observer | machines, echo socket, raw sender | on shutdown | never |
+//! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
+//!
+//! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use evidence::{Facts, Moment, NodeName};
+use probe_core::{ProbeKey, echo};
+use proto::trust::{KeyError, KeySource, MeshKey};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tracing::{info, warn};
+
+use crate::{
+    observer::{Observer, ObserverConfig},
+    readers, uplink,
+};
+
+/// Most echo requests a second.
+pub const ECHO_BUDGET: u32 = echo::MAX_REQUESTS_PER_SECOND;
+/// Datagrams that the tap has seen and the observer has not yet taken; over it the newest is dropped and counted.
+const TAP_QUEUE: usize = 256;
+/// Pause before the node is asked again for what a start needs.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What an agent is told.
+#[derive(Debug)]
+pub struct Config {
+    /// Name of this node.
+    pub node: NodeName,
+    /// Collectors, as `host:port`.
+    pub collectors: Vec<String>,
+    /// Where the mesh key is, if not in the `kubespan` device.
+    pub key: KeySource,
+    /// Most echo requests a second.
+    pub echo_budget: u32,
+}
+
+/// Everything that is known, and when it was put together.
+pub(crate) type Published = Arc<(Moment, Facts)>;
+
+/// Runs until `shutdown` ends.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown => {
+            info!("stopped");
+            Ok(())
+        }
+        ended = observe(config) => ended,
+    }
+}
+
+async fn observe(config: Config) -> anyhow::Result<()> {
+    let key = mesh_key(&config.key).await?;
+    let machine = machine().await;
+    let tls = Arc::new(
+        key.agent_config(&config.node, &machine)
+            .context("failed to set up TLS")?,
+    );
+    let probe_key = ProbeKey::from_bytes(*key.probe_key());
+    drop(key);
+    info!(node = %config.node, collectors = ?config.collectors, "observing");
+
+    let (published, facts) = watch::channel(Published::default());
+    let uplinks: Vec<_> = config
+        .collectors
+        .iter()
+        .map(|collector| {
+            tokio::spawn(uplink::run(
+                collector.clone(),
+                Arc::clone(&tls),
+                facts.clone(),
+            ))
+        })
+        .collect();
+    let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
+    let (wireguard_sender, wireguard) = watch::channel(None);
+    let (links_sender, links) = watch::channel(None);
+    let (tap_state_sender, tap_state) = watch::channel(None);
+    tokio::spawn(readers::wireguard(wireguard_sender));
+    tokio::spawn(readers::links(links_sender));
+    tokio::spawn(readers::tap(tap_sender, tap_state_sender));
+    let observer = Observer::new(ObserverConfig {
+        node: config.node,
+        probe_key,
+        echo_budget: config.echo_budget,
+        boot_id: sources::host::boot_id().unwrap_or_default(),
+    });
+    observer
+        .run(
+            readers::Readings {
+                wireguard,
+                links,
+                tap,
+                tap_state,
+            },
+            published,
+        )
+        .await;
+    for uplink in uplinks {
+        uplink.abort();
+    }
+    Ok(())
+}
+
+/// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up.
+async fn mesh_key(source: &KeySource) -> anyhow::Result<MeshKey> {
+    match source.load() {
+        Ok(key) => return Ok(key),
+        Err(KeyError::Missing) => {}
+        Err(error) => return Err(error).context("failed to get the mesh key"),
+    }
+    let mut told = None;
+    loop {
+        match sources::wireguard::preshared_key(sources::links::KUBESPAN).await {
+            Ok(bytes) => return Ok(MeshKey::from_bytes(bytes)),
+            Err(error) => {
+                let reason = sources::Gap::from(&error).to_string();
+                if told.as_ref() != Some(&reason) {
+                    warn!(%reason, "waiting for the mesh key: no key was given, and the kubespan device has none to read");
+                    told = Some(reason);
+                }
+            }
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// What tells this machine from a clone of it: its first hardware address. Read once; a node has one early in boot.
+async fn machine() -> Vec<u8> {
+    loop {
+        match sources::links::read().await {
+            Ok(snapshot) => {
+                let first = sources::links::first_hardware_address(&snapshot);
+                return first.map_or_else(Vec::new, |address| address.to_vec());
+            }
+            Err(error) => warn!(reason = %sources::Gap::from(&error), "waiting for the links"),
+        }
+        sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,218 @@
+//! Reports to one collector: a snapshot, then what changed, with a sign of life at least every second.
+//!
+//! Nothing is queued while a collector is away: the next connection begins with a snapshot of the newest facts.
+
+use std::{sync::Arc, time::Duration};
+
+use evidence::Facts;
+use probe_io::clock;
+use proto::{
+    convert::{delta_to_wire, peers_from_wire, snapshot_to_wire},
+    limits,
+    transport::{DialError, Mark, dial},
+    wire::{ReportRequest, ReportResponse, report_client::ReportClient},
+};
+use rand::Rng as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+use tracing::{debug, info, warn};
+
+use crate::{readers::chain, supervisor::Published};
+
+/// Messages handed to HTTP/2 and not yet taken: one more than a turn makes.
+const OUTGOING: usize = 2;
+/// Changes closer together than this go out as one.
+const SPACING: Duration = Duration::from_millis(200);
+/// First and longest pause between two tries.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// Pause after the collector has refused us for who we are: asking again soon changes nothing.
+const REFUSED: Duration = Duration::from_secs(10);
+/// A message that HTTP/2 does not take for so long means a dead connection.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Why a report stream ended.
+#[derive(Debug)]
+enum Ended {
+    Dial(DialError),
+    Status(Status),
+    Stuck,
+}
+
+/// Reports for ever; aborted to stop.
+pub(crate) async fn run(
+    collector: String,
+    tls: Arc<rustls::ClientConfig>,
+    mut facts: watch::Receiver<Published>,
+) {
+    let mut pause = BACKOFF.0;
+    let mut told = String::new();
+    loop {
+        let started = Instant::now();
+        let ended = report(&collector, &tls, &mut facts).await;
+        let reason = text(&ended);
+        if reason == told {
+            debug!(%collector, %reason, "not reporting");
+        } else {
+            warn!(%collector, %reason, "not reporting; trying on");
+            told = reason;
+        }
+        // A stream that lived for a while was a good one: begin with short pauses again.
+        if started.elapsed() > BACKOFF.1 {
+            pause = BACKOFF.0;
+        }
+        sleep(jittered(if refused(&ended) { REFUSED } else { pause })).await;
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+async fn report(
+    collector: &str,
+    tls: &Arc<rustls::ClientConfig>,
+    facts: &mut watch::Receiver<Published>,
+) -> Ended {
+    let channel = match dial_marked(collector, tls).await {
+        Ok(channel) => channel,
+        Err(error) => return Ended::Dial(error),
+    };
+    let mut client = ReportClient::new(channel)
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MESSAGE_BYTES);
+    let mut sender = Sender::new(facts);
+    let (outgoing, requests) = mpsc::channel(OUTGOING);
+    if outgoing.send(sender.snapshot()).await.is_err() {
+        return Ended::Stuck;
+    }
+    let responses = match client.stream(ReceiverStream::new(requests)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return Ended::Status(status),
+    };
+    info!(%collector, "reporting");
+    tokio::select! {
+        ended = listen(responses) => ended,
+        ended = sender.run(outgoing) => ended,
+    }
+}
+
+/// Past the tunnel if the process may; else as the routes say.
+async fn dial_marked(
+    collector: &str,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<tonic::transport::Channel, DialError> {
+    match dial(collector, Mark::Underlay, Arc::clone(tls)).await {
+        Err(DialError::Mark(error)) => {
+            debug!(%error, "reporting without the underlay mark");
+            dial(collector, Mark::None, Arc::clone(tls)).await
+        }
+        other => other,
+    }
+}
+
+/// Takes acknowledgements and the peer list until the stream ends.
+async fn listen(mut responses: Streaming<ReportResponse>) -> Ended {
+    loop {
+        match responses.message().await {
+            Ok(Some(response)) => note_peers(response),
+            Ok(None) => {
+                return Ended::Status(Status::unavailable("the collector ended the stream"));
+            }
+            Err(status) => return Ended::Status(status),
+        }
+    }
+}
+
+fn note_peers(response: ReportResponse) {
+    let Some(list) = response.peers else { return };
+    match peers_from_wire(list) {
+        Ok(peers) => {
+            let names: Vec<&str> = peers
+                .iter()
+                .filter(|peer| peer.reporting)
+                .map(|peer| peer.name.as_str())
+                .collect();
+            info!(reporting = ?names, "the collector's peer list changed");
+        }
+        Err(error) => warn!(%error, "the collector sent a malformed peer list"),
+    }
+}
+
+/// Makes the messages of one stream.
+struct Sender<'a> {
+    facts: &'a mut watch::Receiver<Published>,
+    sequence: u64,
+    sent: Facts,
+}
+
+impl<'a> Sender<'a> {
+    fn new(facts: &'a mut watch::Receiver<Published>) -> Self {
+        Self {
+            facts,
+            sequence: 0,
+            sent: Facts::new(),
+        }
+    }
+
+    fn snapshot(&mut self) -> ReportRequest {
+        self.sent = self.facts.borrow_and_update().1.clone();
+        self.sequence = 1;
+        snapshot_to_wire(1, clock::moment(), &self.sent)
+    }
+
+    async fn run(&mut self, outgoing: mpsc::Sender<ReportRequest>) -> Ended {
+        let mut heartbeat = Instant::now() + limits::HEARTBEAT;
+        loop {
+            sleep(SPACING).await;
+            tokio::select! {
+                changed = self.facts.changed() => if changed.is_err() {
+                    return Ended::Stuck;
+                },
+                () = sleep_until(heartbeat) => {}
+            }
+            if !matches!(
+                timeout(STUCK, outgoing.send(self.delta())).await,
+                Ok(Ok(()))
+            ) {
+                return Ended::Stuck;
+            }
+            heartbeat = Instant::now() + limits::HEARTBEAT;
+        }
+    }
+
+    fn delta(&mut self) -> ReportRequest {
+        let newest = self.facts.borrow_and_update().1.clone();
+        let delta = newest.difference_from(&self.sent);
+        self.sent = newest;
+        self.sequence += 1;
+        delta_to_wire(self.sequence, clock::moment(), &delta)
+    }
+}
+
+fn refused(ended: &Ended) -> bool {
+    let code = match ended {
+        Ended::Status(status) => status.code(),
+        Ended::Dial(_) | Ended::Stuck => return false,
+    };
+    matches!(
+        code,
+        Code::PermissionDenied
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::Unauthenticated
+    )
+}
+
+fn text(ended: &Ended) -> String {
+    match ended {
+        Ended::Dial(error) => chain(error),
+        Ended::Status(status) => format!("{:?}: {}", status.code(), status.message()),
+        Ended::Stuck => "the connection takes no more messages".to_owned(),
+    }
+}
+
+/// Between three quarters and five quarters of `pause`, so that a hundred agents do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.75..1.25))
+}
