@@ -1,0 +1,10 @@
+//! The whole collector in-process on loopback: agents and readers with derived certificates, a judge that only
+//! repeats what it sees.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod fixture;
+mod gates;
+mod mesh;
+mod pinning;
+mod program;
+mod reports;

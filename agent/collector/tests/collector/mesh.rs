@@ -1,0 +1,111 @@
+//! Get, Watch and Explain.
+
+use std::collections::BTreeSet;
+
+use diagnosis::View;
+use evidence::{Moment, NodeState, Verdict};
+use proto::{
+    convert::verdict_from_wire,
+    limits::MESSAGE_BYTES,
+    wire::{ExplainRequest, GetRequest},
+};
+use tonic::Code;
+
+use crate::fixture::{Collector, identity, node, picture, soon};
+
+/// A picture of about one megabyte, so that few fit into the window of a connection.
+fn heavy(view: &View, now: Moment) -> Verdict {
+    padded(view, now, 1024 * 1024)
+}
+
+fn too_heavy(view: &View, now: Moment) -> Verdict {
+    padded(view, now, MESSAGE_BYTES)
+}
+
+fn padded(view: &View, now: Moment, bytes: usize) -> Verdict {
+    let mut verdict = picture(view, now);
+    for NodeState { gaps, .. } in &mut verdict.nodes {
+        gaps.push("x".repeat(bytes));
+    }
+    verdict
+}
+
+#[tokio::test]
+async fn get_gives_the_present_verdict() {
+    let collector = Collector::start();
+    let _agent = collector.reporting("vps-1").await;
+    collector
+        .until(|verdict| node(verdict, "vps-1").is_some())
+        .await;
+    let mut mesh = collector.mesh().await;
+    let verdict = soon(mesh.get(GetRequest {})).await.unwrap().into_inner();
+    let verdict = verdict_from_wire(verdict).unwrap();
+    assert!(node(&verdict, "vps-1").unwrap().reporting);
+}
+
+#[tokio::test]
+async fn a_slow_watcher_skips_verdicts_and_delays_nobody() {
+    const CHANGES: usize = 12;
+    let collector = Collector::judging_by(heavy);
+    let mut agent = collector.reporting("vps-1").await;
+    let mut client = collector.mesh().await;
+    let mut slow = soon(client.watch(GetRequest {}))
+        .await
+        .unwrap()
+        .into_inner();
+    for change in 0..CHANGES {
+        let boot_id = format!("boot-{change}");
+        agent.delta(vec![identity("vps-1", &boot_id)], vec![]).await;
+        // Another watcher sees each change while the slow one reads nothing.
+        collector.until(|verdict| shows(verdict, &boot_id)).await;
+    }
+    let mut seen = BTreeSet::new();
+    let last = format!("boot-{}", CHANGES - 1);
+    while !seen.contains(&last) {
+        let verdict = soon(slow.message()).await.unwrap().unwrap();
+        let verdict = verdict_from_wire(verdict).unwrap();
+        let version = node(&verdict, "vps-1").and_then(|node| node.version.clone());
+        seen.insert(version.unwrap_or_default());
+    }
+    assert!(seen.len() < CHANGES, "nothing was skipped: {seen:?}");
+}
+
+fn shows(verdict: &Verdict, boot_id: &str) -> bool {
+    node(verdict, "vps-1").is_some_and(|node| node.version.as_deref() == Some(boot_id))
+}
+
+#[tokio::test]
+async fn a_verdict_that_no_message_can_hold_is_refused_by_its_size() {
+    let collector = Collector::judging_by(too_heavy);
+    let _agent = collector.reporting("vps-1").await;
+    let mut mesh = collector.mesh().await;
+    let mut verdicts = soon(mesh.watch(GetRequest {})).await.unwrap().into_inner();
+    let refused = loop {
+        if let Err(status) = soon(verdicts.message()).await {
+            break status;
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let refused = soon(mesh.get(GetRequest {})).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(collector.counters.verdicts_oversized.get(), 2);
+}
+
+#[tokio::test]
+async fn explain_gives_every_page_and_refuses_an_unknown_code() {
+    let collector = Collector::start();
+    let mut mesh = collector.mesh().await;
+    for page in diagnosis::pages() {
+        let code = page.code.to_owned();
+        let response = soon(mesh.explain(ExplainRequest { code })).await.unwrap();
+        assert_eq!(response.into_inner().title, page.title);
+    }
+    let code = "no-such-code".to_owned();
+    let refused = soon(mesh.explain(ExplainRequest { code }))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::NotFound, "no finding has the code \"no-such-code\"")
+    );
+}

@@ -1,0 +1,77 @@
+//! The program: its exit codes, and how a signal ends it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-collector"));
+    command
+        .args(arguments)
+        .env_remove("MESH_KEY")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The exit code, within a bound.
+fn ended(child: &mut Child) -> Option<i32> {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("the program did not end");
+}
+
+fn failed(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().unwrap();
+    let code = ended(&mut child);
+    let mut text = String::new();
+    child.stderr.unwrap().read_to_string(&mut text).unwrap();
+    (code, text)
+}
+
+#[test]
+fn a_missing_mesh_key_and_a_bad_name_are_usage_errors() {
+    let (code, text) = failed(program(&["--listen", "127.0.0.1:0"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--mesh-key-file"), "{text}");
+    let (code, text) = failed(program(&["--expect", "vps-1,vps 2"]));
+    assert_eq!(code, Some(2), "{text}");
+    let (code, text) = failed(program(&["--min-nodes", "0"]));
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn a_key_file_that_cannot_be_read_is_an_error_with_its_cause() {
+    let (code, text) = failed(program(&["--mesh-key-file", "/nonexistent/key"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("/nonexistent/key: No such file"), "{text}");
+}
+
+#[test]
+fn a_signal_ends_the_program_with_success() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut command = program(&["--listen", "127.0.0.1:0", "--expect", "vps-1,vps-2"]);
+        let mut child = command.env("MESH_KEY", KEY).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let serves = lines.any(|line| line.unwrap().contains("collector serves"));
+        assert!(serves);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(ended(&mut child), Some(0));
+        assert!(lines.any(|line| line.unwrap().contains("collector stopped")));
+    }
+}
