@@ -1,0 +1,297 @@
+//! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
+
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::{limits::PORT, trust::KeySource};
+use thiserror::Error;
+
+use crate::exit;
+
+/// Longest time that may be given: a typing mistake must not wait for years.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
+const EXAMPLES: &str = "\
+Examples:
+  mesh-probe status                           what is wrong, and what to do
+  mesh-probe pairs -o wide                    every direction, rung by rung
+  mesh-probe gate mesh                        is the mesh ready? checks once
+  mesh-probe wait kubernetes-api --may-start  wait until the API may be started
+  mesh-probe explain --all                    all findings that there can be";
+
+/// Ask the mesh collector what is ready, what is wrong, and what to do
+#[derive(Debug, Parser)]
+#[command(
+    name = "mesh-probe",
+    version,
+    max_term_width = 100,
+    after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE),
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How to print the answer; json also prints errors as a document on stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the collector is, and what proves us to it.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// Where the collector listens; the port may be left out (21820)
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_COLLECTOR",
+        hide_env_values = true,
+        value_name = "HOST:PORT"
+    )]
+    pub collector: Option<Target>,
+    /// File with the mesh key in base64; the key itself may also be in `MESH_KEY`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub mesh_key_file: Option<PathBuf>,
+    /// Talos' secrets.yaml, whose cluster.secret is the mesh key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+    /// Time that connecting, and then each request, may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
+    pub timeout: Duration,
+}
+
+impl Connection {
+    /// Where to look for the mesh key.
+    pub fn key_source(&self) -> KeySource {
+        KeySource {
+            file: self.mesh_key_file.clone(),
+            secrets: self.secrets.clone(),
+        }
+    }
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For people who want every detail
+    Wide,
+    /// For programs: one versioned document
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One screen: nodes, gates, what is wrong, and what to do
+    Status,
+    /// Every ordered pair of nodes: how far it works, and where it breaks
+    Pairs,
+    /// Is a level ready? Checks once, or waits as long as --wait-timeout says
+    Gate(GateArgs),
+    /// Wait until a level is ready: gate with a --wait-timeout of 5m
+    Wait(WaitArgs),
+    /// The page of a finding code; needs no collector
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    #[command(flatten)]
+    pub level: LevelArgs,
+    /// Time to wait until it is; 0 checks once
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    pub wait_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub level: LevelArgs,
+    /// Time to wait until it is; 0 checks once
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub wait_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct LevelArgs {
+    /// Name of the level; status lists them
+    pub level: String,
+    /// Ask whether everything below the level is ready, so that it may be started
+    #[arg(long)]
+    pub may_start: bool,
+    /// Wait on even when waiting cannot cure the cause
+    #[arg(long)]
+    pub no_fail_fast: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The code that status shows
+    #[arg(required_unless_present = "all")]
+    pub code: Option<String>,
+    /// List all codes with their titles
+    #[arg(long, conflicts_with = "code")]
+    pub all: bool,
+}
+
+/// Where a collector listens: `host:port`, an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target(String);
+
+impl Target {
+    /// As the resolver takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no address of a collector.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected a host or address and a port, as 10.0.0.1:21820, [fd00::1]:21820 or vps-1")]
+pub struct TargetError;
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Ok(Self(format!("[{text}]:{PORT}")));
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, port.parse().map_err(|_| TargetError)?)
+            }
+            _ => (text, PORT),
+        };
+        if port == 0 || !is_host(host) {
+            return Err(TargetError);
+        }
+        Ok(Self(format!("{host}:{port}")))
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => evidence::NodeName::parse(host).is_ok(),
+    }
+}
+
+/// Why a text is no length of time.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TimeError {
+    #[error("expected a number with a unit, as 500ms, 30s, 5m or 1h30m")]
+    Form,
+    #[error("at most 7 days can be waited")]
+    TooLong,
+    #[error("must be longer than 0")]
+    Zero,
+}
+
+fn time(text: &str) -> Result<Duration, TimeError> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let time = humantime::parse_duration(text).map_err(|_| TimeError::Form)?;
+    if time > LONGEST {
+        return Err(TimeError::TooLong);
+    }
+    Ok(time)
+}
+
+fn positive(text: &str) -> Result<Duration, TimeError> {
+    let time = time(text)?;
+    if time.is_zero() {
+        return Err(TimeError::Zero);
+    }
+    Ok(time)
+}
+
+/// Whether a command line that cannot be parsed asked for JSON, so that its error can be one document too.
+pub fn asks_for_json(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            "--" => return false,
+            "-o" | "--output" => return words.next().is_some_and(|format| format == "json"),
+            "-ojson" | "-o=json" | "--output=json" => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Option<String> {
+        text.parse::<Target>().ok().map(|target| target.to_string())
+    }
+
+    #[test]
+    fn the_port_may_be_left_out() {
+        let full = |text: &str| Some(text.to_owned());
+        assert_eq!(target("vps-1"), full("vps-1:21820"));
+        assert_eq!(target("10.0.0.1:99"), full("10.0.0.1:99"));
+        assert_eq!(target("fd00::1"), full("[fd00::1]:21820"));
+        assert_eq!(target("[fd00::1]"), full("[fd00::1]:21820"));
+        assert_eq!(target("[fd00::1]:99"), full("[fd00::1]:99"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_before_anything_is_dialled() {
+        for text in [
+            "",
+            ":21820",
+            "a:b",
+            "a:0",
+            "a:70000",
+            "http://a:1",
+            "[x]:1",
+            "[fd00::1",
+            "a b",
+        ] {
+            assert_eq!(target(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_needs_its_unit_and_zero_checks_once() {
+        assert_eq!(time("0"), Ok(Duration::ZERO));
+        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("60"), Err(TimeError::Form));
+        assert_eq!(time("9999999d"), Err(TimeError::TooLong));
+        assert_eq!(positive("0s"), Err(TimeError::Zero));
+    }
+
+    #[test]
+    fn json_is_recognised_on_a_command_line_that_is_wrong_elsewhere() {
+        let asks = |line: &str| {
+            asks_for_json(
+                &line
+                    .split(' ')
+                    .map(OsString::from)
+                    .collect::<Vec<OsString>>(),
+            )
+        };
+        assert!(asks("mesh-probe -o json nonsense"));
+        assert!(asks("mesh-probe nonsense --output=json"));
+        assert!(!asks("mesh-probe -o table nonsense json"));
+    }
+}

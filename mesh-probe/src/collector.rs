@@ -1,0 +1,244 @@
+//! The connection to the collector. Every step has a time limit.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use evidence::{Gate, Verdict};
+use proto::{
+    convert::{gate_from_wire, verdict_from_wire},
+    limits::MESSAGE_BYTES,
+    transport::{DialError, Mark, dial},
+    wire::{
+        CheckRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
+        mesh_client::MeshClient,
+    },
+};
+use rustls::ClientConfig;
+use tokio::time::timeout;
+use tonic::{Code, Response, Status, Streaming, transport::Channel};
+
+use crate::{
+    args::{Connection, Target},
+    error::ProbeError,
+    refusal::alert,
+};
+
+/// A collector that may be asked: where it is and what proves us to it.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    target: Target,
+    tls: Arc<ClientConfig>,
+    timeout: Duration,
+}
+
+/// A level and what is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelQuestion {
+    pub level: String,
+    pub may_start: bool,
+}
+
+/// What a wait gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waited {
+    pub gate: Gate,
+    pub timed_out: bool,
+}
+
+impl Collector {
+    /// Reads the key and prepares TLS; nothing is dialled yet.
+    pub fn new(connection: &Connection) -> Result<Self, ProbeError> {
+        let target = connection.collector.clone();
+        let target = target.ok_or(ProbeError::NoCollector)?;
+        let key = connection.key_source().load().map_err(ProbeError::Key)?;
+        let tls = key.reader_config().map_err(ProbeError::Trust)?;
+        Ok(Self {
+            target,
+            tls: Arc::new(tls),
+            timeout: connection.timeout,
+        })
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> Result<Asking, ProbeError> {
+        self.connect_within(self.timeout).await
+    }
+
+    /// Connects, in less than the usual time if there is only `limit` left.
+    pub async fn connect_within(&self, limit: Duration) -> Result<Asking, ProbeError> {
+        let limit = limit.min(self.timeout);
+        let dialled = self.within(limit, Box::pin(self.dial())).await?;
+        let dialled = dialled.map_err(|source| ProbeError::Dial {
+            target: self.target.clone(),
+            source,
+        });
+        match dialled {
+            Ok(channel) => Ok(Asking {
+                collector: self.clone(),
+                channel,
+            }),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+
+    /// A lost connection with the reason of its loss, where there is one to be had.
+    async fn explained(&self, error: ProbeError) -> ProbeError {
+        if !error.is_lost_connection() {
+            return error;
+        }
+        let alert = alert(self.target.as_str(), Arc::clone(&self.tls));
+        match self.within(self.timeout, alert).await {
+            Ok(Some(source)) => ProbeError::Refused {
+                target: self.target.clone(),
+                source,
+            },
+            Ok(None) | Err(_) => error,
+        }
+    }
+
+    /// The underlay first: the way through the tunnel dies with the tunnel that we ask about. Without the right to set
+    /// the mark, or where only the tunnel leads there, whatever the routes say.
+    async fn dial(&self) -> Result<Channel, DialError> {
+        match dial(self.target.as_str(), Mark::Underlay, Arc::clone(&self.tls)).await {
+            Err(DialError::Mark(_) | DialError::Connect { .. } | DialError::ConnectTimeout(_)) => {
+                dial(self.target.as_str(), Mark::None, Arc::clone(&self.tls)).await
+            }
+            dialled => dialled,
+        }
+    }
+
+    async fn within<F: Future>(&self, limit: Duration, work: F) -> Result<F::Output, ProbeError> {
+        let answered = timeout(limit, work).await;
+        answered.map_err(|_| ProbeError::NoAnswer {
+            target: self.target.clone(),
+            after: limit,
+        })
+    }
+}
+
+/// A connection on which questions are asked.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    collector: Collector,
+    channel: Channel,
+}
+
+impl Asking {
+    /// The whole verdict.
+    pub async fn verdict(&self) -> Result<Verdict, ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let verdict = self
+            .request("read the verdict", limit, client.get(GetRequest {}))
+            .await?;
+        verdict_from_wire(verdict).map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })
+    }
+
+    /// The present state of a level.
+    pub async fn check(&self, question: &LevelQuestion) -> Result<Gate, ProbeError> {
+        let mut client = self.gates();
+        let limit = self.collector.timeout;
+        let request = client.check(check_request(question));
+        let state = self.request("check the gate", limit, request).await;
+        state
+            .map(gate_from_wire)
+            .map_err(|error| unknown_level(error, question))
+    }
+
+    /// Lets the collector wait for `time`; it gets the usual time more to say that it was in vain.
+    pub async fn wait(
+        &self,
+        question: &LevelQuestion,
+        time: Duration,
+        sit_out: bool,
+    ) -> Result<Waited, ProbeError> {
+        let mut client = self.gates();
+        let request = client.wait(WaitRequest {
+            level: question.level.clone(),
+            question: asked(question).into(),
+            timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            sit_out,
+        });
+        let limit = time + self.collector.timeout;
+        let state = self.request("wait at the gate", limit, request).await;
+        let state = state.map_err(|error| unknown_level(error, question))?;
+        Ok(Waited {
+            timed_out: state.timed_out,
+            gate: gate_from_wire(state),
+        })
+    }
+
+    /// The states of a level while a wait goes on.
+    pub async fn watch(&self, question: &LevelQuestion) -> Result<Gates, ProbeError> {
+        let mut client = self.gates();
+        let limit = self.collector.timeout;
+        let request = client.watch(check_request(question));
+        let states = self.request("watch the gate", limit, request).await?;
+        Ok(Gates(states))
+    }
+
+    fn gates(&self) -> GateClient<Channel> {
+        GateClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    async fn request<T>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        request: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ProbeError> {
+        let answered = self.collector.within(limit, request).await?;
+        let answered = answered.map_err(|status| ProbeError::Request {
+            operation,
+            target: self.collector.target.clone(),
+            source: status.into(),
+        });
+        match answered {
+            Ok(response) => Ok(response.into_inner()),
+            Err(error) => Err(self.collector.explained(error).await),
+        }
+    }
+}
+
+/// Changing states of a level.
+#[derive(Debug)]
+pub struct Gates(Streaming<proto::wire::GateState>);
+
+impl Gates {
+    /// The next state; `None` when the stream has ended, for whatever reason: it only accompanies a wait.
+    pub async fn next(&mut self) -> Option<Gate> {
+        let state = self.0.message().await.ok().flatten()?;
+        Some(gate_from_wire(state))
+    }
+}
+
+fn check_request(question: &LevelQuestion) -> CheckRequest {
+    CheckRequest {
+        level: question.level.clone(),
+        question: asked(question).into(),
+    }
+}
+
+const fn asked(question: &LevelQuestion) -> Question {
+    if question.may_start {
+        Question::MayStart
+    } else {
+        Question::Ready
+    }
+}
+
+/// A level that the collector does not know is a mistake of ours, not trouble of its.
+fn unknown_level(error: ProbeError, question: &LevelQuestion) -> ProbeError {
+    match error {
+        ProbeError::Request { source, .. } if source.code() == Code::NotFound => {
+            ProbeError::UnknownLevel {
+                level: question.level.clone(),
+                source,
+            }
+        }
+        error => error,
+    }
+}

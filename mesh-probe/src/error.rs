@@ -1,0 +1,279 @@
+//! Why there is no answer: each with its exit code, and what to do about it.
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use proto::{
+    convert::ConvertError,
+    transport::DialError,
+    trust::{KeyError, TrustError},
+};
+use thiserror::Error;
+use tonic::Code;
+
+use crate::{args::Target, exit::Exit, render::text::human};
+
+/// Longest chain of causes that is printed.
+const CAUSES: usize = 8;
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// clap has printed it already; here for the JSON document.
+    #[error("{0}")]
+    Usage(String),
+    #[error("no collector: give --collector HOST:PORT, or MESH_COLLECTOR")]
+    NoCollector,
+    #[error("no usable mesh key")]
+    Key(#[source] KeyError),
+    #[error("there is no finding with the code {code:?}")]
+    UnknownCode {
+        code: String,
+        nearest: Option<&'static str>,
+        known: Vec<&'static str>,
+    },
+    #[error("there is no level {level:?}")]
+    UnknownLevel {
+        level: String,
+        #[source]
+        source: Said,
+    },
+    #[error("failed to set up TLS")]
+    Trust(#[source] TrustError),
+    #[error("failed to start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("failed to reach the collector at {target}")]
+    Dial {
+        target: Target,
+        #[source]
+        source: DialError,
+    },
+    #[error("the collector at {target} refused our certificate")]
+    Refused {
+        target: Target,
+        #[source]
+        source: rustls::Error,
+    },
+    #[error("the collector at {target} did not answer within {}", human(*after))]
+    NoAnswer { target: Target, after: Duration },
+    #[error("failed to {operation} at the collector {target}")]
+    Request {
+        operation: &'static str,
+        target: Target,
+        #[source]
+        source: Said,
+    },
+    #[error("failed to understand the collector {target}: is it of another version?")]
+    Answer {
+        target: Target,
+        #[source]
+        source: ConvertError,
+    },
+    #[error("the collector could not be reached while waiting {} for {level}{last}", human(*waited))]
+    Unreachable {
+        level: String,
+        waited: Duration,
+        /// The last state it told, as the end of the sentence.
+        last: String,
+        #[source]
+        source: Box<ProbeError>,
+    },
+    #[error("failed to print the answer")]
+    Print(#[source] io::Error),
+    #[error("failed to write the answer as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl ProbeError {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_)
+            | Self::NoCollector
+            | Self::Key(_)
+            | Self::UnknownCode { .. }
+            | Self::UnknownLevel { .. } => Exit::Usage,
+            Self::Refused { .. } => Exit::NotAuthorised,
+            Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
+            Self::Request { source, .. } if source.is_refusal() => Exit::NotAuthorised,
+            Self::Trust(_)
+            | Self::Runtime(_)
+            | Self::Dial { .. }
+            | Self::NoAnswer { .. }
+            | Self::Request { .. }
+            | Self::Answer { .. }
+            | Self::Unreachable { .. }
+            | Self::Print(_)
+            | Self::Json(_) => Exit::CannotTell,
+        }
+    }
+
+    /// Whether the connection was lost without a reason, so that it is worth asking for one.
+    pub fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Dial { source, .. } => matches!(source, DialError::Http { .. }),
+            // What the collector itself said has no cause on this side.
+            Self::Request { source, .. } => source.source().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether a wait may go on: the collector may come, or come back.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Dial { source, .. } => !refused_by_tls(source),
+            Self::NoAnswer { .. } => true,
+            Self::Request { source, .. } => source.may_pass(),
+            _ => false,
+        }
+    }
+
+    /// The causes, outermost first, without the error itself.
+    pub fn causes(&self) -> Vec<String> {
+        let first = self.source();
+        let chain = std::iter::successors(first, |&cause| cause.source());
+        let mut causes: Vec<String> = chain.take(CAUSES).map(ToString::to_string).collect();
+        // Transport layers wrap each other with the same words.
+        causes.dedup();
+        causes
+    }
+
+    /// What to do, where that is more than the message says.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
+            Self::Unreachable { source, .. } => source.advice(),
+            Self::Refused { .. } => Some(other_key()),
+            Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
+            Self::Dial {
+                source: DialError::Resolve { .. } | DialError::NoAddress(_),
+                ..
+            } => Some("give the collector's address instead of its name".to_owned()),
+            Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
+                "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn other_key() -> String {
+    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"
+        .to_owned()
+}
+
+fn known_codes(nearest: Option<&str>, known: &[&str]) -> String {
+    let nearest = nearest.map_or_else(String::new, |code| format!("did you mean {code}? "));
+    format!("{nearest}known codes: {}", known.join(", "))
+}
+
+/// Whether one of the two sides refused the other's certificate; other failures of TLS say nothing about keys.
+fn refused_by_tls(error: &DialError) -> bool {
+    match error {
+        DialError::Tls { source, .. } => source
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+            .is_some_and(|error| {
+                matches!(
+                    error,
+                    rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)
+                )
+            }),
+        _ => false,
+    }
+}
+
+/// What a request got instead of its answer.
+#[derive(Debug)]
+pub struct Said(tonic::Status);
+
+impl Said {
+    pub fn code(&self) -> Code {
+        self.0.code()
+    }
+
+    fn is_refusal(&self) -> bool {
+        matches!(self.code(), Code::PermissionDenied | Code::Unauthenticated)
+    }
+
+    fn may_pass(&self) -> bool {
+        matches!(
+            self.code(),
+            Code::Unavailable
+                | Code::Unknown
+                | Code::Internal
+                | Code::Cancelled
+                | Code::Aborted
+                | Code::DeadlineExceeded
+                | Code::ResourceExhausted
+        )
+    }
+}
+
+impl From<tonic::Status> for Said {
+    fn from(status: tonic::Status) -> Self {
+        Self(status)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.message() {
+            "" => write!(f, "{}", self.0.code()),
+            message => f.write_str(message),
+        }
+    }
+}
+
+impl Error for Said {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(status: tonic::Status) -> ProbeError {
+        ProbeError::Request {
+            operation: "read the verdict",
+            target: "vps-1".parse().unwrap(),
+            source: status.into(),
+        }
+    }
+
+    fn tls(error: io::Error) -> ProbeError {
+        ProbeError::Dial {
+            target: "vps-1".parse().unwrap(),
+            source: DialError::Tls {
+                address: "192.0.2.1:21820".parse().unwrap(),
+                source: error,
+            },
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_credentials_is_told_apart_from_a_collector_in_trouble() {
+        let refusal = request(tonic::Status::permission_denied("an agent may not"));
+        assert_eq!(
+            (refusal.exit(), refusal.may_pass()),
+            (Exit::NotAuthorised, false)
+        );
+        let trouble = request(tonic::Status::unavailable("starting"));
+        assert_eq!(
+            (trouble.exit(), trouble.may_pass()),
+            (Exit::CannotTell, true)
+        );
+    }
+
+    #[test]
+    fn only_a_certificate_or_an_alert_makes_a_failed_handshake_a_refusal() {
+        let other_authority =
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let refused = tls(io::Error::new(io::ErrorKind::InvalidData, other_authority));
+        assert_eq!(refused.exit(), Exit::NotAuthorised);
+        assert!(!refused.may_pass());
+        let reset = tls(io::ErrorKind::ConnectionReset.into());
+        assert_eq!(reset.exit(), Exit::CannotTell);
+        assert!(reset.may_pass());
+    }
+}

@@ -1,0 +1,68 @@
+//! `mesh-probe`: what a person or a script asks the collector, and how the answer is shown.
+//!
+//! In reading order:
+//!
+//! - [`exit`]: the exit codes, which are the contract with scripts.
+//! - [`args`]: what can be typed.
+//! - [`command`]: one file per command: ask, then show.
+//! - [`collector`]: the connection and its requests, each with a time limit.
+//! - `refusal`: why a connection ended without a word.
+//! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
+//! - [`document`]: the JSON documents.
+//! - [`output`]: stdout, stderr, colours, broken pipes.
+//! - [`error`]: why there is no answer, with its exit code and what to do.
+
+pub mod args;
+pub mod collector;
+pub mod command;
+pub mod document;
+pub mod error;
+pub mod exit;
+pub mod output;
+mod refusal;
+pub mod render;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use args::{Cli, Format};
+use error::ProbeError;
+use exit::Exit;
+use output::Output;
+
+/// Runs one command line and says how it ended; everything has been printed by then.
+pub fn run(arguments: Vec<OsString>) -> Exit {
+    let json = args::asks_for_json(&arguments);
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => answer(&cli),
+        Err(error) => usage(&error, json),
+    }
+}
+
+fn answer(cli: &Cli) -> Exit {
+    let output = Output::new(cli.output);
+    command::run(cli, output).unwrap_or_else(|error| {
+        output.error(&error);
+        error.exit()
+    })
+}
+
+/// Help and version arrive here too: they are answers, not errors.
+fn usage(error: &clap::Error, json: bool) -> Exit {
+    // Nobody is left to be told that stdout or stderr is gone.
+    drop(error.print());
+    if !error.use_stderr() {
+        return Exit::Ready;
+    }
+    if json {
+        let message = error.render().to_string();
+        Output::new(Format::Json).error_document(&ProbeError::Usage(first_line(&message)));
+    }
+    Exit::Usage
+}
+
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
+}

@@ -1,0 +1,116 @@
+//! Stdout for answers, stderr for messages.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+};
+
+use serde::Serialize;
+
+use crate::{
+    args::Format,
+    document::{ErrorDocument, to_json},
+    error::ProbeError,
+    render::{Paint, Screen, Style},
+};
+
+/// Where answers and messages go, and how they look there.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    format: Format,
+    colour: bool,
+    message_colour: bool,
+}
+
+impl Output {
+    /// Colours only where a person looks, and not against that person's wish (<https://no-color.org>).
+    pub fn new(format: Format) -> Self {
+        let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        Self {
+            format,
+            colour: wanted && io::stdout().is_terminal(),
+            message_colour: wanted && io::stderr().is_terminal(),
+        }
+    }
+
+    /// How answers look.
+    pub fn style(self) -> Style {
+        Style {
+            colour: self.colour,
+            wide: self.format == Format::Wide,
+        }
+    }
+
+    /// Prints an answer: as a document for programs, or rendered for people.
+    pub fn answer<D: Serialize>(
+        self,
+        document: &D,
+        render: impl FnOnce(Style) -> String,
+    ) -> Result<(), ProbeError> {
+        let text = match self.format {
+            Format::Json => to_json(document).map_err(ProbeError::Json)?,
+            Format::Table | Format::Wide => render(self.style()),
+        };
+        let mut stdout = io::stdout().lock();
+        unless_closed(
+            stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush()),
+        )
+        .map_err(ProbeError::Print)
+    }
+
+    /// Prints an error once, with its causes and what to do; for programs also as a document on stdout.
+    pub fn error(self, error: &ProbeError) {
+        message(&self.rendered(error));
+        if self.format == Format::Json {
+            self.error_document(error);
+        }
+    }
+
+    /// Only the document: clap has already printed the message.
+    pub fn error_document(self, error: &ProbeError) {
+        if let Ok(text) = to_json(&ErrorDocument::new(error)) {
+            // An error about an error would help nobody: the exit code still tells.
+            drop(io::stdout().write_all(text.as_bytes()));
+        }
+    }
+
+    /// Whether somebody watches stderr, so that progress is worth a line.
+    pub fn is_watched() -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// One line for who watches a wait.
+    pub fn progress(line: &str) {
+        let mut screen = Screen::new(false);
+        screen.line(line);
+        message(&screen.finish());
+    }
+
+    fn rendered(self, error: &ProbeError) -> String {
+        let mut screen = Screen::new(self.message_colour);
+        screen.put(Paint::Bad, "error: ").line(&error.to_string());
+        for cause in error.causes() {
+            screen.put(Paint::Plain, "  because: ").line(&cause);
+        }
+        if let Some(advice) = error.advice() {
+            screen.put(Paint::Plain, "  help: ").line(&advice);
+        }
+        screen.finish()
+    }
+}
+
+/// Nobody is left to be told that stderr is gone.
+fn message(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// A reader that has seen enough (`| head`) closes the pipe: that is no error, and it changes no judgement.
+fn unless_closed(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
+}
