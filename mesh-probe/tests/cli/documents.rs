@@ -1,0 +1,93 @@
+//! The JSON documents, as scripts read them.
+
+use evidence::{Phase, Verdict};
+use serde_json::json;
+
+use crate::{
+    exit_codes::nobody,
+    fixture::{blocked_inbound, gate},
+    program::{ask, bare, run},
+    server::{Canned, serve},
+};
+
+#[tokio::test]
+async fn status_and_pairs_carry_the_whole_verdict() {
+    let verdict = blocked_inbound();
+    let address = serve(Canned::saying(verdict.clone()));
+    for (command, kind) in [("status", "MeshStatus"), ("pairs", "MeshPairs")] {
+        let document = ask(address, &format!("{command} -o json")).await.json();
+        assert_eq!(document["apiVersion"], "mesh.talos/v1");
+        assert_eq!(document["kind"], kind);
+        let back: Verdict = serde_json::from_value(document["verdict"].clone()).unwrap();
+        assert_eq!(back, verdict);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_is_one_document_and_its_exit_code_stays() {
+    let address = serve(Canned::with_gate(gate("mesh", Phase::NotReady)));
+    let checked = ask(address, "gate mesh -o json").await;
+    assert_eq!(checked.code, 1);
+    assert_eq!(
+        checked.json(),
+        json!({
+            "apiVersion": "mesh.talos/v1",
+            "kind": "Gate",
+            "gate": {
+                "level": "mesh",
+                "phase": "not-ready",
+                "mayStart": "ready",
+                "dependsOn": ["wireguard"],
+                "reasons": ["2 of 12 directions fail at underlay"],
+                "terminal": false,
+            },
+            "timedOut": false,
+        })
+    );
+    let waited = ask(address, "wait mesh --wait-timeout 200ms -o json").await;
+    assert_eq!((waited.code, &waited.json()["timedOut"]), (4, &json!(true)));
+}
+
+#[tokio::test]
+async fn an_error_is_a_document_too() {
+    let run = ask(nobody(), "status -o json").await;
+    let document = run.json();
+    assert_eq!(run.code, 3);
+    assert_eq!(document["kind"], "Error");
+    assert_eq!(document["exitCode"], 3);
+    assert!(
+        document["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("failed to reach")
+    );
+    assert_eq!(document["causes"][1], "Connection refused (os error 111)");
+    assert!(run.stderr.starts_with("error: "), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_usage_error_is_a_document_too() {
+    let run = ask(nobody(), "nonsense --output json").await;
+    let document = run.json();
+    assert_eq!((run.code, &document["exitCode"]), (2, &json!(2)));
+    assert!(
+        document["message"].as_str().unwrap().contains("nonsense"),
+        "{document}"
+    );
+}
+
+#[tokio::test]
+async fn explain_lists_its_codes_as_a_document() {
+    let mut command = bare();
+    command.args(["explain", "--all", "-o", "json"]);
+    let document = run(command).await.json();
+    let codes = document["codes"].as_array().unwrap();
+    assert_eq!(codes.len(), diagnosis::pages().len());
+    for page in diagnosis::pages() {
+        let mut command = bare();
+        command.args(["explain", page.code, "-o", "json"]);
+        let explained = run(command).await.json();
+        assert_eq!(explained["kind"], "Explain");
+        assert_eq!(explained["page"], page.text);
+    }
+}
