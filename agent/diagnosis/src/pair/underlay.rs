@@ -1,0 +1,189 @@
+//! Do A's datagrams to B's 51820 arrive at B?
+
+use evidence::{FactKey, Moment, Outcome, SourceId};
+
+use super::{Answer, lost, undecided};
+use crate::{
+    journey::{Journey, LastSeen, journeys},
+    mesh::{Member, Mesh},
+    text, timing,
+};
+
+/// Do A's datagrams to B's 51820 arrive at B?
+pub(super) fn underlay<'a>(
+    mesh: &Mesh<'a>,
+    a: &Member<'a>,
+    b: &Member<'a>,
+    tunnel: &Answer,
+) -> Answer {
+    if tunnel.outcome.is_good() {
+        return Answer::new(
+            Outcome::Pass,
+            "implied: data arrives inside the tunnel",
+            tunnel.evidence.clone(),
+        );
+    }
+    if a.fresh().is_none() || b.fresh().is_none() {
+        return undecided(a, b);
+    }
+    let since = lost(a, b)
+        .and_then(|echo| echo.loss_since)
+        .unwrap_or_else(|| mesh.now.minus(timing::SESSION));
+    let there = journeys(mesh, a, b, since);
+    let back = journeys(mesh, b, a, since);
+    inert_unheard(mesh, a, b, since)
+        .or_else(|| handshake_arrived(mesh, a, b, &there, &back))
+        .or_else(|| inert_heard(mesh, a, b, since))
+        .or_else(|| handshake_never_arrived(mesh, a, b, &there, &back))
+        .unwrap_or_else(|| no_underlay_evidence(a, b))
+}
+
+/// At least two inert datagrams left A on the true five-tuple, and B's tap saw none of them.
+fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
+    let (a_key, b_key) = (a.key?, b.key?);
+    let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
+    let (to, reported) = (sent.to?, b.last_report()?);
+    let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
+    let unheard: Vec<&Moment> = sent
+        .sent_times
+        .iter()
+        .filter(|at| **at >= since && reported >= at.plus(timing::ARRIVES_WITHIN))
+        .filter(|at| last_heard.is_none_or(|heard| heard.plus(timing::SKEW) < **at))
+        .collect();
+    let newest = **unheard.last()?;
+    (unheard.len() >= 2).then(|| {
+        let left = format!(
+            "sent {} inert datagrams from 51820 to {to}, the endpoint of {}: they left its interface",
+            unheard.len(),
+            b.node
+        );
+        let missed = format!("its tap, which sees datagrams before any firewall of the host, saw none of them{}", {
+            last_heard.map_or_else(String::new, |at| format!("; the last one came {} ago", text::age(mesh.now.since(at))))
+        });
+        Answer::new(
+            Outcome::Fail,
+            "inert datagrams on the true five-tuple",
+            vec![
+                mesh.cite(a, FactKey::Inert(b_key), newest, left),
+                mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, missed),
+            ],
+        )
+    })
+}
+
+fn inert_heard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
+    let key = a.key?;
+    let inert = b.inert(&key)?;
+    let at = inert.last_heard.filter(|at| *at >= since)?;
+    let from = inert
+        .heard_from
+        .map_or_else(String::new, |from| format!(" from {from}"));
+    let text = format!("its tap saw an inert datagram of {} arrive{from}", a.node);
+    Some(Answer::new(
+        Outcome::Pass,
+        "inert datagrams on the true five-tuple",
+        vec![mesh.cite(b, FactKey::Inert(key), at, text)],
+    ))
+}
+
+/// A handshake datagram of A was seen at B: an initiation, or the response to B's own.
+fn handshake_arrived(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    there: &[Journey<'_>],
+    back: &[Journey<'_>],
+) -> Option<Answer> {
+    let method = "handshake datagrams seen by the taps of both nodes";
+    let initiation = there.iter().rev().find_map(|journey| journey.arrival);
+    if let Some(arrival) = initiation {
+        let text = format!(
+            "its tap saw an initiation of {} arrive from {}",
+            a.node, arrival.from
+        );
+        return Some(Answer::new(
+            Outcome::Pass,
+            method,
+            vec![mesh.cite(b, FactKey::Arrivals, arrival.at, text)],
+        ));
+    }
+    let answered = back
+        .iter()
+        .rev()
+        .find_map(|journey| journey.sent.response_at.zip(a.key));
+    let (at, key) = answered?;
+    let text = format!("its tap saw the response of {} arrive", a.node);
+    Some(Answer::new(
+        Outcome::Pass,
+        method,
+        vec![mesh.cite(b, FactKey::Initiated(key), at, text)],
+    ))
+}
+
+/// Two handshake datagrams of A left, and none was seen at B.
+fn handshake_never_arrived(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    there: &[Journey<'_>],
+    back: &[Journey<'_>],
+) -> Option<Answer> {
+    let (a_key, b_key) = (a.key?, b.key?);
+    let tap = b.working(SourceId::Tap)?;
+    let never = |journey: &&Journey<'_>| journey.last_seen == LastSeen::LeavingSender;
+    let lost_answer = |journey: &&Journey<'_>| journey.last_seen == LastSeen::AnswerLost;
+    let initiations: Vec<_> = there.iter().filter(never).collect();
+    let responses: Vec<_> = back.iter().filter(lost_answer).collect();
+    if initiations.len() + responses.len() < 2 {
+        return None;
+    }
+    let mut cited = Vec::new();
+    if let Some(newest) = initiations.last() {
+        let text = format!(
+            "{} handshake initiations left for {} at {}",
+            initiations.len(),
+            b.node,
+            newest.sent.to
+        );
+        cited.push(mesh.cite(a, FactKey::Initiated(b_key), newest.sent.sent_at, text));
+    }
+    if let Some(at) = responses
+        .last()
+        .and_then(|newest| newest.arrival?.answered_at)
+    {
+        let text = format!(
+            "it answered {} initiations of {}; the answers left",
+            responses.len(),
+            b.node
+        );
+        cited.push(mesh.cite(a, FactKey::Arrivals, at, text));
+    }
+    let text = format!("its tap saw none of them ({}..)", a_key.short());
+    cited.push(mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, text));
+    Some(Answer::new(
+        Outcome::Fail,
+        "handshake datagrams followed by the taps of both nodes",
+        cited,
+    ))
+}
+
+fn no_underlay_evidence(a: &Member<'_>, b: &Member<'_>) -> Answer {
+    let gap = [a, b].into_iter().find_map(|member| {
+        let gap = member.source(SourceId::Tap)?.gap.as_ref()?;
+        Some(format!("{} has no tap: {}", member.node, gap.reason))
+    });
+    if let Some(gap) = gap {
+        return Answer::unknown(gap);
+    }
+    let no_endpoint = b
+        .key
+        .and_then(|key| a.peer(&key))
+        .is_some_and(|peer| peer.endpoint.is_none());
+    if no_endpoint {
+        return Answer::unknown(format!(
+            "{} has no endpoint for {}: {} has to dial",
+            a.node, b.node, b.node
+        ));
+    }
+    Answer::unknown("no datagram on the true five-tuple has decided it yet")
+}
