@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use proto::{limits, transport::Incoming};
+use proto::transport::Incoming;
 use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::counters::Counters;
 
-/// A connection that holds its place among [`limits::CONNECTIONS`] until it is closed.
+/// A connection that holds its place among the bounded ones until it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
@@ -37,12 +37,13 @@ pub(crate) struct Remote {
     pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
-/// Passes connections on; closes and counts those over the limit.
+/// Passes connections on; closes and counts those over `limit`.
 pub(crate) fn bounded(
     incoming: Incoming,
+    limit: usize,
     counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limit));
     ReceiverStream::new(incoming).filter_map(move |accepted| {
         let place = Arc::clone(&places).try_acquire_owned();
         match (accepted, place) {
@@ -52,10 +53,7 @@ pub(crate) fn bounded(
             })),
             (Ok(_), Err(_)) => {
                 counters.connections_refused.add();
-                warn!(
-                    limit = limits::CONNECTIONS,
-                    "too many connections, one was closed"
-                );
+                warn!(limit, "too many connections, one was closed");
                 None
             }
             (Err(error), _) => Some(Err(error)),
@@ -113,5 +111,48 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proto::{
+        transport::{Mark, dial, incoming, listen},
+        trust::MeshKey,
+    };
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_connection_over_the_limit_is_closed_and_a_closed_one_makes_room() {
+        let key = MeshKey::from_bytes([1; 32].into());
+        let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        let tls = Arc::new(key.reader_config().unwrap());
+        let counters = Arc::new(Counters::default());
+        let connections = incoming(listener, Arc::new(key.server_config().unwrap()));
+        let mut connections = Box::pin(bounded(connections, 1, Arc::clone(&counters)));
+        let dialled = || dial(&target, Mark::None, Arc::clone(&tls));
+
+        let _a = dialled().await;
+        let first = timeout(BOUND, connections.next()).await.unwrap();
+        assert!(first.is_some());
+        let _b = dialled().await;
+        timeout(BOUND, async {
+            while counters.connections_refused.get() == 0 {
+                let passed = timeout(Duration::from_millis(20), connections.next()).await;
+                assert!(passed.is_err(), "a second connection was passed on");
+            }
+        })
+        .await
+        .unwrap();
+        drop(first);
+        let _c = dialled().await;
+        assert!(timeout(BOUND, connections.next()).await.unwrap().is_some());
     }
 }

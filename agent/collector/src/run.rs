@@ -98,7 +98,11 @@ pub async fn run(
     let state = State::new(clock::now(), config.expectation);
     let owner = Owner::new(state, config.judge, queue, Arc::clone(&config.counters));
     let router = services(&owner, changes, &config.counters);
-    let connections = bounded(incoming(listener, tls), config.counters);
+    let connections = bounded(
+        incoming(listener, tls),
+        limits::CONNECTIONS,
+        config.counters,
+    );
 
     let (stop, stopped) = watch::channel(());
     let mut owner = tokio::spawn(owner.run(dropped(stopped.clone())));

@@ -83,6 +83,11 @@ impl Collector {
         soon(self.task).await.unwrap()
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(self) -> Result<(), RunError> {
+        soon(self.task).await.unwrap()
+    }
+
     pub(crate) async fn channel(&self, tls: ClientConfig) -> Channel {
         let target = self.address.to_string();
         soon(Box::pin(dial(&target, Mark::None, Arc::new(tls))))

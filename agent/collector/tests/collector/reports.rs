@@ -1,8 +1,13 @@
 //! What is taken in, what is refused, and what the agent is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use evidence::{FactKey, Moment};
+use diagnosis::View;
+use evidence::{FactKey, Moment, Verdict};
+use mesh_collector::RunError;
 use proto::{
     convert::{peers_from_wire, snapshot_to_wire},
     limits::MESSAGE_BYTES,
@@ -181,13 +186,47 @@ async fn the_peer_list_comes_first_and_again_when_it_changes() {
 
 #[tokio::test]
 async fn a_collector_that_stops_tells_its_agents_and_ends_in_time() {
-    let collector = Collector::judging_by(picture);
+    let collector = Collector::start();
     let mut agent = collector.reporting("vps-1").await;
     let mut silent = collector.agent("vps-2", b"machine").await;
+    let started = Instant::now();
     let stopped = collector.stop().await;
     assert!(stopped.is_ok(), "{stopped:?}");
+    // Nothing had to be waited for until the drain gave up.
+    assert!(started.elapsed() < Duration::from_secs(3));
     assert_eq!(agent.refusal().await.code(), Code::Unavailable);
     assert_eq!(silent.refusal().await.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_view_too_large_to_be_judged_inline_is_judged_all_the_same() {
+    const NODES: usize = 70;
+    let collector = Collector::start();
+    let mut agents = Vec::new();
+    for number in 0..NODES {
+        agents.push(collector.reporting(&format!("node-{number}")).await);
+    }
+    let verdict = collector
+        .until(|verdict| verdict.nodes.len() == NODES)
+        .await;
+    assert!(verdict.nodes.iter().all(|node| node.reporting));
+    let first = &mut agents[0];
+    first.delta(vec![peer(1, first.now)], vec![]).await;
+    collector.until(|verdict| verdict.pairs.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_judge_that_fails_ends_the_collector_and_leaves_no_gate_open() {
+    fn failing(view: &View, now: Moment) -> Verdict {
+        assert!(view.nodes.is_empty(), "this judge cannot judge a node");
+        picture(view, now)
+    }
+    let collector = Collector::judging_by(failing);
+    let mut agent = collector.agent("vps-1", b"machine").await;
+    agent.snapshot([identity("vps-1", "boot-a")]).await;
+    assert_eq!(agent.refusal().await.code(), Code::Unavailable);
+    let ended = collector.ended().await;
+    assert!(matches!(ended, Err(RunError::Judge)), "{ended:?}");
 }
 
 fn first(facts: Vec<Fact>) -> ReportRequest {
