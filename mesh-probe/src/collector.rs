@@ -142,7 +142,7 @@ impl Asking {
         let mut client = self.gates();
         let limit = self.collector.timeout;
         let request = client.check(check_request(question));
-        let state = self.request("check the gate", limit, request).await;
+        let state = self.request("check a gate", limit, request).await;
         state
             .map(gate_from_wire)
             .map_err(|error| unknown_level(error, question))
@@ -163,7 +163,7 @@ impl Asking {
             sit_out,
         });
         let limit = time + self.collector.timeout;
-        let state = self.request("wait at the gate", limit, request).await;
+        let state = self.request("wait at a gate", limit, request).await;
         let state = state.map_err(|error| unknown_level(error, question))?;
         Ok(Waited {
             timed_out: state.timed_out,
@@ -176,7 +176,7 @@ impl Asking {
         let mut client = self.gates();
         let limit = self.collector.timeout;
         let request = client.watch(check_request(question));
-        let states = self.request("watch the gate", limit, request).await?;
+        let states = self.request("watch a gate", limit, request).await?;
         Ok(Gates(states))
     }
 

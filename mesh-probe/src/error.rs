@@ -54,7 +54,7 @@ pub enum ProbeError {
     },
     #[error("the collector at {target} did not answer within {}", human(*after))]
     NoAnswer { target: Target, after: Duration },
-    #[error("failed to {operation} at the collector {target}")]
+    #[error("failed to {operation} of the collector at {target}")]
     Request {
         operation: &'static str,
         target: Target,

@@ -1,6 +1,6 @@
 //! One screen: is it well, who reports, what may start, what is wrong and what to do.
 
-use evidence::{Phase, Verdict};
+use evidence::{NodeState, Phase, Verdict};
 
 use super::{
     Style, findings, gates,
@@ -29,18 +29,22 @@ fn headline(screen: &mut Screen, verdict: &Verdict) {
         return nobody(screen);
     }
     let problems = verdict.roots().count();
-    let doubts = doubts(verdict);
-    if problems > 0 {
-        let text = format!("{}: ", count(problems, "problem"));
-        screen.put(Paint::Bad, &text).line(&tally(verdict));
-    } else if doubts.is_empty() {
-        screen
-            .put(Paint::Good, "All is well: ")
-            .line(&tally(verdict));
-    } else {
-        screen
-            .put(Paint::Bold, "No problem found, but not all is proved: ")
-            .line(&tally(verdict));
+    let mut doubts = doubts(verdict);
+    let unknown = levels(verdict, Phase::Unknown);
+    let (paint, title) = match (problems, doubts.as_slice(), unknown.as_slice()) {
+        (1.., _, _) => (Paint::Bad, count(problems, "problem")),
+        (0, [], []) => (Paint::Good, "All is well".to_owned()),
+        (0, [], _) => (Paint::Good, "All that is measured is well".to_owned()),
+        (0, _, _) => (
+            Paint::Bold,
+            "No problem found, but not all is proved".to_owned(),
+        ),
+    };
+    screen
+        .put(paint, &title)
+        .line(&format!(": {}", tally(verdict)));
+    if problems == 0 {
+        say(&mut doubts, "gates unknown", &unknown);
         for doubt in doubts {
             screen.line(&format!("  {doubt}"));
         }
@@ -71,49 +75,46 @@ fn tally(verdict: &Verdict) -> String {
     )
 }
 
-/// What keeps an absence of findings from being good news.
+/// What keeps an absence of findings from being good news. Levels that are unknown are told apart: on a mesh where all
+/// else is proved they are only not measured.
 fn doubts(verdict: &Verdict) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let silent = verdict.nodes.iter().filter(|node| !node.reporting);
-    let blind = verdict
-        .nodes
-        .iter()
-        .filter(|node| node.reporting && !nodes::is_well(node));
-    let shut = verdict
-        .gates
-        .iter()
-        .filter(|gate| gate.phase != Phase::Ready);
-    say(
-        &mut doubts,
-        "not reporting",
-        silent.map(|node| node.node.to_string()),
-    );
-    say(
-        &mut doubts,
-        "cannot see everything",
-        blind.map(|node| node.node.to_string()),
-    );
-    say(
-        &mut doubts,
-        "gates not proved ready",
-        shut.map(|gate| gate.level.clone()),
-    );
+    let name = |node: &NodeState| node.node.to_string();
+    let nodes = || verdict.nodes.iter();
+    let silent = nodes().filter(|node| !node.reporting);
+    let blind = nodes().filter(|node| node.reporting && !node.gaps.is_empty());
     let tally = Tally::of(verdict);
+    let mut doubts = Vec::new();
+    let silent: Vec<String> = silent.map(name).collect();
+    let blind: Vec<String> = blind.map(name).collect();
+    say(&mut doubts, "not reporting", &silent);
+    say(&mut doubts, "cannot see everything", &blind);
+    say(
+        &mut doubts,
+        "gates not ready",
+        &levels(verdict, Phase::NotReady),
+    );
     if tally.good < tally.all() {
         doubts.push(format!("pairs: {}", tally.sentence()));
+    }
+    if tally.all() == 0 {
+        doubts.push("pairs: none is known".to_owned());
+    }
+    if verdict.gates.is_empty() {
+        doubts.push("gates: none is known".to_owned());
     }
     if !verdict.findings.is_empty() {
         let effects = count(verdict.findings.len(), "effect");
         doubts.push(format!("findings: {effects} of what is not shown"));
     }
-    if tally.all() == 0 {
-        doubts.push("pairs: none is known".to_owned());
-    }
     doubts
 }
 
-fn say(doubts: &mut Vec<String>, what: &str, names: impl Iterator<Item = String>) {
-    let names: Vec<String> = names.collect();
+fn levels(verdict: &Verdict, phase: Phase) -> Vec<String> {
+    let gates = verdict.gates.iter().filter(|gate| gate.phase == phase);
+    gates.map(|gate| gate.level.clone()).collect()
+}
+
+fn say(doubts: &mut Vec<String>, what: &str, names: &[String]) {
     if !names.is_empty() {
         doubts.push(format!("{what}: {}", few(names.iter(), NAMES)));
     }

@@ -50,7 +50,7 @@ fn status_of_an_empty_verdict_claims_nothing() {
 }
 
 #[test]
-fn no_finding_with_an_unknown_gate_is_not_called_well() {
+fn an_unknown_level_of_a_proved_mesh_is_named_and_not_called_well() {
     let mut verdict = healthy();
     verdict.gates[3].phase = Phase::Unknown;
     verdict.gates[3].reasons = vec!["not measured by this version".to_owned()];
@@ -80,6 +80,18 @@ fn effects_of_two_roots_with_one_code_are_listed_under_the_root_that_explains_th
     let (first, second) = text.split_once("PROBLEM 2").unwrap();
     assert!(!first.contains("handshake-stale"), "{text}");
     assert_eq!(second.matches("handshake-stale").count(), 2, "{text}");
+}
+
+#[test]
+fn a_gate_that_is_shut_without_a_finding_is_no_good_news() {
+    let mut verdict = healthy();
+    verdict.gates[3].phase = Phase::NotReady;
+    let text = status(&verdict, PLAIN);
+    assert!(
+        text.starts_with("No problem found, but not all is proved"),
+        "{text}"
+    );
+    assert!(text.contains("gates not ready: kubernetes-api"), "{text}");
 }
 
 #[test]
