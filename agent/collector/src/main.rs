@@ -1,6 +1,12 @@
 //! `mesh-collector`: the program around [`mesh_collector::run`].
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, value_parser};
@@ -62,8 +68,10 @@ async fn main() -> ExitCode {
 
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colours)
         .with_writer(io::stderr)
         .with_target(false)
         .init();
