@@ -4,6 +4,7 @@
 //! publish. Nothing here judges.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -59,6 +60,8 @@ pub(crate) struct Observer {
     machines: Option<Machines>,
     echo: Echo,
     raw: Raw,
+    /// Whether each source is readable, and since when that is so.
+    since: BTreeMap<SourceId, (bool, Moment)>,
 }
 
 impl Observer {
@@ -74,6 +77,7 @@ impl Observer {
             machines: None,
             echo: Echo::closed(),
             raw: Raw::closed(),
+            since: BTreeMap::new(),
         }
     }
 
@@ -285,7 +289,7 @@ impl Observer {
         self.raw.open(now);
     }
 
-    fn facts(&self, now: Moment) -> Facts {
+    fn facts(&mut self, now: Moment) -> Facts {
         let mut facts: Facts = self.sources(now).into_iter().collect();
         facts.insert(Fact::Identity(self.identity()));
         let links = self
@@ -322,30 +326,47 @@ impl Observer {
         }
     }
 
-    fn sources(&self, now: Moment) -> Vec<Fact> {
-        fn tried<T>(id: SourceId, reading: Option<&Reading<T>>) -> Option<Fact> {
-            let Reading { at, value } = reading?;
-            Some(source(id, *at, value.as_ref().err().cloned()))
+    fn sources(&mut self, now: Moment) -> Vec<Fact> {
+        fn tried<T>(reading: Option<&Reading<T>>) -> Option<(Moment, Option<String>)> {
+            reading.map(|reading| (reading.at, reading.value.as_ref().err().cloned()))
         }
-        let read = [
-            tried(SourceId::WireGuard, self.device.as_ref()),
-            tried(SourceId::Links, self.links.as_ref()),
-            tried(SourceId::Tap, self.tap.as_ref()),
+        let states = [
+            (SourceId::WireGuard, tried(self.device.as_ref())),
+            (SourceId::Links, tried(self.links.as_ref())),
+            (SourceId::Tap, tried(self.tap.as_ref())),
+            (SourceId::Echo, Some((now, self.echo.gap.clone()))),
+            (SourceId::Inert, Some((now, self.raw.gap.clone()))),
         ];
-        let own = [
-            source(SourceId::Echo, now, self.echo.gap.clone()),
-            source(SourceId::Inert, now, self.raw.gap.clone()),
-        ];
-        read.into_iter().flatten().chain(own).collect()
+        let known = states
+            .into_iter()
+            .filter_map(|(id, state)| Some((id, state?)));
+        known
+            .map(|(id, (read_at, gap))| self.source(id, read_at, gap))
+            .collect()
     }
-}
 
-fn source(id: SourceId, read_at: Moment, gap: Option<String>) -> Fact {
-    let gap = gap.map(|mut reason| {
-        reason.truncate(reason.floor_char_boundary(limits::TEXT));
-        Gap { reason }
-    });
-    Fact::Source(id, SourceState { read_at, gap })
+    /// A source's state, with the moment since which it is readable, or is not.
+    fn source(&mut self, id: SourceId, read_at: Moment, gap: Option<String>) -> Fact {
+        let (readable, since) = self
+            .since
+            .entry(id)
+            .or_insert_with(|| (gap.is_none(), read_at));
+        if *readable != gap.is_none() {
+            (*readable, *since) = (gap.is_none(), read_at);
+        }
+        let gap = gap.map(|mut reason| {
+            reason.truncate(reason.floor_char_boundary(limits::TEXT));
+            Gap { reason }
+        });
+        Fact::Source(
+            id,
+            SourceState {
+                read_at,
+                since: *since,
+                gap,
+            },
+        )
+    }
 }
 
 /// What a turn is about.

@@ -46,6 +46,9 @@ impl SourceId {
 pub struct SourceState {
     /// When the source was last tried.
     pub read_at: Moment,
+    /// Since when it has been as it is now: readable, or not. What a source did not see before this moment, it
+    /// was not there to see.
+    pub since: Moment,
     /// Why it could not be read; `None` if it could.
     pub gap: Option<Gap>,
 }
@@ -291,7 +294,10 @@ impl Fact {
         let maybe = |moment: &mut Option<Moment>| *moment = moment.map(|at| at.shifted(offset));
         match &mut self {
             Self::Identity(_) | Self::Device(_) => {}
-            Self::Source(_, state) => one(&mut state.read_at),
+            Self::Source(_, state) => {
+                one(&mut state.read_at);
+                one(&mut state.since);
+            }
             Self::Peer(_, peer) => {
                 maybe(&mut peer.last_handshake);
                 maybe(&mut peer.rx_moved);

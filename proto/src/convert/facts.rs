@@ -19,6 +19,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Source(id, state) => WireFact::Source(wire::Source {
             id: source_to_wire(*id).into(),
             read_at_ms: state.read_at.as_millis(),
+            since_ms: state.since.as_millis(),
             gap: state.gap.as_ref().map(|gap| gap.reason.clone()),
         }),
         Fact::Device(device) => WireFact::Device(device_to_wire(device)),
@@ -135,6 +136,7 @@ fn source_from_wire(source: wire::Source) -> Result<Fact, ConvertError> {
         id: _,
         read_at_ms,
         gap,
+        since_ms,
     } = source;
     let gap = gap
         .map(|reason| short_text("source.gap", reason).map(|reason| Gap { reason }))
@@ -143,6 +145,7 @@ fn source_from_wire(source: wire::Source) -> Result<Fact, ConvertError> {
         id,
         SourceState {
             read_at: Moment::from_millis(read_at_ms),
+            since: Moment::from_millis(since_ms),
             gap,
         },
     ))

@@ -8,6 +8,9 @@ pub struct Source {
     /// Why the source could not be read; absent if it could.
     #[prost(string, optional, tag = "3")]
     pub gap: ::core::option::Option<::prost::alloc::string::String>,
+    /// Since when the source has been as it is now.
+    #[prost(int64, tag = "4")]
+    pub since_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {

@@ -1,5 +1,5 @@
-//! Where the mesh key comes from. In order: a file, the environment, Talos' `secrets.yaml`; an agent can also take the
-//! `KubeSpan` preshared key that the kernel already holds.
+//! Where the mesh key comes from. In order: a file, Talos' `secrets.yaml`, the environment (what was typed goes before what
+//! was inherited); an agent can also take the `KubeSpan` preshared key that the kernel already holds.
 
 use std::{
     env, fs, io,
@@ -67,18 +67,16 @@ pub enum KeyError {
 }
 
 impl KeySource {
-    /// Reads the key: file, then environment, then `secrets.yaml`.
+    /// Reads the key: file, then `secrets.yaml`, then environment.
     pub fn load(&self) -> Result<MeshKey, KeyError> {
         if let Some(path) = &self.file {
             return parse(&read(path)?, &path.display().to_string());
         }
-        if let Ok(text) = env::var(MESH_KEY_VARIABLE) {
-            return parse(&Zeroizing::new(text), MESH_KEY_VARIABLE);
+        if let Some(path) = &self.secrets {
+            return from_secrets(&read(path)?, path);
         }
-        let Some(path) = &self.secrets else {
-            return Err(KeyError::Missing);
-        };
-        from_secrets(&read(path)?, path)
+        let text = env::var(MESH_KEY_VARIABLE).map_err(|_| KeyError::Missing)?;
+        parse(&Zeroizing::new(text), MESH_KEY_VARIABLE)
     }
 }
 

@@ -113,7 +113,14 @@ mod tests {
 
     fn read(at: i64) -> Fact {
         let read_at = Moment::from_millis(at);
-        Fact::Source(SourceId::Links, SourceState { read_at, gap: None })
+        Fact::Source(
+            SourceId::Links,
+            SourceState {
+                read_at,
+                since: read_at,
+                gap: None,
+            },
+        )
     }
 
     fn first(facts: impl IntoIterator<Item = Fact>, now: i64) -> ReportRequest {

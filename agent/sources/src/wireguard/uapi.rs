@@ -99,6 +99,8 @@ fn verdict(interface: &str, errno: i64) -> Result<(), WireGuardError> {
 fn device_line(device: &mut Device, key: &str, value: &str) -> Line {
     match key {
         "private_key" => device.public_key = secrets::public_key(&parse_key(value)?),
+        // boringtun shows its public key and keeps the private one to itself.
+        "own_public_key" => device.public_key = Some(parse_public_key(value)?),
         "listen_port" => device.listen_port = number(value, "listen_port is a port")?,
         "fwmark" => device.fwmark = number(value, "fwmark is a number of 32 bits")?,
         _ => {}
