@@ -1,10 +1,10 @@
 //! From judged pairs to gates. Everything fails closed: what is not proved good by fresh evidence is not ready.
 
-use evidence::{Finding, Gate, Outcome, Phase, Rung};
+use evidence::{Finding, Gate, Phase, Rung, SourceId};
 
 use crate::{
     levels::{LEVELS, Level, below},
-    mesh::{Mesh, Speaks},
+    mesh::{Member, Mesh, Speaks},
     pair::Direction,
     text,
 };
@@ -60,28 +60,31 @@ fn judge(
             vec!["not measured by this version".to_owned()],
         );
     };
-    let absent = absent(mesh);
     let (failing, open) = count(directions, rung);
-    if failing > 0 {
-        let mut reasons = vec![format!(
-            "{failing} of {} directions fail at or below {rung}",
-            directions.len()
-        )];
-        reasons.extend(roots(findings));
-        return (Phase::NotReady, reasons);
-    }
-    if absent.is_empty() && open == 0 && !directions.is_empty() {
+    let holes = Holes::of(mesh);
+    if failing == 0 && open == 0 && holes.reasons.is_empty() && !directions.is_empty() {
         return (Phase::Ready, Vec::new());
     }
-    let mut reasons = absent;
+    let mut reasons = Vec::new();
+    let all = directions.len();
+    if failing > 0 {
+        reasons.push(format!(
+            "{failing} of {all} directions fail at or below {rung}"
+        ));
+    }
+    let phase = if failing > 0 || (holes.known && mesh.fresh_reporters() > 0) {
+        Phase::NotReady
+    } else {
+        Phase::Unknown
+    };
+    reasons.extend(holes.reasons);
     if open > 0 {
         reasons.push(format!(
-            "{open} of {} directions are not proved good at {rung}",
-            directions.len()
+            "{open} of {all} directions are not proved good at {rung}"
         ));
     }
     reasons.extend(roots(findings));
-    (Phase::Unknown, reasons)
+    (phase, reasons)
 }
 
 /// How many directions fail at or below `rung`, and how many are merely not proved good.
@@ -98,38 +101,91 @@ fn count(directions: &[Direction], rung: Rung) -> (usize, usize) {
     )
 }
 
+/// The rung itself is good, nothing below it fails, and A's device is seen to have B: data that happens to pass beside
+/// an unreadable device is no ground to build on.
 fn proved(direction: &Direction, rung: Rung) -> bool {
-    let own = direction.ladder.outcome(rung).is_good();
-    let none_below_fails = direction.ladder.broken_at.is_none_or(|at| at > rung);
-    own && none_below_fails && direction.ladder.outcome(Rung::Underlay) != Outcome::Fail
+    let ladder = &direction.ladder;
+    let none_below_fails = ladder.broken_at.is_none_or(|at| at > rung);
+    none_below_fails && ladder.outcome(rung).is_good() && ladder.outcome(Rung::Discovered).is_good()
 }
 
-/// Why the mesh cannot be judged as a whole: who is missing.
-fn absent(mesh: &Mesh<'_>) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
-    if fresh < least {
-        reasons.push(format!(
-            "{fresh} nodes report, at least {least} are expected"
-        ));
+/// Why the mesh cannot be judged as a whole.
+struct Holes {
+    reasons: Vec<String>,
+    /// Whether one of them is past doubt, and not just what a start looks like.
+    known: bool,
+}
+
+impl Holes {
+    fn of(mesh: &Mesh<'_>) -> Self {
+        let mut holes = Self {
+            reasons: Vec::new(),
+            known: false,
+        };
+        holes.too_few(mesh);
+        holes.silent(mesh);
+        for member in mesh.members.values() {
+            holes.blind(member);
+        }
+        holes
     }
-    let silent: Vec<String> = mesh
-        .members
-        .values()
-        .filter(|member| member.speaks != Speaks::Freshly)
-        .map(|member| match member.last_report() {
-            Some(at) => format!(
-                "{} (last report {} ago)",
-                member.node,
-                text::age(mesh.now.since(at))
-            ),
-            None => format!("{} (no report)", member.node),
-        })
-        .collect();
-    if !silent.is_empty() {
-        reasons.push(format!("without a fresh report: {}", text::list(&silent)));
+
+    fn too_few(&mut self, mesh: &Mesh<'_>) {
+        let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
+        if fresh < least {
+            self.reasons.push(format!(
+                "{fresh} nodes report, at least {least} are expected"
+            ));
+            self.known |= mesh.started_long_ago();
+        }
     }
-    reasons
+
+    fn silent(&mut self, mesh: &Mesh<'_>) {
+        let silent: Vec<&Member<'_>> = mesh
+            .members
+            .values()
+            .filter(|member| member.speaks != Speaks::Freshly)
+            .collect();
+        if silent.is_empty() {
+            return;
+        }
+        self.known |= silent
+            .iter()
+            .any(|member| member.speaks != Speaks::Never || mesh.started_long_ago());
+        let names: Vec<String> = silent
+            .iter()
+            .map(|member| last_words(mesh, member))
+            .collect();
+        self.reasons
+            .push(format!("without a fresh report: {}", text::list(&names)));
+    }
+
+    /// A node that speaks, but cannot see what the judgement rests on.
+    fn blind(&mut self, member: &Member<'_>) {
+        if member.fresh().is_none() {
+            return;
+        }
+        for id in [SourceId::WireGuard, SourceId::Echo] {
+            if member.working(id).is_some() {
+                continue;
+            }
+            let gap = member.source(id).and_then(|state| state.gap.as_ref());
+            self.known |= gap.is_some() && id == SourceId::WireGuard;
+            let why = gap.map_or("not read yet", |gap| gap.reason.as_str());
+            self.reasons
+                .push(format!("{} without {}: {why}", member.node, id.as_str()));
+        }
+    }
+}
+
+fn last_words(mesh: &Mesh<'_>, member: &Member<'_>) -> String {
+    match member.last_report() {
+        Some(at) => {
+            let age = text::age(mesh.now.since(at));
+            format!("{} (last report {age} ago)", member.node)
+        }
+        None => format!("{} (no report)", member.node),
+    }
 }
 
 fn roots(findings: &[Finding]) -> Vec<String> {

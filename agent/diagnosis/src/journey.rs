@@ -7,7 +7,7 @@
 //! A sent it -> B's tap saw it arrive -> B answered -> A's tap saw the answer -> A's kernel took it
 //! ```
 
-use evidence::{Arrival, Initiated, Moment, SourceId};
+use evidence::{Arrival, Initiated, Moment, SourceId, limits};
 
 use crate::{
     mesh::{Member, Mesh},
@@ -38,7 +38,7 @@ pub(crate) struct Journey<'a> {
 }
 
 /// The journeys of A's initiations to B that left at or after `since`, oldest first. Only decided ones: both nodes have
-/// reported long enough after each step, and both taps work.
+/// reported long enough after each step, both taps work, and B's was there when it left.
 pub(crate) fn journeys<'a>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
@@ -59,11 +59,23 @@ pub(crate) fn journeys<'a>(
         .collect()
 }
 
-/// Whether both ends have had the time to see and report what became of it.
+/// Whether both ends have had the time to see and report what became of it, and B's tap was there to see it.
 fn decided(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, sent: &Initiated) -> bool {
     let by = sent.sent_at.plus(timing::ARRIVES_WITHIN);
     let reported = |member: &Member<'_>| member.last_report().is_some_and(|at| at >= by);
-    mesh.now >= by && reported(a) && reported(b)
+    let watched = b
+        .watching_since(SourceId::Tap)
+        .is_some_and(|at| sent.sent_at >= at);
+    mesh.now >= by && reported(a) && reported(b) && watched && !forgotten(b, sent.sent_at)
+}
+
+/// Whether B's list of arrivals is full and begins later: what came before has been pushed out of it.
+fn forgotten(b: &Member<'_>, sent_at: Moment) -> bool {
+    let arrivals = b.arrivals();
+    arrivals.len() >= limits::ARRIVALS
+        && arrivals
+            .first()
+            .is_some_and(|oldest| sent_at < oldest.at.plus(timing::SKEW))
 }
 
 fn follow<'a>(sent: &'a Initiated, b: &Member<'a>, taken: Option<Moment>) -> Journey<'a> {

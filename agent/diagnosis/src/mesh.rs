@@ -69,6 +69,11 @@ impl<'a> Mesh<'a> {
             .count()
     }
 
+    /// Whether the collector has listened so long that who did not come is missed.
+    pub(crate) fn started_long_ago(&self) -> bool {
+        self.now.since(self.view.started) >= timing::SETTLE
+    }
+
     /// All ordered pairs.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Member<'a>, &Member<'a>)> {
         self.members.values().flat_map(move |a| {
@@ -77,6 +82,17 @@ impl<'a> Mesh<'a> {
                 .filter(move |b| b.node != a.node)
                 .map(move |b| (a, b))
         })
+    }
+
+    /// Whether `at` is at most `bound` ago. What claims to be of the future proves nothing.
+    pub(crate) fn recent(&self, at: Moment, bound: Duration) -> bool {
+        at <= self.now.plus(timing::AHEAD) && self.now.since(at) <= bound
+    }
+
+    /// Whether one of the two has been here too short for the other to know of it.
+    pub(crate) fn settling(&self, a: &Member<'_>, b: &Member<'_>) -> bool {
+        let here = |member: &Member<'_>| member.view.map_or(self.view.started, |view| view.since);
+        self.now.since(here(a).max(here(b))) < timing::SETTLE
     }
 
     /// A citation of a fact of `member` that was seen at `at`.
@@ -149,6 +165,12 @@ impl<'a> Member<'a> {
     /// When its last report came.
     pub(crate) fn last_report(&self) -> Option<Moment> {
         self.view.map(|view| view.last_report)
+    }
+
+    /// Since when a source that works would have seen what another node sent then: before, nobody looked.
+    pub(crate) fn watching_since(&self, id: SourceId) -> Option<Moment> {
+        self.working(id)
+            .map(|source| source.since.plus(timing::SKEW))
     }
 
     fn fact(&self, key: FactKey) -> Option<&'a Fact> {
@@ -268,15 +290,16 @@ fn add_unclaimed_peers(members: &mut BTreeMap<NodeRef, Member<'_>>) {
     }
 }
 
-/// A node that no longer speaks, is in nobody's device and was not declared has been taken out of the mesh.
+/// A node that no longer speaks, is in nobody's device and was not declared has been taken out of the mesh. One whose
+/// key was never known cannot be looked up in a device: it stays missed.
 fn drop_forgotten(view: &View, members: &mut BTreeMap<NodeRef, Member<'_>>) {
     let listed: BTreeSet<PublicKey> = members.values().flat_map(listed_keys).collect();
     let anybody_fresh = members.values().any(|member| member.fresh().is_some());
     members.retain(|node, member| {
         let declared =
             matches!(node, NodeRef::Named { name } if view.expectation.names.contains(name));
-        let known = member.key.is_some_and(|key| listed.contains(&key));
-        let removed = member.speaks == Speaks::Stopped && anybody_fresh && !known && !declared;
+        let unlisted = member.key.is_some_and(|key| !listed.contains(&key));
+        let removed = member.speaks == Speaks::Stopped && anybody_fresh && unlisted && !declared;
         !removed
     });
 }

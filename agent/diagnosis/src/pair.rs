@@ -86,9 +86,9 @@ fn lost<'a>(a: &Member<'a>, b: &Member<'a>) -> Option<&'a EchoSent> {
 }
 
 fn discovered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
-    let Some(view) = a.fresh() else {
+    if a.fresh().is_none() {
         return Answer::unknown(format!("{} does not report", a.node));
-    };
+    }
     let Some(key) = b.key else {
         return Answer::unknown(format!("the key of {} is not known", b.node));
     };
@@ -104,7 +104,7 @@ fn discovered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
         )]
     };
     match a.peer(&key) {
-        None if mesh.now.since(view.since) < timing::SETTLE => Answer::unknown("no peer entry yet"),
+        None if mesh.settling(a, b) => Answer::unknown("no peer entry yet"),
         None => Answer::new(
             Outcome::Fail,
             "WireGuard peer list",
@@ -155,7 +155,7 @@ fn loss(a: &Member<'_>, b: &Member<'_>) -> Option<u32> {
 
 /// Is there a live session, as A's kernel says?
 fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
-    let Some((view, key)) = a.fresh().zip(b.key) else {
+    let Some(key) = b.key.filter(|_| a.fresh().is_some()) else {
         return undecided(a, b);
     };
     let Some((peer, source)) = a.peer(&key).zip(a.working(SourceId::WireGuard)) else {
@@ -164,11 +164,14 @@ fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
     let method = "last handshake in the WireGuard device";
     let cite = |at, text| vec![mesh.cite(a, FactKey::Peer(key), at, text)];
     match peer.last_handshake {
-        Some(at) if mesh.now.since(at) < timing::SESSION => Answer::new(
+        Some(at) if mesh.recent(at, timing::SESSION) => Answer::new(
             Outcome::Pass,
             method,
             cite(at, format!("completed a handshake with {}", b.node)),
         ),
+        Some(at) if mesh.now < at => {
+            Answer::unknown("the last handshake lies ahead: a clock was set back")
+        }
         Some(at) => {
             let text = format!(
                 "the last handshake with {} is older than 180 s: no session carries data",
@@ -176,7 +179,7 @@ fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
             );
             Answer::new(Outcome::Fail, method, cite(at, text))
         }
-        None if mesh.now.since(view.since) < timing::SETTLE => Answer::unknown("no handshake yet"),
+        None if mesh.settling(a, b) => Answer::unknown("no handshake yet"),
         None => {
             let text = format!("never completed a handshake with {}", b.node);
             Answer::new(Outcome::Fail, method, cite(source.read_at, text))

@@ -16,6 +16,17 @@ pub const SKEW: Duration = Duration::from_millis(500);
 /// one-way delay, plus one reporting interval.
 pub const ARRIVES_WITHIN: Duration = Duration::from_millis(1200);
 
+/// How long the far side must have listened into a loss before its silence counts: three requests, a second apart.
+pub const LISTENED: Duration = Duration::from_secs(3);
+
+/// How old a datagram seen on the underlay may be and still prove that the way is open now: two of the slowest inert
+/// datagrams (10 s apart) or four of `WireGuard`'s handshake attempts (5 s apart), and their reports.
+pub const UNDERLAY_FRESH: Duration = Duration::from_secs(25);
+
+/// How far ahead of the collector a node's moments may run: a stream's first message that came late shifts all later
+/// ones. What lies further ahead is not fresh, it is odd.
+pub const AHEAD: Duration = Duration::from_secs(4);
+
 /// Nobody is missed, and no tunnel is called never connected, before he had this long: an agent's start, its first
 /// report, and two of `WireGuard`'s handshake attempts (5 s each).
 pub const SETTLE: Duration = Duration::from_secs(15);

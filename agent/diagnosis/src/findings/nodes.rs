@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, FactKey, Finding, NodeRef, SourceId, Subject};
+use evidence::{
+    Citation, Confidence, EchoSent, FactKey, Finding, Moment, NodeRef, Peer, PublicKey, SourceId,
+    Subject,
+};
 
 use super::{Draft, fix};
 use crate::{
@@ -58,7 +61,7 @@ fn collector_saw(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Citation> {
         (Speaks::Stopped, Some(at)) => {
             Some(mesh.observed(at, &fact, "the report stream has ended".to_owned()))
         }
-        (Speaks::Never, _) if mesh.now.since(mesh.view.started) >= timing::SETTLE => {
+        (Speaks::Never, _) if mesh.started_long_ago() => {
             let text = "no report since the collector started".to_owned();
             Some(mesh.observed(mesh.view.started, &fact, text))
         }
@@ -73,28 +76,12 @@ fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citat
     let Some(key) = member.key else {
         return (alive, silent);
     };
-    let gone_since = member
-        .last_report()
-        .unwrap_or(mesh.view.started)
-        .plus(timing::SKEW);
     for other in mesh.members.values() {
         let (Some(echo), Some(peer)) = (other.echo_sent(&key), other.peer(&key)) else {
             continue;
         };
-        let fresh =
-            |at: &evidence::Moment| *at >= gone_since && mesh.now.since(*at) <= mesh.echo_fresh * 3;
-        if let Some(at) = echo.refused.filter(fresh) {
-            let text = format!(
-                "the kernel of {} answers through the tunnel: port unreachable, no agent listens",
-                member.node
-            );
-            alive.push(mesh.cite(other, FactKey::EchoSent(key), at, text));
-        } else if let Some(at) = peer.rx_moved.filter(fresh) {
-            let text = format!(
-                "its WireGuard still receives authentic packets of {}",
-                member.node
-            );
-            alive.push(mesh.cite(other, FactKey::Peer(key), at, text));
+        if let Some(sign) = sign_of_life(mesh, member, other, (&key, echo, peer)) {
+            alive.push(sign);
         } else if let Some(at) = echo
             .loss_since
             .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
@@ -107,6 +94,46 @@ fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citat
         }
     }
     (alive, silent)
+}
+
+/// What `other` still has of a node that does not speak. It must be later than what the node could have sent before its
+/// last report was due, and than the first echo that it did not answer.
+fn sign_of_life(
+    mesh: &Mesh<'_>,
+    member: &Member<'_>,
+    other: &Member<'_>,
+    (key, echo, peer): (&PublicKey, &EchoSent, &Peer),
+) -> Option<Citation> {
+    let due = timing::ARRIVES_WITHIN + timing::SKEW;
+    let gone = member
+        .last_report()
+        .map_or(mesh.view.started, |at| at.plus(due));
+    let since = gone.max(echo.loss_since.unwrap_or(gone));
+    // A tunnel without data still carries a keepalive each 25 s.
+    let fresh = |at: &Moment| *at >= since && mesh.recent(*at, mesh.echo_fresh * 3);
+    if let Some(at) = echo.refused.filter(fresh) {
+        let text = format!(
+            "the kernel of {} answers through the tunnel: port unreachable, no agent listens",
+            member.node
+        );
+        return Some(mesh.cite(other, FactKey::EchoSent(*key), at, text));
+    }
+    if let Some(at) = echo.last_answered.filter(fresh) {
+        let text = format!(
+            "{} still answers its echo: the agent runs, its reports do not come",
+            member.node
+        );
+        return Some(mesh.cite(other, FactKey::EchoSent(*key), at, text));
+    }
+    // The counters are read once a second: what they show came up to that much earlier.
+    let at = peer
+        .rx_moved
+        .filter(|at| fresh(at) && *at >= since.plus(due))?;
+    let text = format!(
+        "its WireGuard still receives authentic packets of {}",
+        member.node
+    );
+    Some(mesh.cite(other, FactKey::Peer(*key), at, text))
 }
 
 fn agent_not_reporting(member: &Member<'_>, subject: Subject, alive: bool) -> Draft {
@@ -241,7 +268,7 @@ fn second_machine(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
 fn too_few(mesh: &Mesh<'_>) -> Option<Finding> {
     let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
     let waited = mesh.now.since(mesh.view.started);
-    if fresh >= least || waited < timing::SETTLE {
+    if fresh >= least || !mesh.started_long_ago() {
         return None;
     }
     let summary = format!("{fresh} nodes report, at least {least} are expected");

@@ -1,6 +1,6 @@
 //! Does data from A arrive at B inside the tunnel?
 
-use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId};
+use evidence::{FactKey, Moment, Outcome, Peer, PublicKey, SourceId};
 
 use super::{Answer, loss, lost, undecided};
 use crate::{
@@ -23,7 +23,7 @@ pub(super) fn tunnel(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer 
 /// A's own echo came back, or B's kernel refused it through the tunnel.
 fn answered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, b_key: &PublicKey) -> Option<Answer> {
     let echo = a.echo_sent(b_key)?;
-    let fresh = |at: &Moment| mesh.now.since(*at) <= mesh.echo_fresh;
+    let fresh = |at: &Moment| mesh.recent(*at, mesh.echo_fresh);
     let fact = FactKey::EchoSent(*b_key);
     if let Some(at) = echo.last_answered.filter(fresh)
         && echo.consecutive_lost < timing::LOST_IN_A_ROW
@@ -44,7 +44,8 @@ fn answered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, b_key: &PublicKey) 
     let refused = echo
         .refused
         .filter(fresh)
-        .filter(|at| echo.last_answered.is_none_or(|answered| *at > answered))?;
+        .filter(|at| echo.last_answered.is_none_or(|answered| *at > answered))
+        .filter(|at| echo.loss_since.is_none_or(|since| *at >= since))?;
     let text = format!(
         "the kernel of {} refused the echo through the tunnel: it carries, but no agent listens",
         b.node
@@ -64,11 +65,7 @@ fn heard(
     keys: (&PublicKey, &PublicKey),
 ) -> Option<Answer> {
     let at = b.echo_heard(keys.0)?.last_heard?;
-    let after_loss = a
-        .echo_sent(keys.1)
-        .and_then(|echo| echo.loss_since)
-        .is_none_or(|since| at >= since.plus(timing::SKEW));
-    (after_loss && mesh.now.since(at) <= mesh.echo_fresh).then(|| {
+    (after_loss(a, keys.1, at) && mesh.recent(at, mesh.echo_fresh)).then(|| {
         let text = format!("heard the echo of {}", a.node);
         let cited = vec![mesh.cite(b, FactKey::EchoHeard(*keys.0), at, text)];
         lossy(
@@ -80,6 +77,17 @@ fn heard(
     })
 }
 
+/// Whether what came from A at `at` came after A's echo to B began to be lost. An A that speaks and tells nothing of
+/// its echo leaves that open: what is missing must not speak for it.
+fn after_loss(a: &Member<'_>, b_key: &PublicKey, at: Moment) -> bool {
+    match a.echo_sent(b_key) {
+        Some(echo) => echo
+            .loss_since
+            .is_none_or(|since| at >= since.plus(timing::SKEW)),
+        None => a.fresh().is_none(),
+    }
+}
+
 /// A lost several in a row, and B, whose ears work, heard none of them.
 fn broken(
     mesh: &Mesh<'_>,
@@ -89,7 +97,10 @@ fn broken(
 ) -> Option<Answer> {
     let echo = lost(a, b)?;
     let since = echo.loss_since?;
-    let ears = b.working(SourceId::Echo)?;
+    let ears = b
+        .working(SourceId::Echo)
+        .filter(|ears| listened(mesh, b, ears.since, since))
+        .filter(|_| !coming_up(mesh, (a, b), keys))?;
     let last_heard = b.echo_heard(keys.0).and_then(|heard| heard.last_heard);
     if last_heard.is_some_and(|at| at >= since.plus(timing::SKEW)) {
         return None;
@@ -116,6 +127,27 @@ fn broken(
     ))
 }
 
+/// Whether B has listened long enough into a loss to have heard what was not lost. Ears that opened during the loss
+/// heard nothing before: they get the time of a whole round.
+fn listened(mesh: &Mesh<'_>, b: &Member<'_>, ears_since: Moment, loss_since: Moment) -> bool {
+    let from = if ears_since <= loss_since {
+        loss_since.plus(timing::LISTENED)
+    } else {
+        ears_since.plus(mesh.echo_fresh)
+    };
+    b.last_report().is_some_and(|at| at >= from)
+}
+
+/// Whether the two have just met: discovery and the first handshake take their time, and nobody is to blame for it.
+fn coming_up(
+    mesh: &Mesh<'_>,
+    (a, b): (&Member<'_>, &Member<'_>),
+    keys: (&PublicKey, &PublicKey),
+) -> bool {
+    let met = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.last_handshake.is_some());
+    mesh.settling(a, b) && !met(a.peer(keys.1)) && !met(b.peer(keys.0))
+}
+
 /// A's reply to B's echo arrived at B.
 fn reply_arrived(
     mesh: &Mesh<'_>,
@@ -126,12 +158,8 @@ fn reply_arrived(
     let echo = b.echo_sent(keys.0)?;
     let at = echo
         .last_answered
-        .filter(|at| mesh.now.since(*at) <= mesh.echo_fresh)?;
-    let after_loss = a
-        .echo_sent(keys.1)
-        .and_then(|own| own.loss_since)
-        .is_none_or(|since| at >= since.plus(timing::SKEW));
-    (after_loss && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
+        .filter(|at| mesh.recent(*at, mesh.echo_fresh))?;
+    (after_loss(a, keys.1, at) && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
         let text = format!("{} answered its echo", a.node);
         Answer::new(
             Outcome::Pass,

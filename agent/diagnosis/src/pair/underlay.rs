@@ -10,6 +10,8 @@ use crate::{
 };
 
 /// Do A's datagrams to B's 51820 arrive at B?
+///
+/// Only a run of lost echoes accuses the way. What proves it open must have come after that run began, and lately.
 pub(super) fn underlay<'a>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
@@ -26,15 +28,22 @@ pub(super) fn underlay<'a>(
     if a.fresh().is_none() || b.fresh().is_none() {
         return undecided(a, b);
     }
-    let since = lost(a, b)
-        .and_then(|echo| echo.loss_since)
-        .unwrap_or_else(|| mesh.now.minus(timing::SESSION));
-    let there = journeys(mesh, a, b, since);
-    let back = journeys(mesh, b, a, since);
-    inert_unheard(mesh, a, b, since)
-        .or_else(|| handshake_arrived(mesh, a, b, &there, &back))
-        .or_else(|| inert_heard(mesh, a, b, since))
-        .or_else(|| handshake_never_arrived(mesh, a, b, &there, &back))
+    let Some(echo) = b.key.and_then(|key| a.echo_sent(&key)) else {
+        return no_underlay_evidence(a, b);
+    };
+    let lately = mesh.now.minus(timing::UNDERLAY_FRESH);
+    let open_since = echo
+        .loss_since
+        .map_or(lately, |since| lately.max(since.plus(timing::SKEW)));
+    let arrived = || {
+        handshake_arrived(mesh, a, b, open_since).or_else(|| inert_heard(mesh, a, b, open_since))
+    };
+    let Some(lost_since) = lost(a, b).and_then(|echo| echo.loss_since) else {
+        return arrived().unwrap_or_else(|| no_underlay_evidence(a, b));
+    };
+    inert_unheard(mesh, a, b, lost_since)
+        .or_else(arrived)
+        .or_else(|| handshake_never_arrived(mesh, a, b, lost_since))
         .unwrap_or_else(|| no_underlay_evidence(a, b))
 }
 
@@ -44,6 +53,7 @@ fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment)
     let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
     let (to, reported) = (sent.to?, b.last_report()?);
     let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
+    let since = since.max(b.watching_since(SourceId::Tap)?);
     let unheard: Vec<&Moment> = sent
         .sent_times
         .iter()
@@ -74,7 +84,8 @@ fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment)
 fn inert_heard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
     let key = a.key?;
     let inert = b.inert(&key)?;
-    let at = inert.last_heard.filter(|at| *at >= since)?;
+    let lately = |at: &Moment| *at >= since && mesh.recent(*at, timing::UNDERLAY_FRESH);
+    let at = inert.last_heard.filter(lately)?;
     let from = inert
         .heard_from
         .map_or_else(String::new, |from| format!(" from {from}"));
@@ -87,13 +98,13 @@ fn inert_heard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -
 }
 
 /// A handshake datagram of A was seen at B: an initiation, or the response to B's own.
-fn handshake_arrived(
-    mesh: &Mesh<'_>,
-    a: &Member<'_>,
-    b: &Member<'_>,
-    there: &[Journey<'_>],
-    back: &[Journey<'_>],
+fn handshake_arrived<'a>(
+    mesh: &Mesh<'a>,
+    a: &Member<'a>,
+    b: &Member<'a>,
+    since: Moment,
 ) -> Option<Answer> {
+    let (there, back) = (journeys(mesh, a, b, since), journeys(mesh, b, a, since));
     let method = "handshake datagrams seen by the taps of both nodes";
     let initiation = there.iter().rev().find_map(|journey| journey.arrival);
     if let Some(arrival) = initiation {
@@ -121,13 +132,13 @@ fn handshake_arrived(
 }
 
 /// Two handshake datagrams of A left, and none was seen at B.
-fn handshake_never_arrived(
-    mesh: &Mesh<'_>,
-    a: &Member<'_>,
-    b: &Member<'_>,
-    there: &[Journey<'_>],
-    back: &[Journey<'_>],
+fn handshake_never_arrived<'a>(
+    mesh: &Mesh<'a>,
+    a: &Member<'a>,
+    b: &Member<'a>,
+    since: Moment,
 ) -> Option<Answer> {
+    let (there, back) = (journeys(mesh, a, b, since), journeys(mesh, b, a, since));
     let (a_key, b_key) = (a.key?, b.key?);
     let tap = b.working(SourceId::Tap)?;
     let never = |journey: &&Journey<'_>| journey.last_seen == LastSeen::LeavingSender;
