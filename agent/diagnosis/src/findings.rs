@@ -59,13 +59,19 @@ fn missing_peers(directions: &[&Direction]) -> Vec<Finding> {
         .collect()
 }
 
+/// What fails inside the tunnel and is not decided on the underlay may be part of the same trouble: taps decide one
+/// direction sooner than another, and the root must not wander meanwhile. It never makes a trouble of its own.
 fn underlay(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+    let proved = |direction: &Direction| direction.underlay.outcome == Outcome::Fail;
     let failing = pairs(directions, |direction| {
-        direction.underlay.outcome == Outcome::Fail
+        let open = direction.underlay.outcome == Outcome::Unknown;
+        proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     });
     let passing = pairs(directions, |direction| direction.underlay.outcome.is_good());
+    let proved = pairs(directions, proved);
     localise(mesh, &failing, &passing)
         .iter()
+        .filter(|culprit| !culprit.explains.is_disjoint(&proved))
         .map(|culprit| underlay::finding(mesh, culprit, directions))
         .collect()
 }

@@ -33,7 +33,7 @@ pub(crate) enum Place {
     Between(NodeRef, NodeRef),
 }
 
-/// A place, what it explains, and the places that would explain just the same.
+/// A place, what it explains, and the places that would explain just the same, or more of what is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit {
     pub(crate) place: Place,
@@ -60,12 +60,46 @@ pub(crate) fn localise(
         remaining.retain(|pair| !best.explains.contains(pair));
         culprits.push(best);
     }
-    culprits.extend(remaining.into_iter().map(|pair| Culprit {
-        place: Place::Direction(pair.0.clone(), pair.1.clone()),
-        explains: BTreeSet::from([pair]),
-        ties: Vec::new(),
+    let (outside, anywhere) = (
+        contradicted(passing, |pair| crosses(mesh, pair)),
+        contradicted(passing, |_| true),
+    );
+    culprits.extend(remaining.into_iter().map(|pair| {
+        let known = if crosses(mesh, &pair) {
+            &outside
+        } else {
+            &anywhere
+        };
+        single(pair, known)
     }));
     join_both_ways(culprits)
+}
+
+/// One direction by itself. As long as nothing else passes the same way in or out, that may be what is at fault.
+fn single(pair: Pair, contradicted: &BTreeSet<Place>) -> Culprit {
+    let ties = ends(&pair)
+        .into_iter()
+        .filter(|place| !contradicted.contains(place))
+        .collect();
+    Culprit {
+        place: Place::Direction(pair.0.clone(), pair.1.clone()),
+        explains: BTreeSet::from([pair]),
+        ties,
+    }
+}
+
+fn contradicted(passing: &BTreeSet<Pair>, which: impl Fn(&Pair) -> bool) -> BTreeSet<Place> {
+    let known = passing.iter().filter(|pair| which(pair));
+    known.flat_map(ends).collect()
+}
+
+fn ends((from, to): &Pair) -> [Place; 2] {
+    [Place::NodeOut(from.clone()), Place::NodeIn(to.clone())]
+}
+
+/// Whether a direction leaves its site.
+fn crosses(mesh: &Mesh<'_>, (a, b): &Pair) -> bool {
+    !mesh.same_site(a, b)
 }
 
 /// The wide places that fail as a whole: at least two directions are known, and all of them fail.
@@ -76,12 +110,12 @@ fn candidates(
 ) -> Vec<(Place, BTreeSet<Pair>)> {
     let mut covers: BTreeMap<Place, BTreeSet<Pair>> = BTreeMap::new();
     let mut contradicted: BTreeSet<Place> = BTreeSet::new();
-    for pair in failing.iter().filter(|(a, b)| !mesh.same_site(a, b)) {
+    for pair in failing.iter().filter(|pair| crosses(mesh, pair)) {
         for place in places(mesh, pair) {
             covers.entry(place).or_default().insert(pair.clone());
         }
     }
-    for pair in passing.iter().filter(|(a, b)| !mesh.same_site(a, b)) {
+    for pair in passing.iter().filter(|pair| crosses(mesh, pair)) {
         contradicted.extend(places(mesh, pair));
     }
     covers
@@ -104,8 +138,9 @@ fn is_wide(place: &Place, pairs: &BTreeSet<Pair>) -> bool {
 }
 
 /// All wide places that a direction passes.
-fn places(mesh: &Mesh<'_>, (from, to): &Pair) -> Vec<Place> {
-    let mut places = vec![Place::NodeOut(from.clone()), Place::NodeIn(to.clone())];
+fn places(mesh: &Mesh<'_>, pair: &Pair) -> Vec<Place> {
+    let (from, to) = pair;
+    let mut places = Vec::from(ends(pair));
     if let Some((address, nodes)) = site(mesh, from) {
         places.push(Place::SiteOut(address, nodes));
     }
@@ -169,11 +204,12 @@ fn join_both_ways(mut culprits: Vec<Culprit>) -> Vec<Culprit> {
             continue;
         };
         let place = both(&culprit.place, &other.place).unwrap_or(culprit.place);
-        let explains = culprit.explains.into_iter().chain(other.explains).collect();
+        let ties = culprit.ties.iter();
+        let ties = ties.flat_map(|tie| other.ties.iter().filter_map(|with| both(tie, with)));
         joined.push(Culprit {
             place,
-            explains,
-            ties: Vec::new(),
+            ties: ties.collect(),
+            explains: culprit.explains.into_iter().chain(other.explains).collect(),
         });
     }
     joined.sort_by(|a, b| {

@@ -1,6 +1,10 @@
 //! Datagrams arrive, yet nothing passes inside the tunnel: why, as far as handshakes tell.
 
-use evidence::{Citation, Confidence, FactKey, Finding, Fix, NodeRef, PublicKey, Subject};
+use std::collections::BTreeSet;
+
+use evidence::{
+    Citation, Confidence, FactKey, Finding, Fix, NodeRef, Outcome, PublicKey, SourceId, Subject,
+};
 
 use super::{Draft, explained, fix, place_text, subject};
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
     localise::{Culprit, Pair, Place},
     mesh::Mesh,
     pair::Direction,
-    text,
+    text, timing,
 };
 
 const SILENT: &str = "tunnel-silent";
@@ -24,6 +28,8 @@ struct Signs {
     completed: Vec<Citation>,
     unanswered: Vec<Citation>,
     not_taken: Vec<Citation>,
+    /// Where datagrams arrived and went no further.
+    at: BTreeSet<NodeRef>,
     never_connected: bool,
 }
 
@@ -32,7 +38,7 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     let signs = signs(mesh, &hit);
     let mut draft = if !signs.completed.is_empty() {
         data_dropped(culprit, signs.completed)
-    } else if let Some(node) = receiver(&hit).filter(|_| !signs.unanswered.is_empty()) {
+    } else if let Some(node) = only(&signs.at).filter(|_| !signs.unanswered.is_empty()) {
         dropped_by_host(&node, [signs.unanswered, signs.not_taken].concat())
     } else if signs.never_connected {
         never_connected(culprit)
@@ -48,6 +54,7 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
         .take(2)
         .flat_map(|direction| direction.underlay.evidence.iter());
     draft.evidence.extend(underlay.chain(effects).cloned());
+    draft.evidence.extend(missing_taps(mesh, &hit));
     draft.explains.clone_from(&culprit.explains);
     draft
         .could_also_be
@@ -55,12 +62,25 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     draft.finish(None)
 }
 
-/// The one node that all hit directions lead to.
-fn receiver(hit: &[&Direction]) -> Option<NodeRef> {
-    let first = &hit.first()?.to;
-    hit.iter()
-        .all(|direction| direction.to == *first)
-        .then(|| first.clone())
+/// The taps whose absence leaves the way undecided.
+fn missing_taps(mesh: &Mesh<'_>, hit: &[&Direction]) -> Vec<Citation> {
+    let nodes: BTreeSet<&NodeRef> = hit
+        .iter()
+        .filter(|direction| direction.underlay.outcome == Outcome::Unknown)
+        .flat_map(|direction| [&direction.from, &direction.to])
+        .collect();
+    let gap = |node| {
+        let member = mesh.members.get(node)?;
+        let source = member.source(SourceId::Tap)?;
+        let text = format!("has no tap: {}", source.gap.as_ref()?.reason);
+        Some(mesh.cite(member, FactKey::Source(SourceId::Tap), source.read_at, text))
+    };
+    nodes.into_iter().filter_map(gap).collect()
+}
+
+/// The node, if there is just one.
+fn only(nodes: &BTreeSet<NodeRef>) -> Option<NodeRef> {
+    nodes.first().filter(|_| nodes.len() == 1).cloned()
 }
 
 fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
@@ -78,7 +98,7 @@ fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
         let (Some(a_key), Some(b_key)) = (a.key, b.key) else {
             continue;
         };
-        let since = direction.loss_since.unwrap_or(mesh.now);
+        let since = direction.loss_since.unwrap_or(mesh.now).plus(timing::SKEW);
         for journey in journeys(mesh, a, b, since) {
             note(&mut signs, mesh, (a, b), &b_key, &journey);
         }
@@ -116,6 +136,7 @@ fn note(
                 "a handshake initiation of {} arrived{for_key}; it was not answered",
                 a.node
             );
+            signs.at.insert(b.node.clone());
             signs
                 .unanswered
                 .push(mesh.cite(b, FactKey::Arrivals, arrival.at, text));
@@ -141,6 +162,7 @@ fn note_back(
                 "the answer of {} to its initiation arrived; its WireGuard did not take it",
                 a.node
             );
+            signs.at.insert(b.node.clone());
             signs
                 .not_taken
                 .push(mesh.cite(b, FactKey::Initiated(*a_key), at, text));

@@ -13,18 +13,22 @@ use crate::{
 };
 
 pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
-    let hit = explained(&culprit.explains, directions);
+    let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
+        .into_iter()
+        .partition(|direction| direction.underlay.outcome == Outcome::Fail);
     let tied = !culprit.ties.is_empty();
-    let confidence = match (&culprit.place, tied) {
-        (_, true) => Confidence::Undecided,
-        (Place::SiteBoth(..) | Place::NodeBoth(_), false) => Confidence::Likely,
+    let confidence = match &culprit.place {
+        _ if tied => Confidence::Undecided,
+        Place::SiteBoth(..) | Place::NodeBoth(_) => Confidence::Likely,
+        _ if !open.is_empty() => Confidence::Likely,
         _ => Confidence::Certain,
     };
+    hit.extend(open);
     let mut draft = Draft::new(
         code(&culprit.place),
         subject(&culprit.place),
         confidence,
-        summary(mesh, &culprit.place, &hit),
+        summary(mesh, culprit, &hit),
     );
     draft.evidence = evidence(&culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
@@ -52,10 +56,17 @@ fn code(place: &Place) -> &'static str {
     }
 }
 
-fn summary(mesh: &Mesh<'_>, place: &Place, hit: &[&Direction]) -> String {
+fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
+    let alone = |what: &str| {
+        if culprit.ties.is_empty() {
+            format!("; other ways {what} are not hit")
+        } else {
+            String::new()
+        }
+    };
     let senders = names(hit, |direction| &direction.from);
     let receivers = names(hit, |direction| &direction.to);
-    match place {
+    match &culprit.place {
         Place::NodeIn(node) => format!(
             "UDP 51820 towards {node} is dropped before it reaches the node: datagrams of {senders} leave{} and never \
              arrive at its interface",
@@ -83,12 +94,14 @@ fn summary(mesh: &Mesh<'_>, place: &Place, hit: &[&Direction]) -> String {
             text::list(nodes)
         ),
         Place::Direction(from, to) => format!(
-            "datagrams from {from} to {to} are lost on the way{}; other ways into {to} and out of {from} are not hit",
-            at_endpoint(hit)
+            "datagrams from {from} to {to} are lost on the way{}{}",
+            at_endpoint(hit),
+            alone(&format!("into {to} and out of {from}"))
         ),
         Place::Between(a, b) => {
             format!(
-                "datagrams between {a} and {b} are lost both ways; other ways to and from them are not hit"
+                "datagrams between {a} and {b} are lost both ways{}",
+                alone("to and from them")
             )
         }
     }

@@ -1,0 +1,88 @@
+//! Trouble of a node or its agent.
+
+use evidence::SourceId;
+
+use super::{Case, NOT_READY, READY, case};
+use crate::support::{Lab, key};
+
+fn too_few() -> Lab {
+    let mut lab = Lab::healthy();
+    lab.view.expectation.min_nodes = 5;
+    lab
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let unnamed = format!("peer {}..", key("home-worker").short());
+    vec![
+        case(
+            "an agent is killed: its kernel refuses the echo through a tunnel that carries",
+            Lab::healthy().kill_agent("vps-2", 7000),
+            &[("agent-not-reporting", "vps-2")],
+            NOT_READY,
+            &["peer-silent", "reports-stale", "tunnel-silent"],
+        ),
+        case(
+            "a node dies with its agent",
+            Lab::healthy().kill_node("vps-2", 9000),
+            &[("peer-silent", "vps-2")],
+            NOT_READY,
+            &["agent-not-reporting", "udp-51820-blocked-both-ways"],
+        ),
+        case(
+            "reports stop while the stream is open and the tunnel carries",
+            Lab::healthy().stale("home-cp", 6000),
+            &[("reports-stale", "home-cp")],
+            NOT_READY,
+            &["agent-not-reporting", "peer-silent"],
+        ),
+        case(
+            "a stream that ended a moment ago misses nobody",
+            Lab::healthy().kill_agent("vps-2", 3000),
+            &[],
+            READY,
+            &["agent-not-reporting"],
+        ),
+        case(
+            "three of four report: who is missed is known only by its key",
+            Lab::healthy().never_reported("home-worker"),
+            &[("agent-not-reporting", unnamed.as_str())],
+            NOT_READY,
+            &["too-few-nodes", "peer-missing"],
+        ),
+        case(
+            "a node reports that it cannot read its device",
+            Lab::healthy().gap("vps-2", SourceId::WireGuard, "no interface kubespan"),
+            &[("wireguard-unreadable", "vps-2")],
+            NOT_READY,
+            &["agent-not-reporting", "peer-missing"],
+        ),
+        case(
+            "a node cannot read its links, which nothing rests on",
+            Lab::healthy().gap("vps-2", SourceId::Links, "netlink: no permission"),
+            &[],
+            READY,
+            &["wireguard-unreadable"],
+        ),
+        case(
+            "a second machine comes under the name of a live one",
+            Lab::healthy().second_machine("home-cp"),
+            &[("second-machine", "home-cp")],
+            READY,
+            &["agent-not-reporting"],
+        ),
+        case(
+            "a node restarted and reports under its own key and name",
+            Lab::healthy().joined("home-cp", 20_000),
+            &[],
+            READY,
+            &["second-machine"],
+        ),
+        case(
+            "fewer nodes report than were declared",
+            too_few(),
+            &[("too-few-nodes", "cluster")],
+            NOT_READY,
+            &["agent-not-reporting"],
+        ),
+    ]
+}

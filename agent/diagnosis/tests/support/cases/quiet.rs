@@ -1,0 +1,104 @@
+//! No trouble, or none that anybody could tell.
+
+use evidence::SourceId;
+
+use super::{Case, MESH_OPEN, READY, UNKNOWN, case, underlay::blocked_inbound_at_worker};
+use crate::support::{Comes, Lab, NODES, ago, key};
+
+/// Nobody but the first two nodes has come.
+fn just_started() -> Lab {
+    let mut lab = Lab::healthy()
+        .never_reported("home-cp")
+        .never_reported("home-worker");
+    lab.view.started = ago(3000);
+    lab.joined("vps-1", 2000).joined("vps-2", 2000)
+}
+
+/// An agent came back during a loss that is over: what it did not hear, it could not hear.
+fn agent_came_back() -> Lab {
+    let others = ["vps-1", "home-cp", "home-worker"];
+    let lab = others.into_iter().fold(Lab::healthy(), |lab, other| {
+        let mut lab = lab.lose_both_ways("vps-2", other, 12_000);
+        let nothing = evidence::EchoSent::default();
+        lab.put("vps-2", evidence::Fact::EchoSent(key(other), nothing));
+        lab.inert_unheard(other, "vps-2")
+            .initiate(other, "vps-2", 11_000, Comes::Nowhere)
+            .initiate(other, "vps-2", 6000, Comes::Nowhere)
+    });
+    lab.joined("vps-2", 1000)
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "all is well",
+            Lab::healthy(),
+            &[],
+            READY,
+            &["udp-51820-blocked-inbound"],
+        ),
+        case(
+            "one lost echo accuses nobody",
+            Lab::healthy().lose_only("vps-1", "home-worker", 1),
+            &[],
+            READY,
+            &["tunnel-silent", "one-way-loss"],
+        ),
+        case(
+            "nor do two",
+            Lab::healthy()
+                .lose_only("vps-1", "home-worker", 2)
+                .lose_only("home-worker", "vps-1", 2),
+            &[],
+            READY,
+            &["tunnel-silent"],
+        ),
+        case(
+            "a node that was taken out of the mesh is not missed",
+            Lab::healthy().take_out("home-worker"),
+            &[],
+            READY,
+            &["agent-not-reporting", "peer-missing"],
+        ),
+        case(
+            "the collector has just started and misses nobody yet",
+            just_started(),
+            &[],
+            UNKNOWN,
+            &["agent-not-reporting", "too-few-nodes"],
+        ),
+        case(
+            "an agent that came back is not told what it missed while it was away",
+            agent_came_back(),
+            &[],
+            MESH_OPEN,
+            &["udp-51820-blocked-inbound", "tunnel-silent", "peer-silent"],
+        ),
+        case(
+            "an agent stays, its tap and its ears were shut while datagrams and echoes were lost",
+            blocked_inbound_at_worker()
+                .opened("home-worker", SourceId::Tap, 1000)
+                .opened("home-worker", SourceId::Echo, 1000),
+            &[],
+            MESH_OPEN,
+            &["udp-51820-blocked-inbound"],
+        ),
+        case(
+            "nobody speaks any more: nothing can be told",
+            everybody(Lab::healthy(), |lab, node| lab.stale(node, 6000)),
+            &[
+                ("too-few-nodes", "cluster"),
+                ("reports-stale", "vps-1"),
+                ("reports-stale", "vps-2"),
+                ("reports-stale", "home-cp"),
+                ("reports-stale", "home-worker"),
+            ],
+            UNKNOWN,
+            &["peer-silent"],
+        ),
+    ]
+}
+
+fn everybody(lab: Lab, edit: fn(Lab, &str) -> Lab) -> Lab {
+    NODES.iter().fold(lab, |lab, node| edit(lab, node))
+}

@@ -1,0 +1,106 @@
+//! Trouble of the underlay.
+
+use super::{Case, LONG, NOT_READY, SINCE, case};
+use crate::support::{Comes, Lab};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "what comes from outside for one home node is dropped, its LAN neighbour reaches it",
+            blocked_inbound_at_worker(),
+            &[("udp-51820-blocked-inbound", "home-worker")],
+            NOT_READY,
+            &["udp-51820-blocked-both-ways", "one-way-loss"],
+        ),
+        case(
+            "what comes for a public node is dropped, what it sends arrives",
+            blocked_inbound_at_vps(),
+            &[("udp-51820-blocked-inbound", "vps-1")],
+            NOT_READY,
+            &["peer-silent", "udp-51820-blocked-outbound"],
+        ),
+        case(
+            "nothing leaves the home site, what comes in still arrives",
+            blocked_outbound_at_home(),
+            &[("udp-51820-blocked-outbound", "site 198.51.100.2")],
+            NOT_READY,
+            &["udp-51820-blocked-inbound", "udp-51820-blocked-both-ways"],
+        ),
+        case(
+            "nothing passes the router of the home in either direction",
+            home_to_outside(Lab::healthy(), both_ways_unheard),
+            &[("udp-51820-blocked-both-ways", "site 198.51.100.2")],
+            NOT_READY,
+            &["udp-51820-blocked-outbound", "peer-silent", "path-broken"],
+        ),
+        case(
+            "one direction between two nodes is dead, all others pass",
+            lose_unheard(Lab::healthy(), "vps-1", "home-cp"),
+            &[("one-way-loss", "vps-1 -> home-cp")],
+            NOT_READY,
+            &["udp-51820-blocked-inbound", "path-broken"],
+        ),
+        case(
+            "two nodes do not reach each other, others reach both",
+            both_ways_unheard(Lab::healthy(), "vps-1", "home-cp"),
+            &[("path-broken", "home-cp <-> vps-1")],
+            NOT_READY,
+            &["one-way-loss", "peer-never-connected", "peer-silent"],
+        ),
+        case(
+            "initiations and the answers to others are lost on their way to a node that no inert datagram tested",
+            ["vps-1", "vps-2"]
+                .into_iter()
+                .fold(Lab::healthy(), |lab, vps| {
+                    lab.lose(vps, "home-worker", LONG)
+                        .initiate(vps, "home-worker", 12_000, Comes::Nowhere)
+                        .initiate("home-worker", vps, 9000, Comes::ToAnAnswer)
+                }),
+            &[("udp-51820-blocked-inbound", "home-worker")],
+            NOT_READY,
+            &["udp-51820-dropped-by-host"],
+        ),
+        case(
+            "one tap has decided and the other has not: the place is the same already",
+            lose_unheard(Lab::healthy(), "vps-1", "home-worker").lose("vps-2", "home-worker", 5000),
+            &[("udp-51820-blocked-inbound", "home-worker")],
+            NOT_READY,
+            &["one-way-loss", "tunnel-silent"],
+        ),
+    ]
+}
+
+pub(crate) fn lose_unheard(lab: Lab, from: &str, to: &str) -> Lab {
+    lab.lose(from, to, SINCE).inert_unheard(from, to)
+}
+
+pub(crate) fn blocked_inbound_at_worker() -> Lab {
+    let lab = lose_unheard(Lab::healthy(), "vps-1", "home-worker");
+    lose_unheard(lab, "vps-2", "home-worker")
+}
+
+fn blocked_inbound_at_vps() -> Lab {
+    ["vps-2", "home-cp", "home-worker"]
+        .into_iter()
+        .fold(Lab::healthy(), |lab, from| lose_unheard(lab, from, "vps-1"))
+}
+
+pub(crate) fn home_to_outside(lab: Lab, lose: fn(Lab, &str, &str) -> Lab) -> Lab {
+    ["home-cp", "home-worker"]
+        .into_iter()
+        .fold(lab, |lab, home| {
+            let outside: Vec<String> = lab.names();
+            let outside = outside.iter().filter(|node| node.starts_with("vps"));
+            outside.fold(lab.clone(), |lab, vps| lose(lab, home, vps))
+        })
+}
+
+fn blocked_outbound_at_home() -> Lab {
+    home_to_outside(Lab::healthy(), lose_unheard)
+}
+
+pub(crate) fn both_ways_unheard(lab: Lab, a: &str, b: &str) -> Lab {
+    lab.lose_both_ways(a, b, SINCE)
+        .inert_unheard(a, b)
+        .inert_unheard(b, a)
+}

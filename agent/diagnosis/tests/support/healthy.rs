@@ -1,0 +1,125 @@
+//! What a node of the healthy lab has seen.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use diagnosis::{NodeView, Stream};
+use evidence::{
+    Device, EchoHeard, EchoSent, Fact, Facts, Identity, Peer, Rtt, SourceId, SourceState,
+};
+
+use super::{ago, key, name};
+
+/// The public address of the home.
+const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
+    let mut facts: Facts = SourceId::ALL
+        .into_iter()
+        .map(|source| working(source, 590_000))
+        .collect();
+    facts.insert(Fact::Identity(identity(node)));
+    facts.insert(Fact::Device(Device {
+        listen_port: Some(51820),
+        fwmark: Some(0x20),
+        mtu: Some(1420),
+        up: Some(true),
+    }));
+    for other in nodes.iter().filter(|other| **other != node) {
+        facts.insert(Fact::Peer(key(other), healthy_peer(node, other)));
+        facts.insert(Fact::EchoSent(key(other), answered_echo()));
+        let heard = EchoHeard {
+            heard: 100,
+            last_heard: Some(ago(1010)),
+            window: 30,
+            window_missing: 0,
+        };
+        facts.insert(Fact::EchoHeard(key(other), heard));
+    }
+    NodeView {
+        facts,
+        stream: Stream::Open,
+        since: ago(590_000),
+        last_report: ago(300),
+        conflict: None,
+    }
+}
+
+pub(super) fn working(source: SourceId, since: i64) -> Fact {
+    let state = SourceState {
+        read_at: ago(500),
+        since: ago(since),
+        gap: None,
+    };
+    Fact::Source(source, state)
+}
+
+fn identity(node: &str) -> Identity {
+    Identity {
+        name: name(node),
+        public_key: Some(key(node)),
+        kubespan_address: Some(ula(node)),
+        addresses: vec![IpAddr::V4(own_address(node))],
+        boot_id: format!("boot-of-{node}"),
+        instance: 1,
+        version: "0.1.0".to_owned(),
+    }
+}
+
+fn healthy_peer(node: &str, other: &str) -> Peer {
+    Peer {
+        endpoint: Some(endpoint(node, other)),
+        allowed_ips: vec![format!("{}/128", ula(other))],
+        last_handshake: Some(ago(60_000)),
+        rx_bytes: 10_000,
+        tx_bytes: 10_000,
+        rx_moved: Some(ago(1000)),
+        keepalive: Some(25),
+    }
+}
+
+fn answered_echo() -> EchoSent {
+    EchoSent {
+        sent: 100,
+        answered: 100,
+        consecutive_lost: 0,
+        loss_since: None,
+        last_sent: Some(ago(1020)),
+        last_answered: Some(ago(1000)),
+        rtt: Some(Rtt {
+            last_us: 20_000,
+            min_us: 19_000,
+            mean_us: 20_500,
+            max_us: 25_000,
+        }),
+        window: 30,
+        window_lost: 0,
+        refused: None,
+    }
+}
+
+fn is_home(node: &str) -> bool {
+    node.starts_with("home")
+}
+
+fn own_address(node: &str) -> Ipv4Addr {
+    match node {
+        "vps-1" => Ipv4Addr::new(203, 0, 113, 11),
+        "vps-2" => Ipv4Addr::new(203, 0, 113, 12),
+        "home-cp" => Ipv4Addr::new(192, 168, 50, 11),
+        _ => Ipv4Addr::new(192, 168, 50, 12),
+    }
+}
+
+fn ula(node: &str) -> Ipv6Addr {
+    let host = u16::from(key(node).as_bytes()[0]);
+    Ipv6Addr::new(0xfd7f, 0x175a, 0xb97c, 0x5602, 0, 0, 0, host)
+}
+
+/// Where `from` sees `to`: the NAT of the home keeps the port of the first node and gives the second another.
+pub(super) fn endpoint(from: &str, to: &str) -> SocketAddr {
+    if is_home(to) && !is_home(from) {
+        let port = if to == "home-cp" { 51820 } else { 40112 };
+        return SocketAddr::from((HOME, port));
+    }
+    SocketAddr::from((own_address(to), 51820))
+}

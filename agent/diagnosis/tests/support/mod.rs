@@ -1,0 +1,390 @@
+//! Views to judge: a healthy mesh of two public nodes and two at home, and faults as edits of what the nodes saw.
+//!
+//! A fault leaves the traces that it leaves in the field, on both sides: whoever sends into a hole loses his echoes, and
+//! so does whoever waits for an answer through it; only the far side of the hole hears nothing.
+
+pub(crate) mod cases;
+mod healthy;
+
+use diagnosis::{Conflict, Expectation, NodeView, Stream, View, diagnose};
+use evidence::{
+    Arrival, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, Initiated, Moment, NodeName,
+    Peer, PublicKey, SourceId, SourceState, Verdict,
+};
+
+use healthy::{endpoint, healthy_node, working};
+
+/// The moment of judgement.
+pub(crate) const NOW: Moment = Moment::from_millis(10_000_000);
+
+/// All nodes of the lab.
+pub(crate) const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
+
+/// So many milliseconds before the judgement.
+pub(crate) fn ago(millis: i64) -> Moment {
+    NOW.shifted(-millis)
+}
+
+/// The key of a node.
+pub(crate) fn key(node: &str) -> PublicKey {
+    let index = NODES.iter().position(|known| *known == node);
+    let index = index.and_then(|index| u8::try_from(index).ok());
+    PublicKey::from_bytes([index.expect("a node of the lab") + 1; 32])
+}
+
+pub(crate) fn name(node: &str) -> NodeName {
+    NodeName::parse(node).expect("the names of the lab are host names")
+}
+
+/// How far a handshake initiation comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comes {
+    Nowhere,
+    ToTheFarInterface,
+    ToAnAnswer,
+    BackToTheInterface,
+    BackToTheKernel,
+}
+
+/// A mesh that can be broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Lab {
+    pub(crate) view: View,
+}
+
+impl Lab {
+    /// All four nodes, all well.
+    pub(crate) fn healthy() -> Self {
+        Self::of(&NODES)
+    }
+
+    /// Some of the nodes, all well.
+    pub(crate) fn of(nodes: &[&str]) -> Self {
+        let started = ago(600_000);
+        let node = |node: &&str| (name(node), healthy_node(node, nodes));
+        Self {
+            view: View {
+                started,
+                nodes: nodes.iter().map(node).collect(),
+                expectation: Expectation::default(),
+            },
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        diagnose(&self.view, NOW)
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.view.nodes.keys().map(ToString::to_string).collect()
+    }
+
+    /// Nothing of `from` arrives at `to` any more.
+    pub(crate) fn lose(mut self, from: &str, to: &str, since: i64) -> Self {
+        self.lose_echoes(from, to, since);
+        self.lose_echoes(to, from, since);
+        self.echo_heard(to, from, |heard| heard.last_heard = Some(ago(since + 500)));
+        self.peer(to, from, |peer| peer.rx_moved = Some(ago(since)));
+        self
+    }
+
+    pub(crate) fn lose_both_ways(self, a: &str, b: &str, since: i64) -> Self {
+        self.lose(a, b, since).lose(b, a, since)
+    }
+
+    /// So many echo requests in a row are lost, and nothing else.
+    pub(crate) fn lose_only(mut self, from: &str, to: &str, requests: u32) -> Self {
+        let first = i64::from(requests) * 1000;
+        self.echo_sent(from, to, |echo| {
+            echo.consecutive_lost = requests;
+            echo.loss_since = Some(ago(first));
+            echo.last_answered = Some(ago(first + 1000));
+        });
+        self
+    }
+
+    /// `from` has sent inert datagrams since the loss began; `to` saw none.
+    pub(crate) fn inert_unheard(mut self, from: &str, to: &str) -> Self {
+        let endpoint = endpoint(from, to);
+        self.inert(from, to, |inert| {
+            inert.sent = 5;
+            inert.sent_times = [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec();
+            inert.last_sent = Some(ago(3000));
+            inert.to = Some(endpoint);
+        });
+        self
+    }
+
+    /// Inert datagrams of `from` arrive at the interface of `to`.
+    pub(crate) fn inert_heard(self, from: &str, to: &str) -> Self {
+        let mut lab = self.inert_unheard(from, to);
+        lab.inert(to, from, |inert| {
+            inert.heard = 5;
+            inert.last_heard = Some(ago(2900));
+            inert.heard_from = Some(endpoint(to, from));
+        });
+        lab
+    }
+
+    /// `from` sent an initiation so long ago, which comes so far.
+    pub(crate) fn initiate(mut self, from: &str, to: &str, at: i64, comes: Comes) -> Self {
+        let reaches = |step: Comes| comes as u8 >= step as u8;
+        let sender_index = (u32::from(key(from).as_bytes()[0]) << 24) | millis(at);
+        self.initiated(from, to).push(Initiated {
+            sender_index,
+            sent_at: ago(at),
+            to: endpoint(from, to),
+            response_at: reaches(Comes::BackToTheInterface).then(|| ago(at - 40)),
+        });
+        if reaches(Comes::ToTheFarInterface) {
+            self.arrivals(to).push(Arrival {
+                sender_index,
+                at: ago(at - 20),
+                from: endpoint(to, from),
+                for_us: Some(true),
+                answered_at: reaches(Comes::ToAnAnswer).then(|| ago(at - 21)),
+            });
+        }
+        if reaches(Comes::BackToTheKernel) {
+            self.peer(from, to, |peer| peer.last_handshake = Some(ago(at - 40)));
+        }
+        self
+    }
+
+    /// The last handshake of the two is so old.
+    pub(crate) fn shook_hands(mut self, a: &str, b: &str, age: i64) -> Self {
+        for (a, b) in [(a, b), (b, a)] {
+            self.peer(a, b, |peer| peer.last_handshake = Some(ago(age)));
+        }
+        self
+    }
+
+    /// The agent dies; the kernel lives and refuses the echo of the others through the tunnel.
+    pub(crate) fn kill_agent(mut self, node: &str, since: i64) -> Self {
+        self.close(node, since);
+        for other in self.others(node) {
+            self.lose_echoes(&other, node, since);
+            self.echo_sent(&other, node, |echo| echo.refused = Some(ago(800)));
+            self.echo_heard(&other, node, |heard| heard.last_heard = Some(ago(since)));
+        }
+        self
+    }
+
+    /// The whole node dies. Its last packets were counted a moment after its last report.
+    pub(crate) fn kill_node(mut self, node: &str, since: i64) -> Self {
+        self.close(node, since);
+        for other in self.others(node) {
+            self = self.lose_both_ways(node, &other, since - 500);
+            self.peer(&other, node, |peer| peer.rx_moved = Some(ago(since - 900)));
+        }
+        self
+    }
+
+    /// Its stream is open, and nothing comes.
+    pub(crate) fn stale(mut self, node: &str, since: i64) -> Self {
+        self.node(node).last_report = ago(since);
+        self
+    }
+
+    /// Its agent is there only since then.
+    pub(crate) fn joined(mut self, node: &str, since: i64) -> Self {
+        self.node(node).since = ago(since);
+        for id in SourceId::ALL {
+            self.put(node, working(id, since));
+        }
+        self
+    }
+
+    /// A source of the node can be read only since then.
+    pub(crate) fn opened(mut self, node: &str, source: SourceId, since: i64) -> Self {
+        self.put(node, working(source, since));
+        self
+    }
+
+    pub(crate) fn never_reported(mut self, node: &str) -> Self {
+        self.view.nodes.remove(&name(node));
+        self
+    }
+
+    /// A source of the node cannot be read.
+    pub(crate) fn gap(mut self, node: &str, source: SourceId, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        let state = SourceState {
+            read_at: ago(500),
+            since: ago(590_000),
+            gap: Some(Gap { reason }),
+        };
+        self.put(node, Fact::Source(source, state));
+        self
+    }
+
+    /// `node` has `other` no longer in its device: it sends it nothing and takes nothing of it.
+    pub(crate) fn forget_peer(mut self, node: &str, other: &str, since: i64) -> Self {
+        self.drop_facts(node, other);
+        if self.view.nodes.contains_key(&name(other)) {
+            self.lose_echoes(other, node, since);
+            self.echo_heard(other, node, |heard| {
+                heard.last_heard = Some(ago(since + 500));
+            });
+        }
+        self
+    }
+
+    /// The node was taken out: it does not speak, and is in nobody's device.
+    pub(crate) fn take_out(mut self, node: &str) -> Self {
+        self.close(node, 20_000);
+        for other in self.others(node) {
+            self.drop_facts(&other, node);
+        }
+        self
+    }
+
+    /// No handshake of the two was ever completed.
+    pub(crate) fn never_connected(self, a: &str, b: &str, since: i64) -> Self {
+        let mut lab = self.lose_both_ways(a, b, since);
+        for (a, b) in [(a, b), (b, a)] {
+            lab.peer(a, b, |peer| {
+                peer.last_handshake = None;
+                peer.rx_moved = None;
+                peer.rx_bytes = 0;
+            });
+            lab.echo_sent(a, b, |echo| echo.last_answered = None);
+            lab.echo_heard(a, b, |heard| *heard = EchoHeard::default());
+        }
+        lab
+    }
+
+    pub(crate) fn second_machine(mut self, node: &str) -> Self {
+        self.node(node).conflict = Some(Conflict {
+            at: ago(2000),
+            what: "another boot id, from 203.0.113.99".to_owned(),
+        });
+        self
+    }
+
+    /// Takes a fact out.
+    pub(crate) fn without(mut self, node: &str, fact: &FactKey) -> Self {
+        self.node(node).facts.remove(fact);
+        self
+    }
+
+    /// Puts a fact in, whatever it says.
+    pub(crate) fn put(&mut self, node: &str, fact: Fact) {
+        self.node(node).facts.insert(fact);
+    }
+
+    pub(crate) fn node(&mut self, node: &str) -> &mut NodeView {
+        let nodes = &mut self.view.nodes;
+        nodes.get_mut(&name(node)).expect("the node has reported")
+    }
+
+    pub(crate) fn close(&mut self, node: &str, since: i64) {
+        let view = self.node(node);
+        view.last_report = ago(since);
+        view.stream = Stream::Closed(ago(since - 200));
+    }
+
+    /// The loss that one asking side sees.
+    fn lose_echoes(&mut self, from: &str, to: &str, since: i64) {
+        self.echo_sent(from, to, |echo| {
+            echo.loss_since = Some(ago(since));
+            echo.consecutive_lost = millis(since) / 1000;
+            echo.last_answered = echo.last_answered.map(|_| ago(since + 2000));
+        });
+    }
+
+    fn drop_facts(&mut self, node: &str, other: &str) {
+        let key = key(other);
+        for fact in [
+            FactKey::Peer(key),
+            FactKey::EchoSent(key),
+            FactKey::EchoHeard(key),
+        ] {
+            self.node(node).facts.remove(&fact);
+        }
+    }
+
+    fn others(&self, node: &str) -> Vec<String> {
+        let all = self.names().into_iter();
+        all.filter(|other| other != node).collect()
+    }
+
+    fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
+        let mut value = match self.node(of).facts.get(&FactKey::Peer(key(with))) {
+            Some(Fact::Peer(_, peer)) => peer.clone(),
+            _ => return,
+        };
+        edit(&mut value);
+        self.put(of, Fact::Peer(key(with), value));
+    }
+
+    fn echo_sent(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut EchoSent)) {
+        let mut value = match self.node(of).facts.get(&FactKey::EchoSent(key(with))) {
+            Some(Fact::EchoSent(_, echo)) => echo.clone(),
+            _ => EchoSent::default(),
+        };
+        edit(&mut value);
+        self.put(of, Fact::EchoSent(key(with), value));
+    }
+
+    fn echo_heard(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut EchoHeard)) {
+        let mut value = match self.node(of).facts.get(&FactKey::EchoHeard(key(with))) {
+            Some(Fact::EchoHeard(_, echo)) => echo.clone(),
+            _ => EchoHeard::default(),
+        };
+        edit(&mut value);
+        self.put(of, Fact::EchoHeard(key(with), value));
+    }
+
+    fn inert(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Inert)) {
+        let mut value = match self.node(of).facts.get(&FactKey::Inert(key(with))) {
+            Some(Fact::Inert(_, inert)) => inert.clone(),
+            _ => Inert::default(),
+        };
+        edit(&mut value);
+        self.put(of, Fact::Inert(key(with), value));
+    }
+
+    fn initiated(&mut self, of: &str, with: &str) -> Pushing<'_, Initiated> {
+        let list = match self.node(of).facts.get(&FactKey::Initiated(key(with))) {
+            Some(Fact::Initiated(_, list)) => list.clone(),
+            _ => Vec::new(),
+        };
+        let (facts, key) = (&mut self.node(of).facts, key(with));
+        Pushing {
+            facts,
+            list,
+            fact: Box::new(move |list| Fact::Initiated(key, list)),
+        }
+    }
+
+    fn arrivals(&mut self, of: &str) -> Pushing<'_, Arrival> {
+        let list = match self.node(of).facts.get(&FactKey::Arrivals) {
+            Some(Fact::Arrivals(list)) => list.clone(),
+            _ => Vec::new(),
+        };
+        Pushing {
+            facts: &mut self.node(of).facts,
+            list,
+            fact: Box::new(Fact::Arrivals),
+        }
+    }
+}
+
+/// A list that is put back as a fact with one more entry.
+struct Pushing<'a, T> {
+    facts: &'a mut Facts,
+    list: Vec<T>,
+    fact: Box<dyn Fn(Vec<T>) -> Fact>,
+}
+
+impl<T> Pushing<'_, T> {
+    fn push(mut self, entry: T) {
+        self.list.push(entry);
+        self.facts.insert((self.fact)(self.list));
+    }
+}
+
+fn millis(time: i64) -> u32 {
+    u32::try_from(time).expect("times of the lab are short")
+}

@@ -1,0 +1,228 @@
+//! What is said of which trouble, and of what merely looks like it.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use diagnosis::{Stream, pages};
+use evidence::{Confidence, FactKey, Finding, Moment, Phase, Verdict};
+use support::{
+    Lab, NOW, ago,
+    cases::{
+        Case, Expected, NOT_READY, SINCE, all, nodes, quiet, session,
+        session::{arrives_but_silent, without_tap},
+        underlay,
+        underlay::{blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard},
+    },
+    key,
+};
+
+fn check(title: &str, lab: &Lab, expected: &Expected) -> Verdict {
+    let verdict = lab.verdict();
+    let named: BTreeSet<(&str, String)> = verdict
+        .roots()
+        .map(|root| (root.code.as_str(), root.subject_text.clone()))
+        .collect();
+    let wanted: BTreeSet<(&str, String)> = expected.roots.iter().cloned().collect();
+    assert_eq!(named, wanted, "{title}: roots of {:#?}", verdict.findings);
+    let gates = ["underlay", "wireguard", "mesh"].map(|level| {
+        verdict
+            .gate(level)
+            .map_or(Phase::Unknown, |gate| gate.phase)
+    });
+    assert_eq!(gates, expected.gates, "{title}: {:#?}", verdict.gates);
+    verdict
+}
+
+fn root(verdict: &Verdict) -> &Finding {
+    let mut roots = verdict.roots();
+    let root = roots.next().expect("a root");
+    assert!(roots.next().is_none(), "one root: {:#?}", verdict.findings);
+    root
+}
+
+fn check_all(cases: Vec<Case>) {
+    for case in cases {
+        check(case.title, &case.lab, &case.expected);
+    }
+}
+
+#[test]
+fn trouble_on_the_underlay_is_named_where_it_is() {
+    check_all(underlay::cases());
+}
+
+#[test]
+fn trouble_above_the_underlay_never_accuses_the_path() {
+    check_all(session::cases());
+}
+
+#[test]
+fn trouble_of_a_node_excuses_its_pairs() {
+    check_all(nodes::cases());
+}
+
+#[test]
+fn what_is_no_trouble_accuses_nobody() {
+    check_all(quiet::cases());
+}
+
+#[test]
+fn every_code_is_named_by_a_case_and_not_named_by_a_look_alike() {
+    for page in pages() {
+        let names = |case: &Case| case.expected.roots.iter().any(|root| root.0 == page.code);
+        let resembles = |case: &Case| case.looks_like.contains(&page.code) && !names(case);
+        assert!(
+            all().any(|case| names(&case)),
+            "no case names {}",
+            page.code
+        );
+        assert!(
+            all().any(|case| resembles(&case)),
+            "nothing looks like {}",
+            page.code
+        );
+    }
+}
+
+#[test]
+fn a_healthy_mesh_opens_what_is_measured_and_nothing_above() {
+    let verdict = Lab::healthy().verdict();
+    assert!(verdict.findings.is_empty());
+    let api = verdict.gate("kubernetes-api").unwrap();
+    assert_eq!((api.phase, api.may_start), (Phase::Unknown, Phase::Unknown));
+    assert_eq!(verdict.gate("mtu").unwrap().may_start, Phase::Ready);
+}
+
+#[test]
+fn proof_on_all_directions_makes_a_place_certain() {
+    let certain = blocked_inbound_at_worker().verdict();
+    assert_eq!(root(&certain).confidence, Confidence::Certain);
+    let half =
+        lose_unheard(Lab::healthy(), "vps-1", "home-worker").lose("vps-2", "home-worker", 5000);
+    assert_eq!(root(&half.verdict()).confidence, Confidence::Likely);
+}
+
+#[test]
+fn a_tie_between_a_site_and_the_only_node_outside_is_told_as_a_tie() {
+    let lab = home_to_outside(Lab::of(&["vps-1", "home-cp", "home-worker"]), lose_unheard);
+    let verdict = lab.verdict();
+    let root = root(&verdict);
+    assert_eq!(root.code, "udp-51820-blocked-outbound");
+    assert_eq!(root.subject_text, "site 198.51.100.2");
+    assert_eq!(root.confidence, Confidence::Undecided);
+    assert_eq!(
+        root.could_also_be,
+        ["what stands in front of vps-1, inbound"]
+    );
+    assert!(root.decided_by.is_some());
+}
+
+#[test]
+fn a_tie_stays_a_tie_when_both_ways_are_dead() {
+    let lab = home_to_outside(
+        Lab::of(&["vps-1", "home-cp", "home-worker"]),
+        both_ways_unheard,
+    );
+    let verdict = lab.verdict();
+    let root = root(&verdict);
+    assert_eq!(root.confidence, Confidence::Undecided);
+    let tie = "what stands in front of vps-1, both ways".to_owned();
+    assert!(root.could_also_be.contains(&tie), "{root:#?}");
+}
+
+#[test]
+fn a_direction_that_nothing_compares_with_is_not_said_to_be_alone() {
+    let verdict = lose_unheard(Lab::of(&["vps-1", "vps-2"]), "vps-1", "vps-2").verdict();
+    let root = root(&verdict);
+    assert_eq!(
+        (root.code.as_str(), root.confidence),
+        ("one-way-loss", Confidence::Undecided)
+    );
+    assert_eq!(root.could_also_be.len(), 2, "{root:#?}");
+    assert!(!root.summary.contains("not hit"), "{}", root.summary);
+}
+
+#[test]
+fn silence_that_no_handshake_has_looked_into_names_what_it_could_be() {
+    let verdict = arrives_but_silent("vps-2").verdict();
+    let root = root(&verdict);
+    assert_eq!(root.confidence, Confidence::Undecided);
+    assert_eq!(root.could_also_be.len(), 3);
+    assert!(root.decided_by.is_some());
+}
+
+#[test]
+fn a_missing_tap_is_named_by_the_finding_that_it_leaves_open() {
+    let verdict = without_tap(blocked_inbound_at_worker()).verdict();
+    let says = |text: &str| text.contains("CAP_NET_RAW");
+    assert!(
+        root(&verdict)
+            .evidence
+            .iter()
+            .any(|citation| says(&citation.text))
+    );
+    let ladder = verdict.pairs.iter().find(|ladder| {
+        ladder.to.to_string() == "home-worker" && ladder.from.to_string() == "vps-1"
+    });
+    let underlay = &ladder.unwrap().rungs[1];
+    assert!(says(&underlay.method), "{underlay:#?}");
+}
+
+#[test]
+fn who_sees_a_dead_agent_alive_makes_it_certain() {
+    let killed = Lab::healthy().kill_agent("vps-2", 7000).verdict();
+    assert_eq!(root(&killed).confidence, Confidence::Certain);
+    let dead = Lab::healthy().kill_node("vps-2", 9000).verdict();
+    assert_eq!(root(&dead).confidence, Confidence::Certain);
+}
+
+#[test]
+fn the_effect_on_each_pair_is_folded_under_its_root() {
+    let verdict = blocked_inbound_at_worker().verdict();
+    let folded = verdict
+        .findings
+        .iter()
+        .filter(|finding| finding.suppressed_by.is_some());
+    let subjects: Vec<&str> = folded
+        .map(|finding| finding.subject_text.as_str())
+        .collect();
+    assert_eq!(subjects, ["home-worker <-> vps-1", "home-worker <-> vps-2"]);
+}
+
+#[test]
+fn a_node_whose_key_was_never_known_is_still_missed_when_its_stream_ends() {
+    let mut lab = Lab::healthy()
+        .take_out("home-worker")
+        .without("home-worker", &FactKey::Identity);
+    lab.node("home-worker").stream = Stream::Closed(ago(20_000));
+    let expected = Expected {
+        roots: vec![("agent-not-reporting", "home-worker".to_owned())],
+        gates: NOT_READY,
+    };
+    check("keyless", &lab, &expected);
+}
+
+#[test]
+fn what_claims_to_be_of_the_future_proves_nothing() {
+    let mut lab = Lab::healthy().lose_both_ways("vps-1", "vps-2", SINCE);
+    let future = NOW.shifted(3_600_000);
+    for (of, with) in [("vps-1", "vps-2"), ("vps-2", "vps-1")] {
+        lab.put(of, evidence::Fact::EchoSent(key(with), odd_echo(future)));
+        let heard = evidence::EchoHeard {
+            last_heard: Some(future),
+            ..evidence::EchoHeard::default()
+        };
+        lab.put(of, evidence::Fact::EchoHeard(key(with), heard));
+    }
+    assert_eq!(lab.verdict().gate("mesh").unwrap().phase, Phase::Unknown);
+}
+
+fn odd_echo(at: Moment) -> evidence::EchoSent {
+    evidence::EchoSent {
+        sent: 1,
+        answered: 1,
+        last_answered: Some(at),
+        ..evidence::EchoSent::default()
+    }
+}
