@@ -1,6 +1,6 @@
 //! The contract between agents, collectors and their readers.
 //!
-//! - [`wire`]: code generated from `schema/v1`; a test fails when it drifts.
+//! - [`wire`]: code generated from `schema/v1`; a test of `proto-schema` fails when it drifts.
 //! - [`convert`]: between wire types and the nouns of [`evidence`]; all checks of what comes in.
 //! - [`trust`]: keys and certificates, all derived from the one mesh key.
 //! - [`transport`]: marked TCP, TLS 1.3.
@@ -11,7 +11,7 @@ pub mod limits;
 pub mod transport;
 pub mod trust;
 
-/// Generated from `schema/v1` by `tests/generated_code.rs`.
+/// Generated from `schema/v1` by the crate `proto-schema`.
 #[expect(
     clippy::pedantic,
     clippy::allow_attributes,
