@@ -1,0 +1,68 @@
+//! The schema seen as data: the code that it gives, and the list of what it promises.
+//!
+//! Nothing depends on this crate. It stands apart from `proto` so that code can be made anew while the conversions in
+//! `proto` do not compile against the old one.
+
+mod inventory;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDescriptorSet};
+use thiserror::Error;
+
+/// The files of the schema, in `v1`.
+const SCHEMAS: [&str; 4] = ["facts.proto", "report.proto", "gate.proto", "mesh.proto"];
+/// The file that the generator makes of the package `mesh.v1`.
+const GENERATED: &str = "mesh.v1.rs";
+
+/// Why the schema gives nothing.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// The files do not compile.
+    #[error("failed to compile {folder}")]
+    Compile {
+        /// The folder of the schema.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: protox::Error,
+    },
+    /// The code could not be made.
+    #[error("failed to generate {GENERATED}")]
+    Generate(#[source] io::Error),
+    /// The compiled files contradict each other.
+    #[error("failed to list the schema")]
+    List(#[source] DescriptorError),
+}
+
+/// The Rust code of messages, clients and servers. Needs no protoc on the machine.
+pub fn code() -> Result<String, SchemaError> {
+    let descriptors = descriptors()?;
+    generate(descriptors).map_err(SchemaError::Generate)
+}
+
+/// One sorted line per field, enum value and call: what a released version has promised to others.
+pub fn inventory() -> Result<Vec<String>, SchemaError> {
+    let pool =
+        DescriptorPool::from_file_descriptor_set(descriptors()?).map_err(SchemaError::List)?;
+    Ok(inventory::lines(&pool))
+}
+
+fn descriptors() -> Result<FileDescriptorSet, SchemaError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("v1");
+    protox::compile(SCHEMAS, [&folder]).map_err(|source| SchemaError::Compile { folder, source })
+}
+
+fn generate(descriptors: FileDescriptorSet) -> io::Result<String> {
+    let out = tempfile::tempdir()?;
+    tonic_prost_build::configure()
+        .out_dir(out.path())
+        .emit_rerun_if_changed(false)
+        .build_transport(false)
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    fs::read_to_string(out.path().join(GENERATED))
+}
