@@ -36,10 +36,11 @@ struct Signs {
 pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
     let hit = explained(&culprit.explains, directions);
     let signs = signs(mesh, &hit);
+    let proven = way_back_carries(&hit, directions);
     let mut draft = if !signs.completed.is_empty() {
         data_dropped(culprit, signs.completed)
-    } else if let Some(node) = only(&signs.at).filter(|_| !signs.unanswered.is_empty()) {
-        dropped_by_host(&node, [signs.unanswered, signs.not_taken].concat())
+    } else if let Some(node) = only(&signs.at).filter(|_| proven || !signs.unanswered.is_empty()) {
+        dropped_by_host(&node, proven, [signs.unanswered, signs.not_taken].concat())
     } else if signs.never_connected {
         never_connected(culprit)
     } else {
@@ -76,6 +77,18 @@ fn missing_taps(mesh: &Mesh<'_>, hit: &[&Direction]) -> Vec<Citation> {
         Some(mesh.cite(member, FactKey::Source(SourceId::Tap), source.read_at, text))
     };
     nodes.into_iter().filter_map(gap).collect()
+}
+
+/// Whether data passes the other way of every hit direction. Then both ends hold the right keys and a live session, and
+/// only what stands in the one way can be at fault.
+fn way_back_carries(hit: &[&Direction], directions: &[&Direction]) -> bool {
+    let back = |direction: &&Direction| {
+        directions
+            .iter()
+            .find(|other| other.from == direction.to && other.to == direction.from)
+            .is_some_and(|other| other.tunnel.outcome.is_good())
+    };
+    !hit.is_empty() && hit.iter().all(back)
 }
 
 /// The node, if there is just one.
@@ -210,22 +223,21 @@ fn data_dropped(culprit: &Culprit, evidence: Vec<Citation>) -> Draft {
     draft
 }
 
-fn dropped_by_host(node: &NodeRef, evidence: Vec<Citation>) -> Draft {
+fn dropped_by_host(node: &NodeRef, proven: bool, evidence: Vec<Citation>) -> Draft {
     let summary = format!(
         "UDP 51820 arrives at the interface of {node} and does not reach its WireGuard: a firewall on the host drops it"
     );
     let subject = Subject::Node { node: node.clone() };
-    let mut draft = Draft::new(
-        "udp-51820-dropped-by-host",
-        subject,
-        Confidence::Likely,
-        summary,
-    );
+    let code = "udp-51820-dropped-by-host";
+    let mut draft = Draft::new(code, subject, Confidence::Certain, summary);
     draft.evidence = evidence;
-    draft.could_also_be.push(format!(
-        "{node} does not know the callers' keys any more, or its clock has stepped back"
-    ));
-    draft.decided_by = Some(format!("the drop counters of the firewall on {node}"));
+    if !proven {
+        draft.confidence = Confidence::Likely;
+        draft.could_also_be.push(format!(
+            "{node} does not know the callers' keys any more, or its clock has stepped back"
+        ));
+        draft.decided_by = Some(format!("the drop counters of the firewall on {node}"));
+    }
     draft.fixes.push(allow_on_host(node));
     draft
 }

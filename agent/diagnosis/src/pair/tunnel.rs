@@ -77,12 +77,13 @@ fn heard(
     })
 }
 
-/// Whether what came from A at `at` came after A's echo to B began to be lost. An A that speaks and tells nothing of
-/// its echo leaves that open: what is missing must not speak for it.
+/// Whether what came from A at `at` is not outdated by a run of losses of A's echo to B; one or two lost outdate nothing.
+/// An A that speaks and tells nothing of its echo leaves that open: what is missing must not speak for it.
 fn after_loss(a: &Member<'_>, b_key: &PublicKey, at: Moment) -> bool {
     match a.echo_sent(b_key) {
         Some(echo) => echo
             .loss_since
+            .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
             .is_none_or(|since| at >= since.plus(timing::SKEW)),
         None => a.fresh().is_none(),
     }
