@@ -1,6 +1,6 @@
 //! Joins the nodes' reports into one view, judges it, and answers whether the next layer may be started.
 //!
-//! Start with [`run`] and [`Config`]. One task owns the view, so no lock guards it:
+//! Start with [`run()`] and [`Config`]. One task owns the view, so no lock guards it:
 //!
 //! ```text
 //! agent --Report.Stream--> intake --changes--> judge (owns the view) --verdicts--> gates, mesh
