@@ -2,8 +2,6 @@
 //!
 //! After a change of the schema: `UPDATE_GENERATED=1 cargo test -p proto-schema`.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
 use std::{env, fs, path::Path};
 
 #[test]
