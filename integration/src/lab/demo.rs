@@ -14,6 +14,7 @@ use crate::lab::{
     LabError,
     faults::{Action, Fault, FaultError},
     programs::shown_question,
+    runner::SETTLE,
     stage::Stage,
     topology::Topology,
     verdict::{Phase, Verdict},
@@ -64,6 +65,7 @@ pub fn run(folder: &Path, turns: u32, out: &mut dyn Write) -> Result<Stage, Demo
     story.introduce(up)?;
     story.show(&["gate", "wireguard", "--wait-timeout", WAIT_TIMEOUT])?;
     story.show(&["gate", GATE, "--wait-timeout", WAIT_TIMEOUT])?;
+    story.settle()?;
     story.show(&["pairs"])?;
     let turns: Result<Vec<_>, _> = (0..turns)
         .map(|number| story.turn(&fault, number))
@@ -94,6 +96,18 @@ impl Story<'_> {
             self.out,
             "# an agent on every node, the collector on {collector}; commands run on {collector}\n"
         )?;
+        Ok(())
+    }
+
+    /// Why it is waited at all is said where [`SETTLE`] is.
+    fn settle(&mut self) -> Result<(), DemoError> {
+        writeln!(
+            self.out,
+            "# {} s later every pair has answered the agents' echo at least once\n",
+            SETTLE.as_secs()
+        )?;
+        self.out.flush()?;
+        thread::sleep(SETTLE);
         Ok(())
     }
 
@@ -141,18 +155,22 @@ impl Story<'_> {
             ("time to verdict", median(turns, |turn| turn.verdict)),
             ("time to recovery", median(turns, |turn| turn.recovery)),
         ];
-        let what = if turns.len() > 1 {
-            format!(" (median of {})", turns.len())
-        } else {
-            String::new()
-        };
+        let of = median_of(turns.len());
         for (name, seconds) in figures {
-            writeln!(self.out, "{:<24}{seconds:>7.1} s{what}", format!("{name}:"))?;
+            writeln!(self.out, "{:<24}{seconds:>7.1} s{of}", format!("{name}:"))?;
         }
-        for (node, kib) in self.stage.programs.agent_memory() {
-            let name = format!("agent on {node}:");
-            writeln!(self.out, "{name:<24}{kib:>7} KiB resident")?;
+        let memory = self.stage.programs.agent_memory();
+        for (node, kib) in &memory {
+            let (name, megabytes) = (format!("agent on {node}:"), megabytes(*kib));
+            writeln!(self.out, "{name:<24}{megabytes:>7.1} MB resident")?;
         }
+        let [_, (_, verdict), (_, recovery)] = figures;
+        let largest = megabytes(memory.values().copied().max().unwrap_or_default());
+        let agents = memory.len();
+        writeln!(
+            self.out,
+            "summary: verdict {verdict:.1} s, recovery {recovery:.1} s, agent memory {largest:.1} MB (largest of {agents}){of}"
+        )?;
         Ok(self.out.flush()?)
     }
 
@@ -248,6 +266,18 @@ fn names_victim(verdict: &Verdict) -> bool {
         .any(|root| root.code == EXPECTED_ROOT && root.subject == VICTIM)
 }
 
+/// Said behind figures of several turns.
+fn median_of(turns: usize) -> String {
+    match turns {
+        1 => String::new(),
+        turns => format!(", median of {turns}"),
+    }
+}
+
+fn megabytes(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) * 1024.0 / 1e6
+}
+
 fn median(turns: &[Turn], figure: impl Fn(&Turn) -> f64) -> f64 {
     let mut values: Vec<_> = turns.iter().map(figure).collect();
     values.sort_by(f64::total_cmp);
@@ -286,5 +316,14 @@ mod tests {
         let turns = [turn(9.0), turn(1.0), turn(2.0)];
         assert!((median(&turns, |turn| turn.verdict) - 2.0).abs() < f64::EPSILON);
         assert!(median(&[], |turn| turn.verdict).is_nan());
+        assert_eq!(
+            (median_of(1).as_str(), median_of(3).as_str()),
+            ("", ", median of 3")
+        );
+    }
+
+    #[test]
+    fn a_megabyte_is_a_million_bytes() {
+        assert!((megabytes(10_000) - 10.24).abs() < f64::EPSILON);
     }
 }

@@ -82,18 +82,22 @@ fn folder_of(program: &Path) -> PathBuf {
 }
 
 impl Programs {
-    /// Starts the collector and an agent on every node.
-    pub fn start(lab: &Lab, binaries: Binaries) -> Result<Self, LabError> {
-        let mut programs = Self {
+    /// None of them runs yet.
+    pub fn new(binaries: Binaries) -> Self {
+        Self {
             binaries,
             agents: BTreeMap::new(),
             collector: None,
-        };
-        programs.start_collector(lab)?;
-        for node in &lab.topology().nodes {
-            programs.start_agent(lab, node.name.as_str())?;
         }
-        Ok(programs)
+    }
+
+    /// Starts the collector and an agent on every node.
+    pub fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
+        self.start_collector(lab)?;
+        let nodes = &lab.topology().nodes;
+        nodes
+            .iter()
+            .try_for_each(|node| self.start_agent(lab, node.name.as_str()))
     }
 
     pub fn start_collector(&mut self, lab: &Lab) -> Result<(), LabError> {

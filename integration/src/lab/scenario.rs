@@ -38,6 +38,9 @@ pub const MAX_STEPS: usize = 32;
 /// Longest a scenario may wait for any one thing, in seconds.
 pub const MAX_SECONDS: f64 = 600.0;
 
+/// Among the absent codes: nothing at all may be accused.
+pub const EVERY_CODE: &str = "*";
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -45,7 +48,7 @@ pub struct Scenario {
     pub about: String,
     #[serde(default)]
     pub topology: Topology,
-    /// Whether the mesh must be ready before the first step.
+    /// Whether the mesh must be ready before the first step. Otherwise collector and agents start after the last step.
     #[serde(default = "yes")]
     pub start_healthy: bool,
     #[serde(rename = "step", default)]
@@ -61,7 +64,7 @@ pub struct Expect {
     pub roots: Vec<ExpectedRoot>,
     #[serde(default)]
     pub others_allowed: bool,
-    /// Codes that must not be a root at any time of the run.
+    /// Codes that must not be a root at any time of the run; [`EVERY_CODE`] stands for all.
     #[serde(default)]
     pub absent: Vec<String>,
     #[serde(default)]

@@ -19,10 +19,20 @@ pub struct Stage {
 impl Stage {
     /// Brings up the network, the collector and all agents. It is not waited for any of them.
     pub fn up(topology: Topology, folder: &Path) -> Result<Self, LabError> {
-        let binaries = Binaries::find()?;
+        let mut stage = Self::network(topology, folder)?;
+        stage.start_programs()?;
+        Ok(stage)
+    }
+
+    /// Brings up the network alone: what is broken now, no program has ever seen whole.
+    pub fn network(topology: Topology, folder: &Path) -> Result<Self, LabError> {
+        let programs = Programs::new(Binaries::find()?);
         let lab = Lab::up(topology, folder)?;
-        let programs = Programs::start(&lab, binaries)?;
         Ok(Self { lab, programs })
+    }
+
+    pub fn start_programs(&mut self) -> Result<(), LabError> {
+        self.programs.start(&self.lab)
     }
 
     pub fn perform(&mut self, action: &Action) -> Result<(), LabError> {

@@ -154,6 +154,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
             begin.elapsed() < LIMIT,
             "{what} did not happen within {LIMIT:?}"
         );
+        // Bounded by LIMIT, above.
         thread::sleep(Duration::from_millis(20));
     }
 }

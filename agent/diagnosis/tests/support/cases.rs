@@ -32,9 +32,6 @@ pub(crate) const NOT_READY: [Phase; 3] = [Phase::NotReady; 3];
 pub(crate) const UNKNOWN: [Phase; 3] = [Phase::Unknown; 3];
 pub(crate) const MESH_ONLY: [Phase; 3] = [Phase::Ready, Phase::Ready, Phase::NotReady];
 
-/// Sessions are young enough, whether they carry is not known.
-pub(crate) const MESH_OPEN: [Phase; 3] = [Phase::Unknown, Phase::Ready, Phase::Unknown];
-
 /// How long ago a loss began that the probes have had the time to look into.
 pub(crate) const SINCE: i64 = 8000;
 /// The same for a loss that handshakes have looked into.

@@ -182,7 +182,9 @@ impl Lab {
 
     /// Its stream is open, and nothing comes.
     pub(crate) fn stale(mut self, node: &str, since: i64) -> Self {
-        self.node(node).last_report = ago(since);
+        let view = self.node(node);
+        view.last_report = view.last_report.min(ago(since));
+        view.stream = Stream::Open;
         self
     }
 

@@ -78,7 +78,7 @@ fn start_programs(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
         Ok(binaries) => binaries,
         Err(missing) => return Ok(writeln!(out, "without collector and agents: {missing}")?),
     };
-    drop(Programs::start(lab, binaries)?);
+    Programs::new(binaries).start(lab)?;
     say_how_to_ask(lab, out)
 }
 

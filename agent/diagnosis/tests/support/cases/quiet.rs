@@ -2,7 +2,7 @@
 
 use evidence::SourceId;
 
-use super::{Case, MESH_OPEN, READY, UNKNOWN, case, underlay::blocked_inbound_at_worker};
+use super::{Case, READY, UNKNOWN, case, underlay::blocked_inbound_at_worker};
 use crate::support::{Comes, Lab, NODES, ago, key};
 
 /// Nobody but the first two nodes has come.
@@ -71,7 +71,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "an agent that came back is not told what it missed while it was away",
             agent_came_back(),
             &[],
-            MESH_OPEN,
+            UNKNOWN,
             &["udp-51820-blocked-inbound", "tunnel-silent", "peer-silent"],
         ),
         case(
@@ -80,7 +80,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .opened("home-worker", SourceId::Tap, 1000)
                 .opened("home-worker", SourceId::Echo, 1000),
             &[],
-            MESH_OPEN,
+            UNKNOWN,
             &["udp-51820-blocked-inbound"],
         ),
         case(

@@ -1,0 +1,226 @@
+//! Views that no real mesh would give: any fact, of any key, at any moment.
+
+use std::net::SocketAddr;
+
+use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use evidence::{
+    Arrival, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated, Moment, Peer,
+    PublicKey, Rtt, SourceId, SourceState,
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use crate::support::{NODES, NOW, name};
+
+/// Any view of up to four nodes.
+pub(crate) fn any_view() -> impl Strategy<Value = View> {
+    let nodes = vec((select(NODES.to_vec()), any_node()), 0..5);
+    let declared = vec(select(NODES.to_vec()), 0..2);
+    (any_moment(), nodes, 0..5_usize, declared).prop_map(|(started, nodes, min_nodes, names)| {
+        let nodes = nodes.into_iter();
+        View {
+            started,
+            nodes: nodes.map(|(node, view)| (name(node), view)).collect(),
+            expectation: Expectation {
+                min_nodes,
+                names: names.into_iter().map(name).collect(),
+            },
+        }
+    })
+}
+
+/// Mostly lately, sometimes at the ends of time.
+pub(crate) fn any_moment() -> impl Strategy<Value = Moment> {
+    let near = NOW.as_millis();
+    prop_oneof![
+        12 => near - 30_000..near,
+        3 => near - 300_000..near + 20_000,
+        1 => any::<i64>(),
+        1 => select(vec![i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX]),
+    ]
+    .prop_map(Moment::from_millis)
+}
+
+fn any_node() -> impl Strategy<Value = NodeView> {
+    let stream = option::of(any_moment());
+    let conflict = option::weighted(0.1, any_moment());
+    let facts = vec(any_fact(), 0..40);
+    (facts, stream, any_moment(), any_moment(), conflict).prop_map(
+        |(facts, closed, since, last_report, conflict)| NodeView {
+            facts: facts.into_iter().collect::<Facts>(),
+            stream: closed.map_or(Stream::Open, Stream::Closed),
+            since,
+            last_report,
+            conflict: conflict.map(|at| Conflict {
+                at,
+                what: "another boot id".to_owned(),
+            }),
+        },
+    )
+}
+
+/// The keys of the four nodes, and two that nobody claims.
+fn any_key() -> impl Strategy<Value = PublicKey> {
+    (1..7_u8).prop_map(|byte| PublicKey::from_bytes([byte; 32]))
+}
+
+fn any_address() -> impl Strategy<Value = SocketAddr> {
+    (0..4_u8, 0..3_u16)
+        .prop_map(|(host, port)| SocketAddr::from(([198, 51, 100, host], 51820 + port)))
+}
+
+pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        2 => any_identity(),
+        4 => any_source(),
+        3 => any_peer(),
+        3 => any_echo_sent(),
+        3 => any_echo_heard(),
+        2 => any_inert(),
+        2 => any_initiated(),
+        1 => any_arrivals(),
+    ]
+}
+
+fn any_identity() -> impl Strategy<Value = Fact> {
+    (
+        option::weighted(0.9, any_key()),
+        vec(any_address(), 0..2),
+        select(NODES.to_vec()),
+    )
+        .prop_map(|(public_key, addresses, node)| {
+            Fact::Identity(Identity {
+                name: name(node),
+                public_key,
+                kubespan_address: None,
+                addresses: addresses.iter().map(SocketAddr::ip).collect(),
+                boot_id: "boot".to_owned(),
+                instance: 1,
+                version: "0.1.0".to_owned(),
+            })
+        })
+}
+
+fn any_source() -> impl Strategy<Value = Fact> {
+    let id = select(SourceId::ALL.to_vec());
+    (id, any_moment(), any_moment(), any::<u8>()).prop_map(|(id, read_at, since, luck)| {
+        let gap = (luck < 40).then(|| Gap {
+            reason: "no permission".to_owned(),
+        });
+        let state = SourceState {
+            read_at,
+            since,
+            gap,
+        };
+        Fact::Source(id, state)
+    })
+}
+
+fn any_peer() -> impl Strategy<Value = Fact> {
+    let when = || option::of(any_moment());
+    (any_key(), option::of(any_address()), when(), when()).prop_map(
+        |(key, endpoint, last_handshake, rx_moved)| {
+            let peer = Peer {
+                endpoint,
+                allowed_ips: Vec::new(),
+                last_handshake,
+                rx_bytes: 1,
+                tx_bytes: 1,
+                rx_moved,
+                keepalive: Some(25),
+            };
+            Fact::Peer(key, peer)
+        },
+    )
+}
+
+fn any_echo_sent() -> impl Strategy<Value = Fact> {
+    let when = || option::of(any_moment());
+    let lost = prop_oneof![Just(0), 1..3_u32, 3..30_u32, Just(u32::MAX)];
+    (any_key(), lost, when(), when(), when()).prop_map(
+        |(key, consecutive_lost, loss_since, last_answered, refused)| {
+            let echo = EchoSent {
+                consecutive_lost,
+                loss_since,
+                last_answered,
+                refused,
+                rtt: Some(Rtt {
+                    last_us: u32::MAX,
+                    min_us: 0,
+                    mean_us: 1,
+                    max_us: 2,
+                }),
+                ..EchoSent::default()
+            };
+            Fact::EchoSent(key, echo)
+        },
+    )
+}
+
+fn any_echo_heard() -> impl Strategy<Value = Fact> {
+    (any_key(), option::of(any_moment()), 0..40_u32, any::<u32>()).prop_map(
+        |(key, last_heard, window, window_missing)| {
+            let heard = EchoHeard {
+                heard: 1,
+                last_heard,
+                window,
+                window_missing,
+            };
+            Fact::EchoHeard(key, heard)
+        },
+    )
+}
+
+fn any_inert() -> impl Strategy<Value = Fact> {
+    let when = || option::of(any_moment());
+    let address = || option::of(any_address());
+    (
+        any_key(),
+        vec(any_moment(), 0..8),
+        address(),
+        when(),
+        address(),
+    )
+        .prop_map(|(key, sent_times, to, last_heard, heard_from)| {
+            let inert = Inert {
+                sent_times,
+                to,
+                last_heard,
+                heard_from,
+                ..Inert::default()
+            };
+            Fact::Inert(key, inert)
+        })
+}
+
+fn any_initiated() -> impl Strategy<Value = Fact> {
+    let one = (
+        0..6_u32,
+        any_moment(),
+        any_address(),
+        option::of(any_moment()),
+    );
+    let one = one.prop_map(|(sender_index, sent_at, to, response_at)| Initiated {
+        sender_index,
+        sent_at,
+        to,
+        response_at,
+    });
+    (any_key(), vec(one, 0..5)).prop_map(|(key, list)| Fact::Initiated(key, list))
+}
+
+fn any_arrivals() -> impl Strategy<Value = Fact> {
+    let one = (
+        0..6_u32,
+        any_moment(),
+        any_address(),
+        option::of(any_moment()),
+    );
+    let one = one.prop_map(|(sender_index, at, from, answered_at)| Arrival {
+        sender_index,
+        at,
+        from,
+        for_us: None,
+        answered_at,
+    });
+    vec(one, 0..6).prop_map(Fact::Arrivals)
+}
