@@ -8,6 +8,7 @@
     reason = "a test harness reports on standard output"
 )]
 
+mod agents;
 mod judging;
 mod network;
 mod remains;
@@ -96,6 +97,30 @@ const LAB_TESTS: &[(&str, fn())] = &[
         "a_killed_agent_and_collector_come_back_when_healed",
         judging::a_killed_agent_and_collector_come_back_when_healed,
     ),
+    (
+        "agents_change_nothing_and_show_no_key",
+        agents::agents_change_nothing_and_show_no_key,
+    ),
+    (
+        "probes_stay_within_their_budget",
+        agents::probes_stay_within_their_budget,
+    ),
+    (
+        "no_gate_opens_while_a_pair_is_broken",
+        agents::no_gate_opens_while_a_pair_is_broken,
+    ),
+    (
+        "killing_any_one_process_shuts_the_gate_until_it_is_back",
+        agents::killing_any_one_process_shuts_the_gate_until_it_is_back,
+    ),
+    (
+        "bad_input_is_answered_by_name",
+        agents::bad_input_is_answered_by_name,
+    ),
+    (
+        "an_agent_without_raw_sockets_says_so_and_still_reports",
+        agents::an_agent_without_raw_sockets_says_so_and_still_reports,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -116,11 +141,22 @@ fn main() -> ExitCode {
             .peekable();
         filters.peek().is_none() || filters.any(|filter| name.contains(filter.as_str()))
     };
-    let tests = tests().into_iter().filter(|test| wanted(&test.name));
-    let failed: Vec<_> = tests
+    let chosen: Vec<Test> = tests()
+        .into_iter()
+        .filter(|test| wanted(&test.name))
+        .collect();
+    let count = chosen.len();
+    let failed: Vec<_> = chosen
+        .into_iter()
         .filter(|test| !passes(test))
         .map(|test| test.name)
         .collect();
+    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "test result: {verdict}. {} passed; {} failed",
+        count - failed.len(),
+        failed.len()
+    );
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
