@@ -62,7 +62,9 @@ pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, Co
 }
 
 pub(crate) fn key_from_wire(field: &'static str, bytes: &[u8]) -> Result<PublicKey, ConvertError> {
-    PublicKey::try_from(bytes).map_err(|error| ConvertError::new(field, error.to_string()))
+    let got = bytes.len();
+    PublicKey::try_from(bytes)
+        .map_err(|_| ConvertError::new(field, format!("a public key of 32 bytes, got {got}")))
 }
 
 pub(crate) fn ip_from_wire(field: &'static str, bytes: &[u8]) -> Result<IpAddr, ConvertError> {

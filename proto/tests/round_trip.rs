@@ -292,7 +292,7 @@ fn a_field_that_is_wrong_is_named_with_what_was_expected() {
     let error = refused(wire::fact::Fact::EchoHeard(short_key));
     assert_eq!(
         error.to_string(),
-        "field echo_heard.public_key: expected public key has 31 bytes, expected 32"
+        "field echo_heard.public_key: expected a public key of 32 bytes, got 31"
     );
 
     let bad_name = wire::Identity {

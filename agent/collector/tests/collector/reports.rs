@@ -151,7 +151,7 @@ async fn a_malformed_fact_is_refused_by_the_name_of_its_field() {
     assert_eq!(refusal.code(), Code::InvalidArgument);
     assert_eq!(
         refusal.message(),
-        "field peer.public_key: expected public key has 31 bytes, expected 32"
+        "field peer.public_key: expected a public key of 32 bytes, got 31"
     );
     assert_eq!(collector.counters.messages_malformed.get(), 1);
 }
