@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 /// Sees one node of a KubeSpan mesh and reports what it sees. It observes and never repairs: no handshake with the
 /// node's key, no write to the host's network.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = "RUST_LOG sets what is logged (default: info).")]
 struct Arguments {
     /// Collectors to report to, as HOST:PORT; each is told everything.
     #[arg(
@@ -40,7 +40,7 @@ struct Arguments {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("MESH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -30,8 +30,8 @@ const USAGE: u8 = 2;
 #[command(
     name = "mesh-collector",
     version,
-    after_help = "The mesh key is read from --mesh-key-file, else from the environment variable MESH_KEY (base64 of 32 \
-                  bytes), else from --secrets.\nRUST_LOG sets what is logged (default: info).\n\n\
+    after_help = "The mesh key is read from --mesh-key-file, else from --secrets, else from the environment variable \
+                  MESH_KEY (base64 of 32 bytes).\nRUST_LOG sets what is logged (default: info).\n\n\
                   Exit codes: 0 stopped by a signal, 2 usage, 1 anything else."
 )]
 struct Arguments {
