@@ -51,13 +51,15 @@ fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
     );
 }
 
-/// Kills the processes of one name in one host; hosts of a lab share their process ids.
+/// Kills the one process of a name in one host; hosts of a lab share their process ids.
 fn kill(lab: &TestLab, host: &str, name: &str) {
-    lab.shell(
-        host,
-        &format!(
-            "for p in $(pgrep -x {name}); do [ \"$(readlink /proc/$p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ] && kill -9 $p; done; true"
-        ),
+    let here = "[ \"$(readlink /proc/$p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]";
+    let script =
+        format!("for p in $(pgrep -x {name}); do {here} && kill -9 $p && echo killed; done; true");
+    assert_eq!(
+        lab.shell(host, &script).trim(),
+        "killed",
+        "{name} on {host}"
     );
 }
 
