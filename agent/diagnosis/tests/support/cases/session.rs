@@ -17,6 +17,16 @@ fn dropped_by_host(node: &str) -> Lab {
     })
 }
 
+/// The others hear the node and have no reason to dial; it hears nothing and dials.
+fn deaf_host(node: &str) -> Lab {
+    let others = NODES.into_iter().filter(|other| *other != node);
+    others.fold(Lab::healthy(), |lab, other| {
+        lab.lose(other, node, LONG)
+            .inert_heard(other, node)
+            .initiate(node, other, 8000, Comes::BackToTheInterface)
+    })
+}
+
 /// The same, after the last session has run out.
 fn dropped_by_host_for_long(node: &str) -> Lab {
     let others = NODES.into_iter().filter(|other| *other != node);
@@ -70,6 +80,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("udp-51820-dropped-by-host", "vps-2")],
             MESH_ONLY,
             &["udp-51820-blocked-inbound", "data-dropped-handshakes-pass"],
+        ),
+        case(
+            "only the host itself dials, its tap sees the answers, and what it sends is taken",
+            deaf_host("vps-2"),
+            &[("udp-51820-dropped-by-host", "vps-2")],
+            MESH_ONLY,
+            &["tunnel-silent", "data-dropped-handshakes-pass"],
         ),
         case(
             "the same host, when its sessions have run out and it takes no answer either",
