@@ -14,6 +14,8 @@ pub const STREAMS_PER_CONNECTION: u32 = 32;
 pub const CONNECTIONS: usize = 1024 + 256;
 /// Time a client may take for the TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time a client waits after the handshake for the first bytes of the collector, or for its refusal.
+pub const FIRST_BYTES: Duration = Duration::from_secs(1);
 /// Time to connect to a collector.
 pub const CONNECT: Duration = Duration::from_secs(3);
 /// Default port of the collector (TCP) and of the agents' in-tunnel echo (UDP): below the ephemeral range, so that no

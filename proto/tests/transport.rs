@@ -2,52 +2,56 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use evidence::NodeName;
 use proto::{
-    transport::{DialError, Mark, dial, incoming, listen},
+    transport::{DialError, Incoming, Mark, dial, incoming, listen},
     trust::{MeshKey, Role, caller},
 };
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 use zeroize::Zeroizing;
+
+/// Bound on every wait.
+const BOUND: Duration = Duration::from_secs(20);
 
 fn key(byte: u8) -> MeshKey {
     MeshKey::from_bytes(Zeroizing::new([byte; 32]))
 }
 
-/// Serves one connection and returns the client certificate that TLS verified.
-fn serve(key: &MeshKey) -> (SocketAddr, tokio::task::JoinHandle<Option<Vec<u8>>>) {
+fn serve(tls: ServerConfig) -> (SocketAddr, Incoming) {
     let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut connections = incoming(listener, Arc::new(key.server_config().unwrap()));
-    let task = tokio::spawn(async move {
-        let stream = connections.recv().await?.ok()?;
-        let (_, session) = stream.get_ref();
-        session.peer_certificates().map(|chain| chain[0].to_vec())
-    });
-    (address, task)
+    (address, incoming(listener, Arc::new(tls)))
 }
 
 async fn reach(address: SocketAddr, tls: ClientConfig) -> Result<(), DialError> {
-    dial(&address.to_string(), Mark::None, Arc::new(tls))
-        .await
-        .map(drop)
+    let target = address.to_string();
+    let reached = Box::pin(dial(&target, Mark::None, Arc::new(tls)));
+    timeout(BOUND, reached).await.unwrap().map(drop)
 }
 
 #[tokio::test]
 async fn an_agent_is_known_by_the_node_in_its_certificate() {
-    let (address, task) = serve(&key(1));
+    let (address, mut connections) = serve(key(1).server_config().unwrap());
     let node = NodeName::parse("home-cp").unwrap();
-    let reached = reach(address, key(1).agent_config(&node, b"mac").unwrap()).await;
+    let agent = key(1).agent_config(&node, b"mac").unwrap();
+    let accepted = async {
+        let mut stream = connections.recv().await.unwrap().unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream
+    };
+    let (reached, stream) = tokio::join!(reach(address, agent), accepted);
     assert!(reached.is_ok(), "{reached:?}");
-    let who = caller(&task.await.unwrap().unwrap()).unwrap();
+    let (_, session) = stream.get_ref();
+    let who = caller(&session.peer_certificates().unwrap()[0]).unwrap();
     assert_eq!((who.role, who.node), (Role::Agent, Some(node)));
 }
 
 #[tokio::test]
 async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_why() {
-    let (address, _task) = serve(&key(1));
+    let (address, _connections) = serve(key(1).server_config().unwrap());
     let error = reach(address, key(2).reader_config().unwrap())
         .await
         .unwrap_err();
@@ -56,6 +60,39 @@ async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_w
         error.to_string(),
         format!("failed the TLS handshake with {address} (is it the same mesh key?)")
     );
+}
+
+/// The client's own handshake is done by then; the reason comes as an alert on a connection that looked fine.
+#[tokio::test]
+async fn a_client_that_the_collector_does_not_trust_is_told_by_the_alert_of_tls() {
+    let mut tls = key(2).server_config().unwrap();
+    tls.cert_resolver = key(1).server_config().unwrap().cert_resolver;
+    let (address, _connections) = serve(tls);
+    // Not once in a while: each time.
+    for _ in 0..20 {
+        let error = reach(address, key(1).reader_config().unwrap())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.starts_with("received fatal alert"), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_up_is_not_blamed_on_the_key() {
+    let (address, mut connections) = serve(key(1).server_config().unwrap());
+    let hangs_up = async { drop(connections.recv().await) };
+    let (reached, ()) = tokio::join!(reach(address, key(1).reader_config().unwrap()), hangs_up);
+    let error = reached.unwrap_err();
+    assert!(matches!(error, DialError::Closed { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_slow_to_speak_is_not_taken_for_one_that_refuses() {
+    let (address, _connections) = serve(key(1).server_config().unwrap());
+    let reached = reach(address, key(1).reader_config().unwrap()).await;
+    assert!(reached.is_ok(), "{reached:?}");
 }
 
 #[tokio::test]

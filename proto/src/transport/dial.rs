@@ -7,6 +7,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::{
+    io::AsyncBufReadExt as _,
     net::{TcpSocket, TcpStream, lookup_host},
     time::timeout,
 };
@@ -56,12 +57,21 @@ pub enum DialError {
     /// TCP took too long.
     #[error("no answer from {0} within 3 s")]
     ConnectTimeout(SocketAddr),
-    /// TLS failed: most often another mesh key.
+    /// TLS failed, here or at the collector: most often another mesh key.
     #[error("failed the TLS handshake with {address} (is it the same mesh key?)")]
     Tls {
         /// Where.
         address: SocketAddr,
         /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The collector took the connection and ended it without a reason: it is stopping, or has too many.
+    #[error("{address} closed the connection before it said anything")]
+    Closed {
+        /// Where.
+        address: SocketAddr,
+        /// How.
         #[source]
         source: io::Error,
     },
@@ -102,10 +112,14 @@ async fn dial_address(
     let stream = timeout(limits::CONNECT, connect_tcp(address, mark))
         .await
         .map_err(|_| DialError::ConnectTimeout(address))??;
-    let stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls))
+    let mut stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls))
         .await
         .map_err(|_| DialError::ConnectTimeout(address))?
         .map_err(|source| DialError::Tls { address, source })?;
+    // A collector that is slow to say something has not refused us.
+    if let Ok(heard) = timeout(limits::FIRST_BYTES, first_bytes(&mut stream)).await {
+        heard.map_err(|source| ended(address, source))?;
+    }
     over(stream, address).await
 }
 
@@ -145,6 +159,29 @@ async fn connect_tls(
 ) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(COLLECTOR_NAME).map_err(io::Error::other)?;
     TlsConnector::from(tls).connect(name, stream).await
+}
+
+/// Waits for the collector to speak, which HTTP/2 makes it do at once, and leaves what it says in the stream.
+///
+/// In TLS 1.3 a client is done before the server judges its certificate. Whoever sends first may lose the alert that
+/// says why the server hung up; whoever listens first reads it.
+async fn first_bytes(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+    match stream.fill_buf().await? {
+        [] => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A connection that ended before the first bytes: by TLS with its reason, or without one.
+fn ended(address: SocketAddr, source: io::Error) -> DialError {
+    let by_tls = source
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if by_tls.is_some() {
+        DialError::Tls { address, source }
+    } else {
+        DialError::Closed { address, source }
+    }
 }
 
 /// One channel over one stream: when the stream ends, the channel is dead, and the caller dials again and knows it.
