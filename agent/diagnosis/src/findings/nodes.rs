@@ -229,7 +229,7 @@ fn no_device(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
         "who runs the node",
         "see whether KubeSpan is on and its link is up",
         Some(format!(
-            "talosctl -n {node} get kubespanidentities,links kubespan"
+            "talosctl -n {node} get kubespanidentities; talosctl -n {node} get links kubespan"
         )),
     ));
     Some(draft.finish(None))
