@@ -12,6 +12,8 @@ pub const MAX_WAIT: Duration = Duration::from_hours(1);
 pub const STREAMS_PER_CONNECTION: u32 = 32;
 /// Connections the collector holds at a time: 1024 agents, and readers.
 pub const CONNECTIONS: usize = 1024 + 256;
+/// TLS handshakes a collector has going at a time: all agents of a large mesh that come back at once take four rounds.
+pub const HANDSHAKES: usize = 256;
 /// Time a client may take for the TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time a client waits after the handshake for the first bytes of the collector, or for its refusal.

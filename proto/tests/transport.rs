@@ -6,11 +6,12 @@ use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use evidence::NodeName;
 use proto::{
+    limits,
     transport::{DialError, Incoming, Mark, dial, incoming, listen},
     trust::{MeshKey, Role, caller},
 };
 use rustls::{ClientConfig, ServerConfig};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use zeroize::Zeroizing;
 
 /// Bound on every wait.
@@ -93,6 +94,22 @@ async fn a_collector_that_is_slow_to_speak_is_not_taken_for_one_that_refuses() {
     let (address, _connections) = serve(key(1).server_config().unwrap());
     let reached = reach(address, key(1).reader_config().unwrap()).await;
     assert!(reached.is_ok(), "{reached:?}");
+}
+
+#[tokio::test]
+async fn handshakes_are_bounded_and_one_that_ends_makes_room() {
+    let (address, mut connections) = serve(key(1).server_config().unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..limits::HANDSHAKES {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let client = tokio::spawn(reach(address, key(1).reader_config().unwrap()));
+    let early = timeout(Duration::from_millis(100), connections.recv()).await;
+    assert!(early.is_err(), "one more handshake than the limit allows");
+    silent.pop();
+    let accepted = timeout(BOUND, connections.recv()).await.unwrap();
+    assert!(accepted.unwrap().is_ok());
+    client.abort();
 }
 
 #[tokio::test]

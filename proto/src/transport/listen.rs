@@ -63,7 +63,8 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, bool), ListenError> {
 }
 
 /// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
-/// delays nobody; over [`limits::CONNECTIONS`] at once, new ones wait in the kernel.
+/// delays nobody; over [`limits::HANDSHAKES`] of them at once, new clients wait in the kernel. Connections that are done
+/// with the handshake are not bounded here: that is for whoever receives and holds them.
 pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> Incoming {
     let (sender, receiver) = mpsc::channel(ACCEPTED);
     tokio::spawn(accept(listener, TlsAcceptor::from(tls), sender));
@@ -75,7 +76,7 @@ async fn accept(
     tls: TlsAcceptor,
     sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
             () = sender.closed() => return,
