@@ -79,7 +79,7 @@ pub(crate) struct DemoArguments {
     #[arg(long)]
     pub(crate) keep: bool,
     /// How often to break and heal
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) runs: u32,
 }
 
