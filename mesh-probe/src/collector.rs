@@ -19,7 +19,6 @@ use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use crate::{
     args::{Connection, Target},
     error::ProbeError,
-    refusal::alert,
 };
 
 /// A collector that may be asked: where it is and what proves us to it.
@@ -67,32 +66,14 @@ impl Collector {
     pub async fn connect_within(&self, limit: Duration) -> Result<Asking, ProbeError> {
         let limit = limit.min(self.timeout);
         let dialled = self.within(limit, Box::pin(self.dial())).await?;
-        let dialled = dialled.map_err(|source| ProbeError::Dial {
+        let channel = dialled.map_err(|source| ProbeError::Dial {
             target: self.target.clone(),
             source,
-        });
-        match dialled {
-            Ok(channel) => Ok(Asking {
-                collector: self.clone(),
-                channel,
-            }),
-            Err(error) => Err(self.explained(error).await),
-        }
-    }
-
-    /// A lost connection with the reason of its loss, where there is one to be had.
-    async fn explained(&self, error: ProbeError) -> ProbeError {
-        if !error.is_lost_connection() {
-            return error;
-        }
-        let alert = alert(self.target.as_str(), Arc::clone(&self.tls));
-        match self.within(self.timeout, alert).await {
-            Ok(Some(source)) => ProbeError::Refused {
-                target: self.target.clone(),
-                source,
-            },
-            Ok(None) | Err(_) => error,
-        }
+        })?;
+        Ok(Asking {
+            collector: self.clone(),
+            channel,
+        })
     }
 
     /// The underlay first: the way through the tunnel dies with the tunnel that we ask about. Without the right to set
@@ -195,11 +176,8 @@ impl Asking {
             operation,
             target: self.collector.target.clone(),
             source: status.into(),
-        });
-        match answered {
-            Ok(response) => Ok(response.into_inner()),
-            Err(error) => Err(self.collector.explained(error).await),
-        }
+        })?;
+        Ok(answered.into_inner())
     }
 }
 

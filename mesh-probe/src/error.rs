@@ -46,12 +46,6 @@ pub enum ProbeError {
         #[source]
         source: DialError,
     },
-    #[error("the collector at {target} refused our certificate")]
-    Refused {
-        target: Target,
-        #[source]
-        source: rustls::Error,
-    },
     #[error("the collector at {target} did not answer within {}", human(*after))]
     NoAnswer { target: Target, after: Duration },
     #[error("failed to {operation} of the collector at {target}")]
@@ -91,7 +85,6 @@ impl ProbeError {
             | Self::Key(_)
             | Self::UnknownCode { .. }
             | Self::UnknownLevel { .. } => Exit::Usage,
-            Self::Refused { .. } => Exit::NotAuthorised,
             Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
             Self::Request { source, .. } if source.is_refusal() => Exit::NotAuthorised,
             Self::Trust(_)
@@ -103,16 +96,6 @@ impl ProbeError {
             | Self::Unreachable { .. }
             | Self::Print(_)
             | Self::Json(_) => Exit::CannotTell,
-        }
-    }
-
-    /// Whether the connection was lost without a reason, so that it is worth asking for one.
-    pub fn is_lost_connection(&self) -> bool {
-        match self {
-            Self::Dial { source, .. } => matches!(source, DialError::Http { .. }),
-            // What the collector itself said has no cause on this side.
-            Self::Request { source, .. } => source.source().is_some(),
-            _ => false,
         }
     }
 
@@ -141,7 +124,6 @@ impl ProbeError {
         match self {
             Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
             Self::Unreachable { source, .. } => source.advice(),
-            Self::Refused { .. } => Some(other_key()),
             Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
             Self::Dial {
                 source: DialError::Resolve { .. } | DialError::NoAddress(_),

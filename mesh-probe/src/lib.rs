@@ -6,7 +6,6 @@
 //! - [`args`]: what can be typed.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
-//! - `refusal`: why a connection ended without a word.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
 //! - [`document`]: the JSON documents.
 //! - [`output`]: stdout, stderr, colours, broken pipes.
@@ -19,7 +18,6 @@ pub mod document;
 pub mod error;
 pub mod exit;
 pub mod output;
-mod refusal;
 pub mod render;
 
 use std::ffi::OsString;
