@@ -1,0 +1,190 @@
+//! What holds for all facts: of differences between snapshots, and of shifting to another timeline.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use evidence::{
+    Arrival, Delta, Device, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated,
+    Moment, NodeName, Peer, PublicKey, Rtt, SourceId, SourceState,
+};
+use proptest::prelude::*;
+
+/// A quarter of time: two of them added stay away from its ends.
+const FAR: i64 = i64::MAX / 4;
+
+const KINDS: usize = 9;
+
+/// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
+/// whole, so that a new field does not compile until somebody decides whether it is a moment.
+fn fact(kind: usize, peer: u8, at: i64) -> Fact {
+    let key = PublicKey::from_bytes([peer; 32]);
+    let after = |millis: i64| Moment::from_millis(at + millis);
+    match kind {
+        0 => identity(),
+        1 => Fact::Source(
+            SourceId::ALL[usize::from(peer) % SourceId::ALL.len()],
+            SourceState {
+                read_at: after(2),
+                since: after(1),
+                gap: Some(Gap {
+                    reason: "not permitted".to_owned(),
+                }),
+            },
+        ),
+        2 => Fact::Device(Device {
+            listen_port: Some(51_820),
+            fwmark: Some(0x20),
+            mtu: Some(1420),
+            up: Some(true),
+        }),
+        3 => Fact::Peer(key, wireguard_peer(after)),
+        4 => Fact::EchoSent(key, echo_sent(after)),
+        5 => Fact::EchoHeard(
+            key,
+            EchoHeard {
+                heard: 9,
+                last_heard: Some(after(1)),
+                window: 10,
+                window_missing: 1,
+            },
+        ),
+        6 => Fact::Inert(key, inert(after)),
+        7 => Fact::Initiated(
+            key,
+            vec![Initiated {
+                sender_index: 1,
+                sent_at: after(1),
+                to: endpoint(),
+                response_at: Some(after(2)),
+            }],
+        ),
+        _ => Fact::Arrivals(vec![Arrival {
+            sender_index: 1,
+            at: after(1),
+            from: endpoint(),
+            for_us: Some(true),
+            answered_at: Some(after(2)),
+        }]),
+    }
+}
+
+fn endpoint() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 51_820))
+}
+
+fn identity() -> Fact {
+    Fact::Identity(Identity {
+        name: NodeName::parse("vps-1").unwrap(),
+        public_key: Some(PublicKey::from_bytes([1; 32])),
+        kubespan_address: Some("fd00::1".parse().unwrap()),
+        addresses: vec![endpoint().ip()],
+        boot_id: "boot".to_owned(),
+        instance: 1,
+        version: "0.1.0".to_owned(),
+    })
+}
+
+fn wireguard_peer(after: impl Fn(i64) -> Moment) -> Peer {
+    Peer {
+        endpoint: Some(endpoint()),
+        allowed_ips: vec!["fd00::1/128".to_owned()],
+        last_handshake: Some(after(1)),
+        rx_bytes: 1,
+        tx_bytes: 2,
+        rx_moved: Some(after(2)),
+        keepalive: Some(25),
+    }
+}
+
+fn echo_sent(after: impl Fn(i64) -> Moment) -> EchoSent {
+    EchoSent {
+        sent: 10,
+        answered: 9,
+        consecutive_lost: 1,
+        loss_since: Some(after(1)),
+        last_sent: Some(after(2)),
+        last_answered: Some(after(3)),
+        rtt: Some(Rtt {
+            last_us: 1,
+            min_us: 1,
+            mean_us: 2,
+            max_us: 3,
+        }),
+        window: 10,
+        window_lost: 1,
+        refused: Some(after(4)),
+    }
+}
+
+fn inert(after: impl Fn(i64) -> Moment) -> Inert {
+    Inert {
+        sent: 2,
+        last_sent: Some(after(2)),
+        sent_times: vec![after(1), after(2)],
+        to: Some(endpoint()),
+        heard: 1,
+        last_heard: Some(after(3)),
+        heard_from: Some(endpoint()),
+    }
+}
+
+/// Few peers and few moments, so that two snapshots share keys, with the same facts and with changed ones.
+fn facts() -> impl Strategy<Value = Facts> {
+    let one = (0..KINDS, 0..3_u8, 0..3_i64);
+    let one = one.prop_map(|(kind, peer, at)| fact(kind, peer, at));
+    prop::collection::vec(one, 0..20).prop_map(|facts| facts.into_iter().collect())
+}
+
+fn all_kinds(at: i64) -> Vec<Fact> {
+    (0..KINDS).map(|kind| fact(kind, 1, at)).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_difference_turns_the_older_facts_into_the_newer(older in facts(), newer in facts()) {
+        let delta = newer.difference_from(&older);
+        let mut turned = older;
+        turned.apply(delta);
+        prop_assert_eq!(turned, newer);
+    }
+
+    #[test]
+    fn a_difference_says_nothing_twice(older in facts(), newer in facts()) {
+        let Delta { upserts, removed } = newer.difference_from(&older);
+        prop_assert!(upserts.iter().all(|fact| older.get(&fact.key()) != Some(fact)));
+        prop_assert!(removed.iter().all(|key| older.get(key).is_some()));
+        prop_assert!(upserts.iter().all(|fact| !removed.contains(&fact.key())));
+        prop_assert!(older.difference_from(&older).is_empty());
+    }
+
+    #[test]
+    fn deltas_in_sequence_end_at_the_last_snapshot(states in prop::collection::vec(facts(), 1..8)) {
+        let mut received = states[0].clone();
+        for next in states.windows(2) {
+            received.apply(next[1].difference_from(&next[0]));
+        }
+        prop_assert_eq!(Some(&received), states.last());
+    }
+
+    #[test]
+    fn shifting_moves_all_moments_of_all_facts_and_nothing_else(at in -FAR..FAR, by in -FAR..FAR) {
+        let shifted: Vec<_> = all_kinds(at).into_iter().map(|fact| fact.shifted(by)).collect();
+        prop_assert_eq!(shifted, all_kinds(at + by));
+    }
+
+    #[test]
+    fn shifting_there_and_back_changes_nothing(facts in facts(), by in -FAR..FAR) {
+        for fact in facts.iter() {
+            prop_assert_eq!(&fact.clone().shifted(by).shifted(-by), fact);
+        }
+    }
+
+    #[test]
+    fn shifting_by_any_offset_stays_on_the_timeline(at in -FAR..FAR, by in any::<i64>()) {
+        for fact in all_kinds(at) {
+            let key = fact.key();
+            prop_assert_eq!(fact.shifted(by).key(), key);
+        }
+    }
+}
