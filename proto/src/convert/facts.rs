@@ -88,7 +88,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
             ));
         }
         Kind::Identity => FactKey::Identity,
-        Kind::Source => FactKey::Source(source_id_from_wire(key.source())?),
+        Kind::Source => FactKey::Source(source_id_from_wire("fact_key.source", key.source())?),
         Kind::Device => FactKey::Device,
         Kind::Peer => FactKey::Peer(public_key()?),
         Kind::EchoSent => FactKey::EchoSent(public_key()?),
@@ -117,10 +117,10 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
     }
 }
 
-fn source_id_from_wire(id: wire::SourceId) -> Result<SourceId, ConvertError> {
+fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<SourceId, ConvertError> {
     Ok(match id {
         wire::SourceId::Unspecified => {
-            return Err(ConvertError::new("source.id", "one of the known sources"));
+            return Err(ConvertError::new(field, "one of the known sources"));
         }
         wire::SourceId::Wireguard => SourceId::WireGuard,
         wire::SourceId::Links => SourceId::Links,
@@ -131,7 +131,7 @@ fn source_id_from_wire(id: wire::SourceId) -> Result<SourceId, ConvertError> {
 }
 
 fn source_from_wire(source: wire::Source) -> Result<Fact, ConvertError> {
-    let id = source_id_from_wire(source.id())?;
+    let id = source_id_from_wire("source.id", source.id())?;
     let wire::Source {
         id: _,
         read_at_ms,

@@ -252,6 +252,13 @@ fn rung_from_wire(rung: wire::Rung) -> Option<Rung> {
     })
 }
 
+/// A rung that we do not know is not the same as none: a pair that breaks there would look whole.
+fn optional_rung(field: &'static str, number: i32) -> Result<Option<Rung>, ConvertError> {
+    let rung = wire::Rung::try_from(number)
+        .map_err(|_| ConvertError::new(field, "one of the known rungs"))?;
+    Ok(rung_from_wire(rung))
+}
+
 fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
     match outcome {
         Outcome::Pass => wire::Outcome::Pass,
@@ -288,7 +295,7 @@ fn rung_state_to_wire(state: &RungState) -> wire::RungState {
 }
 
 fn rung_state_from_wire(state: wire::RungState) -> Result<RungState, ConvertError> {
-    let rung = rung_from_wire(state.rung())
+    let rung = optional_rung("rung.rung", state.rung)?
         .ok_or_else(|| ConvertError::new("rung.rung", "one of the known rungs"))?;
     let outcome = outcome_from_wire(state.outcome());
     let wire::RungState {
@@ -332,16 +339,12 @@ fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
 }
 
 fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
-    let (highest, broken_at) = (
-        rung_from_wire(ladder.highest()),
-        rung_from_wire(ladder.broken_at()),
-    );
     let wire::Ladder {
         from,
         to,
         rungs,
-        highest: _,
-        broken_at: _,
+        highest,
+        broken_at,
         rtt_us,
         loss_percent,
         handshake_age_ms,
@@ -354,8 +357,8 @@ fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
             .into_iter()
             .map(rung_state_from_wire)
             .collect::<Result<_, _>>()?,
-        highest,
-        broken_at,
+        highest: optional_rung("ladder.highest", highest)?,
+        broken_at: optional_rung("ladder.broken_at", broken_at)?,
         rtt_us,
         loss_percent,
         handshake_age_ms,
