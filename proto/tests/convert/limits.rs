@@ -1,0 +1,142 @@
+//! Each limit on what one side may say: as many are taken, one more is refused.
+
+use evidence::limits;
+use proto::{
+    convert::{ConvertError, peers_from_wire},
+    wire::{self, fact::Fact as WireFact},
+};
+
+use crate::sample;
+
+/// Takes a number of things, and says whether they were taken.
+type Say = fn(usize) -> Result<(), ConvertError>;
+
+fn fact(fact: WireFact) -> Result<(), ConvertError> {
+    sample::fact(fact).map(drop)
+}
+
+fn device() -> wire::Fact {
+    wire::Fact {
+        fact: Some(WireFact::Device(sample::device())),
+    }
+}
+
+fn device_key() -> wire::FactKey {
+    wire::FactKey {
+        kind: wire::FactKind::Device.into(),
+        ..wire::FactKey::default()
+    }
+}
+
+const ENTRIES: [(&str, usize, Say); 9] = [
+    ("snapshot.facts", limits::FACTS, |count| {
+        sample::snapshot(vec![device(); count]).map(drop)
+    }),
+    ("delta.upserts", limits::FACTS, |count| {
+        sample::delta(vec![device(); count], Vec::new()).map(drop)
+    }),
+    ("delta.removed", limits::FACTS, |count| {
+        sample::delta(Vec::new(), vec![device_key(); count]).map(drop)
+    }),
+    ("identity.addresses", limits::ADDRESSES, |count| {
+        fact(WireFact::Identity(wire::Identity {
+            addresses: vec![vec![192, 0, 2, 1]; count],
+            ..sample::identity()
+        }))
+    }),
+    ("peer.allowed_ips", limits::ALLOWED_IPS, |count| {
+        fact(WireFact::Peer(wire::Peer {
+            allowed_ips: vec!["fd00::1/128".to_owned(); count],
+            ..sample::peer()
+        }))
+    }),
+    ("inert.sent_times_ms", limits::INERT_TIMES, |count| {
+        fact(WireFact::Inert(wire::Inert {
+            sent_times_ms: vec![1; count],
+            ..sample::inert()
+        }))
+    }),
+    ("initiated.initiations", limits::INITIATED, |count| {
+        fact(WireFact::Initiated(wire::Initiated {
+            initiations: vec![sample::initiation(); count],
+            ..sample::initiated()
+        }))
+    }),
+    ("arrivals.arrivals", limits::ARRIVALS, |count| {
+        let arrivals = vec![sample::arrival(); count];
+        fact(WireFact::Arrivals(wire::Arrivals { arrivals }))
+    }),
+    ("peers", limits::NODES, |count| {
+        let peers = vec![sample::peer_identity(); count];
+        peers_from_wire(wire::PeerList { peers }).map(drop)
+    }),
+];
+
+const TEXTS: [(&str, Say); 4] = [
+    ("source.gap", |bytes| {
+        fact(WireFact::Source(wire::Source {
+            gap: Some("x".repeat(bytes)),
+            ..sample::source()
+        }))
+    }),
+    ("identity.boot_id", |bytes| {
+        fact(WireFact::Identity(wire::Identity {
+            boot_id: "x".repeat(bytes),
+            ..sample::identity()
+        }))
+    }),
+    ("identity.version", |bytes| {
+        fact(WireFact::Identity(wire::Identity {
+            version: "x".repeat(bytes),
+            ..sample::identity()
+        }))
+    }),
+    ("peer.allowed_ips", |bytes| {
+        fact(WireFact::Peer(wire::Peer {
+            allowed_ips: vec!["x".repeat(bytes)],
+            ..sample::peer()
+        }))
+    }),
+];
+
+#[test]
+fn as_many_as_the_limit_are_taken_and_one_more_is_refused_with_field_limit_and_number() {
+    for (field, limit, say) in ENTRIES {
+        assert_eq!(say(limit), Ok(()), "{field}");
+        let error = say(limit + 1).unwrap_err();
+        let got = limit + 1;
+        assert_eq!(
+            error.to_string(),
+            format!("field {field}: expected at most {limit} entries, got {got}")
+        );
+    }
+}
+
+#[test]
+fn a_text_may_be_as_long_as_the_limit_and_no_byte_longer() {
+    let limit = limits::TEXT;
+    for (field, say) in TEXTS {
+        assert_eq!(say(limit), Ok(()), "{field}");
+        let error = say(limit + 1).unwrap_err();
+        assert_eq!(error.field, field);
+        let got = limit + 1;
+        assert_eq!(
+            error.expected,
+            format!("at most {limit} bytes without control characters, got {got} bytes")
+        );
+    }
+}
+
+/// The limit is one of memory, not of letters.
+#[test]
+fn a_text_is_measured_in_bytes() {
+    let fits = "\u{e9}".repeat(limits::TEXT / 2);
+    let gap = |text: String| {
+        fact(WireFact::Source(wire::Source {
+            gap: Some(text),
+            ..sample::source()
+        }))
+    };
+    assert_eq!(gap(fits.clone()), Ok(()));
+    assert!(gap(fits + "e").is_err());
+}

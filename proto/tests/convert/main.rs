@@ -1,0 +1,9 @@
+//! What the conversions take, what they refuse and by which name, and what they make of a version that is not ours.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod fields;
+mod limits;
+mod newer;
+mod sample;
+mod verdict;

@@ -1,0 +1,150 @@
+//! A well-formed message of each kind, to be spoilt by the tests.
+
+use proto::{
+    convert::{ConvertError, Incoming, incoming},
+    wire::{self, fact::Fact as WireFact, report_request::Body},
+};
+
+pub(crate) const KEY: [u8; 32] = [1; 32];
+
+pub(crate) fn key() -> Vec<u8> {
+    KEY.to_vec()
+}
+
+pub(crate) fn endpoint() -> wire::Endpoint {
+    wire::Endpoint {
+        address: vec![192, 0, 2, 1],
+        port: 51_820,
+    }
+}
+
+pub(crate) fn identity() -> wire::Identity {
+    wire::Identity {
+        name: "vps-1".to_owned(),
+        public_key: key(),
+        kubespan_address: vec![0xfd; 16],
+        addresses: vec![vec![192, 0, 2, 1]],
+        boot_id: "boot".to_owned(),
+        instance: 1,
+        version: "0.1.0".to_owned(),
+    }
+}
+
+pub(crate) fn source() -> wire::Source {
+    wire::Source {
+        id: wire::SourceId::Tap.into(),
+        read_at_ms: 2,
+        gap: Some("not permitted".to_owned()),
+        since_ms: 1,
+    }
+}
+
+pub(crate) fn device() -> wire::Device {
+    wire::Device {
+        listen_port: Some(51_820),
+        fwmark: Some(0x20),
+        mtu: Some(1420),
+        up: Some(true),
+    }
+}
+
+pub(crate) fn peer() -> wire::Peer {
+    wire::Peer {
+        public_key: key(),
+        endpoint: Some(endpoint()),
+        allowed_ips: vec!["fd00::1/128".to_owned()],
+        last_handshake_ms: Some(1),
+        rx_bytes: 1,
+        tx_bytes: 2,
+        rx_moved_ms: Some(2),
+        keepalive_seconds: Some(25),
+    }
+}
+
+pub(crate) fn echo_sent() -> wire::EchoSent {
+    wire::EchoSent {
+        public_key: key(),
+        ..wire::EchoSent::default()
+    }
+}
+
+pub(crate) fn echo_heard() -> wire::EchoHeard {
+    wire::EchoHeard {
+        public_key: key(),
+        ..wire::EchoHeard::default()
+    }
+}
+
+pub(crate) fn inert() -> wire::Inert {
+    wire::Inert {
+        public_key: key(),
+        sent_times_ms: vec![1],
+        to: Some(endpoint()),
+        heard_from: Some(endpoint()),
+        ..wire::Inert::default()
+    }
+}
+
+pub(crate) fn initiation() -> wire::Initiation {
+    wire::Initiation {
+        to: Some(endpoint()),
+        ..wire::Initiation::default()
+    }
+}
+
+pub(crate) fn initiated() -> wire::Initiated {
+    wire::Initiated {
+        public_key: key(),
+        initiations: vec![initiation()],
+    }
+}
+
+pub(crate) fn arrival() -> wire::Arrival {
+    wire::Arrival {
+        from: Some(endpoint()),
+        ..wire::Arrival::default()
+    }
+}
+
+pub(crate) fn peer_identity() -> wire::PeerIdentity {
+    wire::PeerIdentity {
+        name: "vps-1".to_owned(),
+        public_key: key(),
+        kubespan_address: vec![0xfd; 16],
+        reporting: true,
+    }
+}
+
+/// A fact of each kind.
+pub(crate) fn facts() -> Vec<wire::Fact> {
+    let arrivals = vec![arrival()];
+    [
+        WireFact::Identity(identity()),
+        WireFact::Source(source()),
+        WireFact::Device(device()),
+        WireFact::Peer(peer()),
+        WireFact::EchoSent(echo_sent()),
+        WireFact::EchoHeard(echo_heard()),
+        WireFact::Inert(inert()),
+        WireFact::Initiated(initiated()),
+        WireFact::Arrivals(wire::Arrivals { arrivals }),
+    ]
+    .map(|fact| wire::Fact { fact: Some(fact) })
+    .to_vec()
+}
+
+pub(crate) fn snapshot(facts: Vec<wire::Fact>) -> Result<Incoming, ConvertError> {
+    incoming(Some(Body::Snapshot(wire::Snapshot { facts })))
+}
+
+pub(crate) fn delta(
+    upserts: Vec<wire::Fact>,
+    removed: Vec<wire::FactKey>,
+) -> Result<Incoming, ConvertError> {
+    incoming(Some(Body::Delta(wire::Delta { upserts, removed })))
+}
+
+/// What is said of one fact.
+pub(crate) fn fact(fact: WireFact) -> Result<Incoming, ConvertError> {
+    snapshot(vec![wire::Fact { fact: Some(fact) }])
+}
