@@ -152,7 +152,7 @@ impl Holes {
             .any(|member| member.speaks != Speaks::Never || mesh.started_long_ago());
         let names: Vec<String> = silent
             .iter()
-            .map(|member| last_words(mesh, member))
+            .map(|member| last_words(member))
             .collect();
         self.reasons
             .push(format!("without a fresh report: {}", text::list(&names)));
@@ -176,14 +176,14 @@ impl Holes {
     }
 }
 
-fn last_words(mesh: &Mesh<'_>, member: &Member<'_>) -> String {
-    match member.last_report() {
-        Some(at) => {
-            let age = text::age(mesh.now.since(at));
-            format!("{} (last report {age} ago)", member.node)
-        }
-        None => format!("{} (no report)", member.node),
-    }
+/// No age here: a reason that changes with every look would wake every watcher of the gate. `status` has the age.
+fn last_words(member: &Member<'_>) -> String {
+    let what = if member.last_report().is_some() {
+        "silent"
+    } else {
+        "no report"
+    };
+    format!("{} ({what})", member.node)
 }
 
 fn roots(findings: &[Finding]) -> Vec<String> {
