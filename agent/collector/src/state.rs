@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use diagnosis::{Conflict, Expectation, NodeView, Stream, View, timing::PAUSE};
 use evidence::{Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, limits};
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
@@ -79,11 +79,9 @@ impl State {
         self.last_id += 1;
         let id = StreamId(self.last_id);
         let (end, ended) = oneshot::channel();
-        let conflict = self
-            .view
-            .nodes
-            .get_mut(&agent.node)
-            .and_then(|node| node.conflict.take());
+        let old = self.view.nodes.get_mut(&agent.node);
+        let steady_since = old.as_deref().map_or(at, |node| steady_since(node, at));
+        let conflict = old.and_then(|node| node.conflict.take());
         self.seat(agent, Open { id, end });
         self.view.nodes.insert(
             agent.node.clone(),
@@ -92,6 +90,7 @@ impl State {
                 stream: Stream::Open,
                 since: at,
                 last_report: at,
+                steady_since,
                 conflict,
             },
         );
@@ -120,6 +119,7 @@ impl State {
                 format!("at most {limit} facts of one node, got {total}"),
             ));
         }
+        node.steady_since = steady_since(node, at);
         node.last_report = at;
         self.dirty |= !delta.is_empty();
         node.facts.apply(delta);
@@ -236,6 +236,15 @@ fn boot_id(facts: &Facts) -> Option<&str> {
 
 fn is_live(node: &NodeView, now: Moment) -> bool {
     node.stream == Stream::Open && now.since(node.last_report) <= LIVE
+}
+
+/// Since when the node's messages have come without a pause, with one that comes at `at`.
+fn steady_since(node: &NodeView, at: Moment) -> Moment {
+    if at.since(node.last_report) > PAUSE {
+        at
+    } else {
+        node.steady_since
+    }
 }
 
 /// How many facts there would be after `delta`.

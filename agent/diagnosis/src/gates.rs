@@ -150,10 +150,7 @@ impl Holes {
         self.known |= silent
             .iter()
             .any(|member| member.speaks != Speaks::Never || mesh.started_long_ago());
-        let names: Vec<String> = silent
-            .iter()
-            .map(|member| last_words(member))
-            .collect();
+        let names: Vec<String> = silent.iter().map(|member| last_words(member)).collect();
         self.reasons
             .push(format!("without a fresh report: {}", text::list(&names)));
     }

@@ -95,6 +95,11 @@ impl<'a> Mesh<'a> {
         self.now.since(here(a).max(here(b))) < timing::SETTLE
     }
 
+    /// Since when both have reported without a pause, if both speak: what was lost before says nothing about the path.
+    pub(crate) fn both_steady_since(a: &Member<'_>, b: &Member<'_>) -> Option<Moment> {
+        Some(a.steady_since()?.max(b.steady_since()?))
+    }
+
     /// A citation of a fact of `member` that was seen at `at`.
     pub(crate) fn cite(
         &self,
@@ -167,10 +172,17 @@ impl<'a> Member<'a> {
         self.view.map(|view| view.last_report)
     }
 
-    /// Since when a source that works would have seen what another node sent then: before, nobody looked.
+    /// Since when a source that works would have seen what another node sent then: before, nobody looked, or the node
+    /// was away.
     pub(crate) fn watching_since(&self, id: SourceId) -> Option<Moment> {
+        let steady = self.steady_since()?;
         self.working(id)
-            .map(|source| source.since.plus(timing::SKEW))
+            .map(|source| source.since.max(steady).plus(timing::SKEW))
+    }
+
+    /// Since when the node has reported without a pause.
+    pub(crate) fn steady_since(&self) -> Option<Moment> {
+        self.fresh().map(|view| view.steady_since)
     }
 
     fn fact(&self, key: FactKey) -> Option<&'a Fact> {

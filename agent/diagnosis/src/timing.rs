@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Agents speak at least once a second; four seconds of silence are more than a hiccup of the path.
 pub const REPORT_FRESH: Duration = Duration::from_secs(4);
 
+/// Two missed signs of life are a pause: the node, or its way to the collector, was away. What was lost before the end of
+/// a pause accuses no path.
+pub const PAUSE: Duration = Duration::from_secs(2);
+
 /// One lost packet accuses nobody, nor do two.
 pub const LOST_IN_A_ROW: u32 = 3;
 

@@ -26,6 +26,9 @@ pub struct NodeView {
     pub since: Moment,
     /// When the last message came.
     pub last_report: Moment,
+    /// Since when messages have come without a pause of [`crate::timing::PAUSE`]. Who was cut off comes back with a
+    /// count of losses that says nothing about now.
+    pub steady_since: Moment,
     /// A second machine that claims the same name, if one was seen.
     pub conflict: Option<Conflict>,
 }

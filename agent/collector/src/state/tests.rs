@@ -130,6 +130,25 @@ fn a_conflict_is_remembered_over_a_restart() {
 }
 
 #[test]
+fn a_node_that_was_away_is_steady_only_since_it_came_back() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let first = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let hear = |state: &mut State, id, ms| {
+        let heard = state.apply(&hello.node, id, Delta::default(), at(ms));
+        heard.unwrap();
+        node(state, "vps-1").steady_since
+    };
+    assert_eq!(hear(&mut state, first.id, 2000), at(0));
+    assert_eq!(hear(&mut state, first.id, 4001), at(4001));
+    assert_eq!(hear(&mut state, first.id, 5000), at(4001));
+    let soon = state.open(&hello, facts("vps-1", "a"), at(6000)).unwrap();
+    assert_eq!(hear(&mut state, soon.id, 6500), at(4001));
+    let late = state.open(&hello, facts("vps-1", "a"), at(9000)).unwrap();
+    assert_eq!(hear(&mut state, late.id, 9100), at(9000));
+}
+
+#[test]
 fn a_sign_of_life_moves_the_last_report_and_asks_for_no_judgement() {
     let mut state = state();
     let hello = agent("vps-1", KEY);

@@ -98,9 +98,11 @@ fn broken(
 ) -> Option<Answer> {
     let echo = lost(a, b)?;
     let since = echo.loss_since?;
+    let steady = Mesh::both_steady_since(a, b)?;
     let ears = b
         .working(SourceId::Echo)
         .filter(|ears| listened(mesh, b, ears.since, since))
+        .filter(|_| reported_after(b, steady.plus(timing::LISTENED)))
         .filter(|_| !coming_up(mesh, (a, b), keys))?;
     let last_heard = b.echo_heard(keys.0).and_then(|heard| heard.last_heard);
     if last_heard.is_some_and(|at| at >= since.plus(timing::SKEW)) {
@@ -136,7 +138,11 @@ fn listened(mesh: &Mesh<'_>, b: &Member<'_>, ears_since: Moment, loss_since: Mom
     } else {
         ears_since.plus(mesh.echo_fresh)
     };
-    b.last_report().is_some_and(|at| at >= from)
+    reported_after(b, from)
+}
+
+fn reported_after(member: &Member<'_>, from: Moment) -> bool {
+    member.last_report().is_some_and(|at| at >= from)
 }
 
 /// Whether the two have just met: discovery and the first handshake take their time, and nobody is to blame for it.

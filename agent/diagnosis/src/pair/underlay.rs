@@ -38,7 +38,11 @@ pub(super) fn underlay<'a>(
     let arrived = || {
         handshake_arrived(mesh, a, b, open_since).or_else(|| inert_heard(mesh, a, b, open_since))
     };
-    let Some(lost_since) = lost(a, b).and_then(|echo| echo.loss_since) else {
+    let Some(lost_since) = lost(a, b)
+        .and_then(|echo| echo.loss_since)
+        .zip(Mesh::both_steady_since(a, b))
+        .map(|(lost, steady)| lost.max(steady))
+    else {
         return arrived().unwrap_or_else(|| no_underlay_evidence(a, b));
     };
     inert_unheard(mesh, a, b, lost_since)

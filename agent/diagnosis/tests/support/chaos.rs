@@ -44,12 +44,14 @@ fn any_node() -> impl Strategy<Value = NodeView> {
     let stream = option::of(any_moment());
     let conflict = option::weighted(0.1, any_moment());
     let facts = vec(any_fact(), 0..40);
-    (facts, stream, any_moment(), any_moment(), conflict).prop_map(
-        |(facts, closed, since, last_report, conflict)| NodeView {
+    let times = (any_moment(), any_moment(), any_moment());
+    (facts, stream, times, conflict).prop_map(
+        |(facts, closed, (since, last_report, steady_since), conflict)| NodeView {
             facts: facts.into_iter().collect::<Facts>(),
             stream: closed.map_or(Stream::Open, Stream::Closed),
             since,
             last_report,
+            steady_since,
             conflict: conflict.map(|at| Conflict {
                 at,
                 what: "another boot id".to_owned(),

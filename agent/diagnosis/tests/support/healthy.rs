@@ -40,6 +40,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         stream: Stream::Open,
         since: ago(590_000),
         last_report: ago(300),
+        steady_since: ago(590_000),
         conflict: None,
     }
 }

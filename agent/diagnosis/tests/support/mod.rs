@@ -188,6 +188,12 @@ impl Lab {
         self
     }
 
+    /// It was cut off, and its reports have come again since then.
+    pub(crate) fn back(mut self, node: &str, since: i64) -> Self {
+        self.node(node).steady_since = ago(since);
+        self
+    }
+
     /// Its agent is there only since then.
     pub(crate) fn joined(mut self, node: &str, since: i64) -> Self {
         self.node(node).since = ago(since);

@@ -1,6 +1,6 @@
 //! Trouble of the underlay.
 
-use super::{Case, LONG, NOT_READY, SINCE, case};
+use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -48,6 +48,24 @@ pub(crate) fn cases() -> Vec<Case> {
             &["one-way-loss", "peer-never-connected", "peer-silent"],
         ),
         case(
+            "a node whose link was down speaks again: what was lost meanwhile accuses no path",
+            cut_off().back("home-worker", 1000),
+            &[],
+            UNKNOWN,
+            &[
+                "udp-51820-blocked-both-ways",
+                "udp-51820-blocked-inbound",
+                "tunnel-silent",
+            ],
+        ),
+        case(
+            "a node speaks again, and its datagrams still do not pass",
+            cut_off().back("home-worker", 6000),
+            &[("udp-51820-blocked-both-ways", "home-worker")],
+            NOT_READY,
+            &["peer-silent"],
+        ),
+        case(
             "initiations and the answers to others are lost on their way to a node that no inert datagram tested",
             ["vps-1", "vps-2"]
                 .into_iter()
@@ -72,6 +90,14 @@ pub(crate) fn cases() -> Vec<Case> {
 
 pub(crate) fn lose_unheard(lab: Lab, from: &str, to: &str) -> Lab {
     lab.lose(from, to, SINCE).inert_unheard(from, to)
+}
+
+fn cut_off() -> Lab {
+    ["vps-1", "vps-2", "home-cp"]
+        .into_iter()
+        .fold(Lab::healthy(), |lab, other| {
+            both_ways_unheard(lab, other, "home-worker")
+        })
 }
 
 pub(crate) fn blocked_inbound_at_worker() -> Lab {
