@@ -5,6 +5,7 @@
 
 mod facts;
 mod report;
+mod sizes;
 mod verdict;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

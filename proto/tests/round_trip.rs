@@ -5,8 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Delta, Device, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Identity, Inert,
-    Initiated, Moment, NodeName, Peer, PublicKey, Rtt, SourceId, SourceState, limits,
+    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Identity,
+    Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
+    TooBig, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -220,6 +221,46 @@ fn handshakes() -> impl Strategy<Value = Fact> {
     ]
 }
 
+fn sizes() -> impl Strategy<Value = Fact> {
+    let maybe = || proptest::option::of(moment());
+    let bracket = (moment(), any::<Option<u16>>(), any::<u16>())
+        .prop_map(|(at, passed, failed)| Bracket { at, passed, failed });
+    let too_big = (moment(), any::<Option<IpAddr>>(), any::<u32>())
+        .prop_map(|(at, reporter, mtu)| TooBig { at, reporter, mtu });
+    let one = (
+        (any::<IpAddr>(), any::<u16>(), any::<u32>()),
+        (maybe(), maybe(), maybe()),
+        proptest::option::of(bracket),
+        proptest::option::of(too_big),
+    )
+        .prop_map(
+            |((to, full, lost), (full_arrived, seen_arriving, lost_since), bracket, too_big)| {
+                Sizes {
+                    layer: Layer::Tunnel,
+                    to,
+                    full,
+                    full_arrived,
+                    seen_arriving,
+                    lost,
+                    lost_since,
+                    bracket,
+                    too_big,
+                }
+            },
+        )
+        .boxed();
+    let both = (one.clone(), one).prop_map(|(tunnel, overlay)| {
+        vec![
+            tunnel,
+            Sizes {
+                layer: Layer::Overlay,
+                ..overlay
+            },
+        ]
+    });
+    (key(), both).prop_map(|(key, layers)| Fact::Sizes(key, layers))
+}
+
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let any_fact = prop_oneof![
         identity(),
@@ -229,7 +270,8 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         echo_sent(),
         echo_heard(),
         inert(),
-        handshakes()
+        handshakes(),
+        sizes()
     ];
     prop::collection::vec(any_fact, 0..12)
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Moment, NodeName, PublicKey};
+use crate::{Moment, NodeName, PublicKey, Sizes};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,16 +17,19 @@ pub enum SourceId {
     Echo,
     /// Inert datagrams on the true five-tuple.
     Inert,
+    /// The listener for probes of the overlay's port.
+    Overlay,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
         Self::Echo,
         Self::Inert,
+        Self::Overlay,
     ];
 
     /// The name a user reads.
@@ -37,6 +40,7 @@ impl SourceId {
             Self::Tap => "tap",
             Self::Echo => "echo",
             Self::Inert => "inert-probe",
+            Self::Overlay => "overlay-listener",
         }
     }
 }
@@ -230,6 +234,8 @@ pub enum FactKey {
     Initiated(PublicKey),
     /// [`Fact::Arrivals`].
     Arrivals,
+    /// [`Fact::Sizes`].
+    Sizes(PublicKey),
 }
 
 impl std::fmt::Display for FactKey {
@@ -244,6 +250,7 @@ impl std::fmt::Display for FactKey {
             Self::Inert(key) => write!(f, "inert/{}", key.short()),
             Self::Initiated(key) => write!(f, "handshakes-initiated/{}", key.short()),
             Self::Arrivals => f.write_str("handshakes-arrived"),
+            Self::Sizes(key) => write!(f, "sizes/{}", key.short()),
         }
     }
 }
@@ -269,6 +276,8 @@ pub enum Fact {
     Initiated(PublicKey, Vec<Initiated>),
     /// The newest handshake initiations that arrived here, oldest first.
     Arrivals(Vec<Arrival>),
+    /// What full-size packets to one peer gave, at most once per layer.
+    Sizes(PublicKey, Vec<Sizes>),
 }
 
 impl Fact {
@@ -284,6 +293,7 @@ impl Fact {
             Self::Inert(key, _) => FactKey::Inert(*key),
             Self::Initiated(key, _) => FactKey::Initiated(*key),
             Self::Arrivals(_) => FactKey::Arrivals,
+            Self::Sizes(key, _) => FactKey::Sizes(*key),
         }
     }
 
@@ -322,6 +332,11 @@ impl Fact {
                 one(&mut arrival.at);
                 maybe(&mut arrival.answered_at);
             }),
+            Self::Sizes(_, layers) => {
+                for sizes in layers {
+                    *sizes = sizes.shifted(offset);
+                }
+            }
         }
         self
     }

@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -11,6 +11,7 @@ mod fact;
 mod identity;
 pub mod limits;
 mod moment;
+mod size;
 mod snapshot;
 mod verdict;
 
@@ -20,6 +21,7 @@ pub use fact::{
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
+pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
 pub use verdict::{
     Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,

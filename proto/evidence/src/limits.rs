@@ -2,8 +2,8 @@
 
 /// Peers of one node: the discovery service holds at most 1024 affiliates per cluster.
 pub const PEERS: usize = 1024;
-/// Facts in one snapshot: five per peer, and the node's own.
-pub const FACTS: usize = 5 * PEERS + 64;
+/// Facts in one snapshot: eight per peer, and the node's own.
+pub const FACTS: usize = 8 * PEERS + 64;
 /// Addresses of one node.
 pub const ADDRESSES: usize = 64;
 /// Allowed IPs of one peer.

@@ -5,15 +5,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Delta, Device, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated,
-    Moment, NodeName, Peer, PublicKey, Rtt, SourceId, SourceState,
+    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert,
+    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, TooBig,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -59,6 +59,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
                 response_at: Some(after(2)),
             }],
         ),
+        8 => Fact::Sizes(key, vec![sizes(after)]),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -66,6 +67,28 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             for_us: Some(true),
             answered_at: Some(after(2)),
         }]),
+    }
+}
+
+fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
+    Sizes {
+        layer: Layer::Overlay,
+        to: Ipv4Addr::LOCALHOST.into(),
+        full: 1420,
+        full_arrived: Some(after(1)),
+        seen_arriving: Some(after(5)),
+        lost: 3,
+        lost_since: Some(after(2)),
+        bracket: Some(Bracket {
+            at: after(3),
+            passed: Some(1300),
+            failed: 1301,
+        }),
+        too_big: Some(TooBig {
+            at: after(4),
+            reporter: None,
+            mtu: 1300,
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use evidence::{
 
 use super::{
     ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, ip_from_wire, ip_to_wire,
-    key_from_wire, optional_endpoint, short_text,
+    key_from_wire, optional_endpoint, short_text, sizes,
 };
 use crate::wire::{self, fact::Fact as WireFact};
 
@@ -34,6 +34,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Arrivals(list) => WireFact::Arrivals(wire::Arrivals {
             arrivals: list.iter().map(arrival_to_wire).collect(),
         }),
+        Fact::Sizes(key, layers) => WireFact::Sizes(sizes::to_wire(key, layers)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -52,6 +53,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Inert(inert) => inert_from_wire(inert)?,
         WireFact::Initiated(initiated) => initiated_from_wire(&initiated)?,
         WireFact::Arrivals(arrivals) => arrivals_from_wire(&arrivals)?,
+        WireFact::Sizes(sizes) => sizes::from_wire(&sizes)?,
     })
 }
 
@@ -67,6 +69,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Inert(key) => (Kind::Inert, Some(key), None),
         FactKey::Initiated(key) => (Kind::Initiated, Some(key), None),
         FactKey::Arrivals => (Kind::Arrivals, None, None),
+        FactKey::Sizes(key) => (Kind::Sizes, Some(key), None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -96,6 +99,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Inert => FactKey::Inert(public_key()?),
         Kind::Initiated => FactKey::Initiated(public_key()?),
         Kind::Arrivals => FactKey::Arrivals,
+        Kind::Sizes => FactKey::Sizes(public_key()?),
     })
 }
 
@@ -114,6 +118,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Tap => wire::SourceId::Tap,
         SourceId::Echo => wire::SourceId::Echo,
         SourceId::Inert => wire::SourceId::Inert,
+        SourceId::Overlay => wire::SourceId::Overlay,
     }
 }
 
@@ -127,6 +132,7 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Tap => SourceId::Tap,
         wire::SourceId::Echo => SourceId::Echo,
         wire::SourceId::Inert => SourceId::Inert,
+        wire::SourceId::Overlay => SourceId::Overlay,
     })
 }
 

@@ -172,9 +172,60 @@ pub struct Arrivals {
     #[prost(message, repeated, tag = "1")]
     pub arrivals: ::prost::alloc::vec::Vec<Arrival>,
 }
+/// Between which sizes of IP packets the limit of a way lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Bracket {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// The longest that arrived; absent if none did.
+    #[prost(uint32, optional, tag = "2")]
+    pub passed: ::core::option::Option<u32>,
+    #[prost(uint32, tag = "3")]
+    pub failed: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TooBig {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// Who said so; empty if it was the node's own kernel.
+    #[prost(bytes = "vec", tag = "2")]
+    pub reporter: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub mtu: u32,
+}
+/// What full-size packets gave on one layer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LayerSizes {
+    #[prost(enumeration = "Layer", tag = "1")]
+    pub layer: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub to: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub full: u32,
+    #[prost(int64, optional, tag = "4")]
+    pub full_arrived_ms: ::core::option::Option<i64>,
+    #[prost(uint32, tag = "5")]
+    pub lost: u32,
+    #[prost(int64, optional, tag = "6")]
+    pub lost_since_ms: ::core::option::Option<i64>,
+    #[prost(message, optional, tag = "7")]
+    pub bracket: ::core::option::Option<Bracket>,
+    #[prost(message, optional, tag = "8")]
+    pub too_big: ::core::option::Option<TooBig>,
+    /// When the far tap last saw one at its interface that was not delivered behind the far host's firewall.
+    #[prost(int64, optional, tag = "9")]
+    pub seen_arriving_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Sizes {
+    #[prost(bytes = "vec", tag = "1")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub layers: ::prost::alloc::vec::Vec<LayerSizes>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fact {
-    #[prost(oneof = "fact::Fact", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "fact::Fact", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20")]
     pub fact: ::core::option::Option<fact::Fact>,
 }
 /// Nested message and enum types in `Fact`.
@@ -199,6 +250,8 @@ pub mod fact {
         Initiated(super::Initiated),
         #[prost(message, tag = "9")]
         Arrivals(super::Arrivals),
+        #[prost(message, tag = "20")]
+        Sizes(super::Sizes),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -221,6 +274,7 @@ pub enum SourceId {
     Tap = 3,
     Echo = 4,
     Inert = 5,
+    Overlay = 20,
 }
 impl SourceId {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -235,6 +289,7 @@ impl SourceId {
             Self::Tap => "SOURCE_ID_TAP",
             Self::Echo => "SOURCE_ID_ECHO",
             Self::Inert => "SOURCE_ID_INERT",
+            Self::Overlay => "SOURCE_ID_OVERLAY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -246,6 +301,36 @@ impl SourceId {
             "SOURCE_ID_TAP" => Some(Self::Tap),
             "SOURCE_ID_ECHO" => Some(Self::Echo),
             "SOURCE_ID_INERT" => Some(Self::Inert),
+            "SOURCE_ID_OVERLAY" => Some(Self::Overlay),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Layer {
+    Unspecified = 0,
+    Tunnel = 1,
+    Overlay = 2,
+}
+impl Layer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LAYER_UNSPECIFIED",
+            Self::Tunnel => "LAYER_TUNNEL",
+            Self::Overlay => "LAYER_OVERLAY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LAYER_UNSPECIFIED" => Some(Self::Unspecified),
+            "LAYER_TUNNEL" => Some(Self::Tunnel),
+            "LAYER_OVERLAY" => Some(Self::Overlay),
             _ => None,
         }
     }
@@ -263,6 +348,7 @@ pub enum FactKind {
     Inert = 7,
     Initiated = 8,
     Arrivals = 9,
+    Sizes = 20,
 }
 impl FactKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -281,6 +367,7 @@ impl FactKind {
             Self::Inert => "FACT_KIND_INERT",
             Self::Initiated => "FACT_KIND_INITIATED",
             Self::Arrivals => "FACT_KIND_ARRIVALS",
+            Self::Sizes => "FACT_KIND_SIZES",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -296,6 +383,7 @@ impl FactKind {
             "FACT_KIND_INERT" => Some(Self::Inert),
             "FACT_KIND_INITIATED" => Some(Self::Initiated),
             "FACT_KIND_ARRIVALS" => Some(Self::Arrivals),
+            "FACT_KIND_SIZES" => Some(Self::Sizes),
             _ => None,
         }
     }

@@ -42,6 +42,15 @@ fn with_arrival(spoil: impl FnOnce(&mut wire::Arrival)) -> ConvertError {
     refused(WireFact::Arrivals(wire::Arrivals { arrivals }))
 }
 
+fn with_sizes(spoil: impl FnOnce(&mut wire::LayerSizes)) -> ConvertError {
+    let mut layer = sample::layer_sizes();
+    spoil(&mut layer);
+    refused(WireFact::Sizes(wire::Sizes {
+        layers: vec![layer],
+        ..sample::sizes()
+    }))
+}
+
 fn with_peer_identity(spoil: impl FnOnce(&mut wire::PeerIdentity)) -> ConvertError {
     let mut peer = sample::peer_identity();
     spoil(&mut peer);
@@ -124,6 +133,7 @@ fn an_address_that_is_neither_ipv4_nor_ipv6_is_refused_by_its_field() {
             "identity.kubespan_address",
             with_identity(|identity| identity.kubespan_address.truncate(5)),
         ),
+        ("sizes.to", with_sizes(|sizes| sizes.to.push(1))),
         (
             "peer.kubespan_address",
             with_peer_identity(|peer| peer.kubespan_address.truncate(5)),
@@ -264,6 +274,32 @@ fn what_must_be_there_is_missed_by_its_field() {
         (
             "source.id",
             refused(WireFact::Source(wire::Source::default())),
+        ),
+    ];
+    for (field, error) in cases {
+        assert_eq!(error.field, field);
+    }
+}
+
+#[test]
+fn a_size_that_no_packet_can_have_and_a_layer_that_is_not_known_are_refused_by_their_field() {
+    let cases = [
+        ("sizes.full", with_sizes(|sizes| sizes.full = 65_536)),
+        (
+            "sizes.bracket.passed",
+            with_sizes(|sizes| sizes.bracket.as_mut().unwrap().passed = Some(65_536)),
+        ),
+        (
+            "sizes.bracket.failed",
+            with_sizes(|sizes| sizes.bracket.as_mut().unwrap().failed = 65_536),
+        ),
+        ("sizes.layer", with_sizes(|sizes| sizes.layer = 0)),
+        (
+            "sizes.layers",
+            refused(WireFact::Sizes(wire::Sizes {
+                layers: vec![sample::layer_sizes(); 2],
+                ..sample::sizes()
+            })),
         ),
     ];
     for (field, error) in cases {

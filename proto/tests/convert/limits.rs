@@ -28,7 +28,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 9] = [
+const ENTRIES: [(&str, usize, Say); 10] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -65,6 +65,19 @@ const ENTRIES: [(&str, usize, Say); 9] = [
     ("arrivals.arrivals", limits::ARRIVALS, |count| {
         let arrivals = vec![sample::arrival(); count];
         fact(WireFact::Arrivals(wire::Arrivals { arrivals }))
+    }),
+    ("sizes.layers", 2, |count| {
+        let tunnel = sample::layer_sizes();
+        let overlay = wire::LayerSizes {
+            layer: wire::Layer::Overlay.into(),
+            ..tunnel.clone()
+        };
+        let mut layers = vec![overlay];
+        layers.resize(count, tunnel);
+        fact(WireFact::Sizes(wire::Sizes {
+            layers,
+            ..sample::sizes()
+        }))
     }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];

@@ -115,6 +115,35 @@ pub(crate) fn peer_identity() -> wire::PeerIdentity {
     }
 }
 
+pub(crate) fn sizes() -> wire::Sizes {
+    wire::Sizes {
+        public_key: vec![1; 32],
+        layers: vec![layer_sizes()],
+    }
+}
+
+pub(crate) fn layer_sizes() -> wire::LayerSizes {
+    wire::LayerSizes {
+        layer: wire::Layer::Tunnel.into(),
+        to: vec![10, 0, 0, 1],
+        full: 1420,
+        full_arrived_ms: Some(1),
+        seen_arriving_ms: Some(5),
+        lost: 3,
+        lost_since_ms: Some(2),
+        bracket: Some(wire::Bracket {
+            at_ms: 3,
+            passed: Some(1300),
+            failed: 1301,
+        }),
+        too_big: Some(wire::TooBig {
+            at_ms: 4,
+            reporter: vec![10, 0, 0, 2],
+            mtu: 1300,
+        }),
+    }
+}
+
 /// A fact of each kind.
 pub(crate) fn facts() -> Vec<wire::Fact> {
     let arrivals = vec![arrival()];
@@ -128,6 +157,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Inert(inert()),
         WireFact::Initiated(initiated()),
         WireFact::Arrivals(wire::Arrivals { arrivals }),
+        WireFact::Sizes(sizes()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()
