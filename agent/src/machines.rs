@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use evidence::{Fact, Facts, Moment, PublicKey, limits};
+use evidence::{Fact, Facts, Layer, Moment, PublicKey, limits};
 use probe_core::{
     echo::{self, Prober, Responder},
     inert::{self, InertProber, InertTracker},
     sightings::Sightings,
+    size::{self, SizeProber, SizeResponder},
 };
 use tracing::{debug, warn};
 
@@ -24,6 +25,8 @@ pub(crate) struct Machines {
     pub(crate) inert: InertProber,
     pub(crate) tracker: InertTracker,
     pub(crate) sightings: Sightings,
+    pub(crate) sizes: SizeProber,
+    pub(crate) size_responder: SizeResponder,
     pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
     pub(crate) suspects: BTreeSet<PublicKey>,
 }
@@ -44,6 +47,8 @@ impl Machines {
             inert: InertProber::new(key, probe_key(), rand::random()),
             tracker: InertTracker::new(key, probe_key()),
             sightings: Sightings::new(Some(&key)),
+            sizes: SizeProber::new(key, probe_key(), rand::random(), rand::random()),
+            size_responder: SizeResponder::new(key, probe_key()),
             inert_times: BTreeMap::new(),
             suspects: BTreeSet::new(),
         }
@@ -57,6 +62,8 @@ impl Machines {
             self.inert.handle(inert::Input::Removed(*peer), now);
             self.tracker.remove_peer(peer);
             self.sightings.remove_peer(peer);
+            self.sizes.handle(size::Input::Removed(*peer), now);
+            self.size_responder.remove_peer(peer);
             self.inert_times.remove(peer);
             self.suspects.remove(peer);
         }
@@ -65,6 +72,7 @@ impl Machines {
                 self.responder.add_peer(*peer),
                 self.tracker.add_peer(*peer),
                 self.sightings.add_peer(*peer),
+                self.size_responder.add_peer(*peer),
             ];
             if room.contains(&false) {
                 warn!(peer = %peer.short(), "more peers than this agent follows: this one is left out");
@@ -115,6 +123,28 @@ impl Machines {
         }
     }
 
+    /// Keeps the ways of full-size packets in step with the device: where they go, and how long they may be.
+    pub(crate) fn aim(&mut self, peers: &Peers, full: Option<u16>, now: Moment) {
+        for (peer, _) in peers.facts() {
+            let ways = [
+                (Layer::Tunnel, peers.address(&peer).map(Into::into)),
+                (Layer::Overlay, peers.node_address(&peer)),
+            ];
+            for (layer, to) in ways {
+                let input = match to.zip(full) {
+                    Some((to, full)) => size::Input::Target {
+                        peer,
+                        layer,
+                        to,
+                        full,
+                    },
+                    None => size::Input::NoTarget(peer, layer),
+                };
+                self.sizes.handle(input, now);
+            }
+        }
+    }
+
     pub(crate) fn remember_inert(&mut self, peer: PublicKey, at: Moment) {
         let times = self.inert_times.entry(peer).or_default();
         if times.len() == limits::INERT_TIMES {
@@ -146,6 +176,10 @@ impl Machines {
             let initiated = facts::initiated(&self.sightings, &key);
             if !initiated.is_empty() {
                 facts.insert(Fact::Initiated(key, initiated));
+            }
+            let sizes = self.sizes.sizes(&key);
+            if !sizes.is_empty() {
+                facts.insert(Fact::Sizes(key, sizes));
             }
         }
         let arrivals = facts::arrivals(&self.sightings);

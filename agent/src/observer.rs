@@ -6,20 +6,21 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use evidence::{
-    Fact, Facts, Gap, Identity, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
 };
 use probe_core::{
     ProbeKey, Stamp, echo, inert,
     sightings::{Direction, Sighting},
+    size::{self, Seen, SizeReject},
     wireguard::Handshake,
 };
-use probe_io::{EchoEvent, Sighted, clock};
+use probe_io::{Cause, Delivered, EchoEvent, Sighted, clock};
 use sources::links;
 use tokio::{sync::watch, time::sleep};
 use tracing::info;
@@ -29,7 +30,7 @@ use crate::{
     machines::Machines,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
-    sockets::{Echo, Raw},
+    sockets::{Echo, Overlay, Raw},
     supervisor::Published,
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Observer {
     machines: Option<Machines>,
     echo: Echo,
     raw: Raw,
+    overlay: Overlay,
     /// Whether each source is readable, and since when that is so.
     since: BTreeMap<SourceId, (bool, Moment)>,
 }
@@ -77,6 +79,7 @@ impl Observer {
             machines: None,
             echo: Echo::closed(),
             raw: Raw::closed(),
+            overlay: Overlay::closed(),
             since: BTreeMap::new(),
         }
     }
@@ -86,13 +89,16 @@ impl Observer {
         let mut publish_at = clock::moment();
         let mut wake_at = publish_at;
         loop {
-            let event = next(&mut self.echo, &mut readings, wake_at.min(publish_at)).await;
+            let until = wake_at.min(publish_at);
+            let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
             let now = clock::stamp();
             self.handle(event, &mut readings, now);
             self.read_echo_empty(now);
+            self.read_overlay_empty(now);
             wake_at = self.turn(now);
             if now.moment() >= publish_at {
                 self.reopen(now.moment());
+                self.aim(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
                 publish_at = now.moment().plus(PUBLISH_EVERY);
             }
@@ -104,6 +110,10 @@ impl Observer {
             Event::Time => {}
             Event::Echo(event) => self.on_echo(event, now),
             Event::Sighted(sighted) => self.on_sighted(&sighted),
+            Event::Delivered(delivered) => {
+                let way = (Layer::Overlay, Seen::Delivered);
+                self.on_size(&delivered.payload, way, delivered.packet, now.moment());
+            }
             Event::Device => {
                 let reading = readings.wireguard.borrow_and_update().clone();
                 self.on_device(reading, now.moment());
@@ -169,39 +179,91 @@ impl Observer {
     }
 
     fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
-        let Some(machines) = &mut self.machines else {
-            return;
-        };
         match event {
             EchoEvent::Datagram {
                 from,
                 bytes,
+                length,
                 received_at,
-            } => match machines.responder.handle(&bytes, now.moment()) {
-                echo::Answer::Reply(reply) => self.echo.send(&reply, from),
-                echo::Answer::Reject(echo::Reject::NotARequest) => {
-                    machines.prober.handle(
-                        echo::Input::Datagram {
-                            bytes: &bytes,
-                            received_at,
-                        },
-                        now,
-                    );
-                }
-                // Counted by the responder.
-                echo::Answer::Reject(_) => {}
-            },
-            EchoEvent::Refused { to, cause } => {
-                // Only the far kernel's own word proves that the tunnel carries; this node's "no route" proves nothing.
-                let refused = io::Error::from_raw_os_error(cause.errno).kind()
-                    == io::ErrorKind::ConnectionRefused;
-                if refused
-                    && cause.reporter == Some(to.ip())
-                    && let Some(peer) = self.peers.owner(to.ip())
-                {
-                    machines.prober.handle(echo::Input::Refused(peer), now);
+            } => {
+                if bytes.starts_with(&size::MAGIC) {
+                    let packet = length + probe_core::packet::headers_length(from.ip());
+                    let way = (Layer::Tunnel, Seen::Delivered);
+                    self.on_size(&bytes, way, packet, now.moment());
+                } else {
+                    self.on_echo_datagram(from, &bytes, received_at, now);
                 }
             }
+            EchoEvent::TooBig { to, mtu, reporter } => {
+                if let Some(peer) = self.peers.owner(to.ip()) {
+                    self.on_too_big((peer, Layer::Tunnel), reporter, mtu, now.moment());
+                }
+            }
+            EchoEvent::Refused { to, cause } => self.on_refused(to, &cause, now),
+        }
+    }
+
+    fn on_echo_datagram(&mut self, from: SocketAddr, bytes: &[u8], received_at: Stamp, now: Stamp) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        match machines.responder.handle(bytes, now.moment()) {
+            echo::Answer::Reply(reply) => self.echo.send(&reply, from),
+            echo::Answer::Reject(echo::Reject::NotARequest) => {
+                let reply = echo::Input::Datagram { bytes, received_at };
+                machines.prober.handle(reply, now);
+            }
+            // Counted by the responder.
+            echo::Answer::Reject(_) => {}
+        }
+    }
+
+    /// Only the far kernel's own word proves that the tunnel carries; this node's "no route" proves nothing.
+    fn on_refused(&mut self, to: SocketAddr, cause: &Cause, now: Stamp) {
+        let refused =
+            io::Error::from_raw_os_error(cause.errno).kind() == io::ErrorKind::ConnectionRefused;
+        if refused
+            && cause.reporter == Some(to.ip())
+            && let Some(peer) = self.peers.owner(to.ip())
+            && let Some(machines) = &mut self.machines
+        {
+            machines.prober.handle(echo::Input::Refused(peer), now);
+        }
+    }
+
+    /// A size probe is answered through the tunnel, whatever way it came; a tally is for our own prober.
+    fn on_size(&mut self, bytes: &[u8], way: (Layer, Seen), packet: usize, now: Moment) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        match machines.size_responder.handle(bytes, way, packet, now) {
+            Ok((peer, tally)) => {
+                if let Some(address) = self.peers.address(&peer) {
+                    let to = SocketAddr::new(address.into(), proto::limits::PORT);
+                    self.echo.send(&tally, to);
+                }
+            }
+            Err(SizeReject::NotAProbe) => machines.sizes.handle(size::Input::Datagram(bytes), now),
+            // Counted by the responder.
+            Err(_) => {}
+        }
+    }
+
+    fn on_too_big(
+        &mut self,
+        (peer, layer): (PublicKey, Layer),
+        reporter: Option<IpAddr>,
+        mtu: u32,
+        now: Moment,
+    ) {
+        if let Some(machines) = &mut self.machines {
+            let word = size::Input::TooBig {
+                peer,
+                layer,
+                reporter,
+                mtu,
+            };
+            machines.sizes.handle(word, now);
         }
     }
 
@@ -210,6 +272,13 @@ impl Observer {
             return;
         };
         let at = sighted.seen_at.moment();
+        if datagram.payload.starts_with(&size::MAGIC) {
+            if sighted.direction == Direction::In {
+                let (payload, packet) = (datagram.payload.to_vec(), datagram.packet_length);
+                self.on_size(&payload, (Layer::Overlay, Seen::AtInterface), packet, at);
+            }
+            return;
+        }
         if datagram.payload.starts_with(&inert::MAGIC) {
             if sighted.direction == Direction::In {
                 // A reject is counted by the tracker.
@@ -250,6 +319,21 @@ impl Observer {
         }
     }
 
+    fn read_overlay_empty(&mut self, now: Stamp) {
+        for _ in 0..ECHO_BATCH {
+            match self.overlay.try_next() {
+                Some(EchoEvent::TooBig { to, mtu, reporter }) => {
+                    if let Some(peer) = self.peers.node_owner(to.ip()) {
+                        self.on_too_big((peer, Layer::Overlay), reporter, mtu, now.moment());
+                    }
+                }
+                // "Port unreachable" is what a node without an overlay says.
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
     /// Ticks the machines, does what they want, and says when they want to be ticked again.
     fn turn(&mut self, now: Stamp) -> Moment {
         let Some(machines) = &mut self.machines else {
@@ -280,13 +364,52 @@ impl Observer {
                 inert::Output::Wait { until, .. } => break until,
             }
         };
-        echo_until.min(inert_until)
+        echo_until
+            .min(inert_until)
+            .min(self.send_sizes(now.moment()))
+    }
+
+    /// Sends what the size prober wants sent, and says when it wants to be ticked again.
+    fn send_sizes(&mut self, now: Moment) -> Moment {
+        let Some(machines) = &mut self.machines else {
+            return now.plus(PUBLISH_EVERY);
+        };
+        machines.sizes.handle(size::Input::Tick, now);
+        loop {
+            match machines.sizes.poll() {
+                size::Output::Transmit {
+                    layer: Layer::Tunnel,
+                    to,
+                    payload,
+                    ..
+                } => self
+                    .echo
+                    .send(&payload, SocketAddr::new(to, proto::limits::PORT)),
+                size::Output::Transmit { to, payload, .. } => self.overlay.send(&payload, to),
+                size::Output::Wait(until) => return until,
+            }
+        }
+    }
+
+    /// Keeps the ways of full-size packets in step with what was read last.
+    fn aim(&mut self, now: Moment) {
+        let full = self.full_size();
+        if let Some(machines) = &mut self.machines {
+            machines.aim(&self.peers, full, now);
+        }
+    }
+
+    /// The longest packet that may enter the tunnel.
+    fn full_size(&self) -> Option<u16> {
+        let links = self.links.as_ref()?.value.as_ref().ok()?;
+        u16::try_from(links.link(links::KUBESPAN)?.mtu).ok()
     }
 
     /// Opens what is not open and may be tried again.
     fn reopen(&mut self, now: Moment) {
         self.echo.follow(self.own_address(), now);
         self.raw.open(now);
+        self.overlay.open(now);
     }
 
     fn facts(&mut self, now: Moment) -> Facts {
@@ -336,6 +459,7 @@ impl Observer {
             (SourceId::Tap, tried(self.tap.as_ref())),
             (SourceId::Echo, Some((now, self.echo.gap.clone()))),
             (SourceId::Inert, Some((now, self.raw.gap.clone()))),
+            (SourceId::Overlay, Some((now, self.overlay.gap.clone()))),
         ];
         let known = states
             .into_iter()
@@ -374,13 +498,19 @@ enum Event {
     Time,
     Echo(EchoEvent),
     Sighted(Sighted),
+    Delivered(Delivered),
     Device,
     Links,
     TapState,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
-async fn next(echo: &mut Echo, readings: &mut Readings, until: Moment) -> Event {
+async fn next(
+    echo: &mut Echo,
+    overlay: &mut Overlay,
+    readings: &mut Readings,
+    until: Moment,
+) -> Event {
     let pause = until.since(clock::moment());
     let heard = async {
         match &mut echo.socket {
@@ -388,7 +518,20 @@ async fn next(echo: &mut Echo, readings: &mut Readings, until: Moment) -> Event 
             None => std::future::pending().await,
         }
     };
+    let delivered = async {
+        match &mut overlay.listener {
+            Some(listener) => listener.next().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        delivered = delivered => match delivered {
+            Ok(delivered) => Event::Delivered(delivered),
+            Err(error) => {
+                overlay.fail(&error);
+                Event::Time
+            }
+        },
         event = heard => match event {
             Ok(event) => Event::Echo(event),
             Err(error) => {

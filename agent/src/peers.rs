@@ -24,6 +24,7 @@ struct Known {
     /// wander with the rounding of two clocks.
     handshake: Option<(Duration, Moment)>,
     address: Option<Ipv6Addr>,
+    node_address: Option<IpAddr>,
 }
 
 /// Who came and who went.
@@ -91,12 +92,26 @@ impl Peers {
         self.known.get(key)?.address
     }
 
-    /// Whose address this is.
+    /// The node address of a peer that `KubeSpan` steers into the tunnel: where an overlay would send.
+    pub(crate) fn node_address(&self, key: &PublicKey) -> Option<IpAddr> {
+        self.known.get(key)?.node_address
+    }
+
+    /// Whose `KubeSpan` address this is.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<PublicKey> {
         let owner = self
             .known
             .iter()
             .find(|(_, known)| known.address.map(IpAddr::V6) == Some(address));
+        owner.map(|(key, _)| *key)
+    }
+
+    /// Whose node address this is.
+    pub(crate) fn node_owner(&self, address: IpAddr) -> Option<PublicKey> {
+        let owner = self
+            .known
+            .iter()
+            .find(|(_, known)| known.node_address == Some(address));
         owner.map(|(key, _)| *key)
     }
 }
@@ -131,11 +146,27 @@ fn known(
         rx_moved,
         keepalive: peer.keepalive,
     };
+    let address = own.and_then(|own| echo_address(peer, own));
     Known {
         fact,
         handshake,
-        address: own.and_then(|own| echo_address(peer, own)),
+        address,
+        node_address: node_address(peer, address),
     }
+}
+
+/// A single address among the peer's allowed IPs that is not its `KubeSpan` address; IPv4 first, as Kubernetes does.
+fn node_address(peer: &wireguard::Peer, kubespan: Option<Ipv6Addr>) -> Option<IpAddr> {
+    let single = |allowed: &wireguard::AllowedIp| {
+        let address = allowed.address();
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let other = Some(address) != kubespan.map(IpAddr::V6);
+        (allowed.prefix_len() == whole && other).then_some(address)
+    };
+    peer.allowed_ips
+        .iter()
+        .filter_map(single)
+        .min_by_key(IpAddr::is_ipv6)
 }
 
 /// The peer's `KubeSpan` address: a single address among its allowed IPs in the /64 of our own.
@@ -195,6 +226,9 @@ mod tests {
         let address = peers.address(&key).unwrap();
         assert_eq!(address.segments()[7], 9);
         assert_eq!(peers.owner(address.into()), Some(key));
+        let node = IpAddr::from([192, 168, 50, 9]);
+        assert_eq!(peers.node_address(&key), Some(node));
+        assert_eq!(peers.node_owner(node), Some(key));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The sockets that the observer owns: opened when they can be, and a stated gap while they cannot.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use evidence::Moment;
-use probe_io::{EchoSocket, InertSender};
+use probe_io::{EchoEvent, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener};
 use tracing::{debug, info, warn};
 
 use crate::readers::{TUNNEL_PORT, chain};
@@ -20,6 +20,18 @@ pub(crate) struct Echo {
     pub(crate) socket: Option<(Ipv6Addr, EchoSocket)>,
     pub(crate) gap: Option<String>,
     pub(crate) retry_at: Moment,
+}
+
+/// The sockets that send as an overlay would: from any port, by the routes that hold for everybody.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    v4: Option<EchoSocket>,
+    v6: Option<EchoSocket>,
+    /// Hears such packets of others.
+    pub(crate) listener: Option<OverlayListener>,
+    /// Why there is no listener.
+    pub(crate) gap: Option<String>,
+    retry_at: Moment,
 }
 
 /// The raw sender of inert datagrams.
@@ -80,6 +92,87 @@ impl Echo {
         {
             debug!(%to, reason = chain(&error), "an echo could not be sent");
         }
+    }
+}
+
+impl Overlay {
+    pub(crate) const fn closed() -> Self {
+        Self {
+            v4: None,
+            v6: None,
+            listener: None,
+            gap: None,
+            retry_at: Moment::ZERO,
+        }
+    }
+
+    pub(crate) fn open(&mut self, now: Moment) {
+        let complete = self.v4.is_some() && self.v6.is_some() && self.listener.is_some();
+        if complete || now < self.retry_at {
+            return;
+        }
+        if self.listener.is_none() {
+            match OverlayListener::open() {
+                Ok(listener) => (self.listener, self.gap) = (Some(listener), None),
+                Err(error) => self.fail(&error),
+            }
+        }
+        // A node without IPv6 has one socket only.
+        self.retry_at = now.plus(REOPEN);
+        for (socket, any) in [
+            (&mut self.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+            (&mut self.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+        ] {
+            if socket.is_none() {
+                match EchoSocket::bind(any) {
+                    Ok(open) => *socket = Some(open),
+                    Err(error) => debug!(reason = chain(&error), "no probes of the overlay's port"),
+                }
+            }
+        }
+    }
+
+    /// Gives the listener up until it can be opened again.
+    pub(crate) fn fail(&mut self, error: &dyn std::error::Error) {
+        let reason = chain(error);
+        if self.gap.as_ref() != Some(&reason) {
+            warn!(%reason, "nobody listens for probes of the overlay's port");
+        }
+        (self.listener, self.gap) = (None, Some(reason));
+    }
+
+    /// A packet that cannot be sent is a lost one.
+    pub(crate) fn send(&mut self, payload: &[u8], to: IpAddr) {
+        let socket = if to.is_ipv4() {
+            &mut self.v4
+        } else {
+            &mut self.v6
+        };
+        let to = SocketAddr::new(to, OVERLAY_PORT);
+        if let Some(socket) = socket
+            && let Err(error) = socket.send_to(payload, to)
+        {
+            debug!(%to, reason = chain(&error), "a probe of the overlay's port could not be sent");
+        }
+    }
+
+    /// Word about packets sent before, if there is any.
+    pub(crate) fn try_next(&mut self) -> Option<EchoEvent> {
+        for socket in [&mut self.v4, &mut self.v6] {
+            let Some(open) = socket else { continue };
+            match open.try_next() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(error) => {
+                    debug!(
+                        reason = chain(&error),
+                        "a socket of the overlay's probes is given up"
+                    );
+                    *socket = None;
+                }
+            }
+        }
+        None
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`ProbeKey`] authenticates every probe, [`Stamp`] is a reading of the monotonic clock in microseconds;
 //! - [`echo`] asks "does data pass inside the tunnel, and in which direction is it lost?";
 //! - [`inert`] asks "does the true five-tuple of the tunnel carry datagrams?", with a payload `WireGuard` drops;
+//! - [`size`] asks "how long a packet passes inside the tunnel, and on the overlay's port?";
 //! - [`wireguard`] reads the headers of handshake datagrams and checks whom an initiation is for;
 //! - [`sightings`] remembers which handshake datagrams were seen leaving and arriving;
 //! - [`packet`] takes IP and UDP headers off a captured packet and puts a UDP header on a raw one.
@@ -17,6 +18,7 @@ pub mod echo;
 pub mod inert;
 pub mod packet;
 pub mod sightings;
+pub mod size;
 pub mod wireguard;
 
 mod budget;

@@ -31,6 +31,8 @@ pub struct Datagram<'a> {
     pub destination: SocketAddr,
     /// TTL (IPv4) or hop limit (IPv6), as captured.
     pub hop_limit: u8,
+    /// Bytes of the whole IP packet, as its header says.
+    pub packet_length: usize,
     /// What follows the UDP header, without padding of the link.
     pub payload: &'a [u8],
 }
@@ -69,26 +71,64 @@ pub enum PacketError {
 
 /// Reads a packet that begins with its IPv4 or IPv6 header.
 pub fn parse(packet: &[u8]) -> Result<Datagram<'_>, PacketError> {
+    read(packet, End::There)
+}
+
+/// As [`parse`], of a packet whose end may have been cut off by the capture: the payload is what is left of it.
+pub fn parse_cut(packet: &[u8]) -> Result<Datagram<'_>, PacketError> {
+    read(packet, End::MayBeCut)
+}
+
+/// Bytes of the IP and UDP headers before a payload that goes to or comes from this address.
+pub const fn headers_length(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => MIN_IPV4_HEADER + UDP_HEADER_LENGTH,
+        IpAddr::V6(_) => IPV6_HEADER + UDP_HEADER_LENGTH,
+    }
+}
+
+/// Whether all of a packet has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    There,
+    MayBeCut,
+}
+
+impl End {
+    fn split<'a>(
+        self,
+        header: &'static str,
+        bytes: &'a [u8],
+        length: usize,
+    ) -> Result<&'a [u8], PacketError> {
+        match self {
+            Self::MayBeCut => Ok(bytes.get(..length).unwrap_or(bytes)),
+            Self::There => split(header, bytes, length).map(|(body, _)| body),
+        }
+    }
+}
+
+fn read(packet: &[u8], end: End) -> Result<Datagram<'_>, PacketError> {
     let first = *packet.first().ok_or(PacketError::Truncated {
         header: "IP",
         found: 0,
         expected: 1,
     })?;
     match first >> 4 {
-        4 => ipv4(packet, usize::from(first & 0x0f) * 4),
-        6 => ipv6(packet),
+        4 => ipv4(packet, usize::from(first & 0x0f) * 4, end),
+        6 => ipv6(packet, end),
         version => Err(PacketError::Version(version)),
     }
 }
 
-fn ipv4(packet: &[u8], header_length: usize) -> Result<Datagram<'_>, PacketError> {
+fn ipv4(packet: &[u8], header_length: usize, end: End) -> Result<Datagram<'_>, PacketError> {
     if header_length < MIN_IPV4_HEADER {
         return Err(PacketError::Length {
             header: "IPv4",
             found: header_length,
         });
     }
-    let (header, _) = split("IPv4", packet, header_length)?;
+    let (header, rest) = split("IPv4", packet, header_length)?;
     let mut cursor = Cursor::new(header);
     let fields = (|| {
         let [_, _] = cursor.take()?;
@@ -120,17 +160,17 @@ fn ipv4(packet: &[u8], header_length: usize) -> Result<Datagram<'_>, PacketError
             header: "IPv4",
             found: total,
         })?;
-    let (_, rest) = split("IPv4", packet, header_length)?;
-    let (body, _) = split("IPv4", rest, length)?;
-    udp(
-        body,
+    let body = end.split("IPv4", rest, length)?;
+    let source = Ipv4Addr::from(source).into();
+    let destination = Ipv4Addr::from(destination).into();
+    udp(body, end, (source, destination)).map(|datagram| Datagram {
         hop_limit,
-        Ipv4Addr::from(source).into(),
-        Ipv4Addr::from(destination).into(),
-    )
+        packet_length: total,
+        ..datagram
+    })
 }
 
-fn ipv6(packet: &[u8]) -> Result<Datagram<'_>, PacketError> {
+fn ipv6(packet: &[u8], end: End) -> Result<Datagram<'_>, PacketError> {
     let (header, rest) = split("IPv6", packet, IPV6_HEADER)?;
     let mut cursor = Cursor::new(header);
     let fields = (|| {
@@ -152,13 +192,15 @@ fn ipv6(packet: &[u8]) -> Result<Datagram<'_>, PacketError> {
         FRAGMENT_HEADER => return Err(PacketError::Fragment),
         other => return Err(PacketError::NotUdp(other)),
     }
-    let (body, _) = split("IPv6", rest, usize::from(length))?;
-    udp(
-        body,
+    let length = usize::from(length);
+    let body = end.split("IPv6", rest, length)?;
+    let source = Ipv6Addr::from(source).into();
+    let destination = Ipv6Addr::from(destination).into();
+    udp(body, end, (source, destination)).map(|datagram| Datagram {
         hop_limit,
-        Ipv6Addr::from(source).into(),
-        Ipv6Addr::from(destination).into(),
-    )
+        packet_length: IPV6_HEADER + length,
+        ..datagram
+    })
 }
 
 /// The IPv6 extension header of a fragment (RFC 8200 section 4.5).
@@ -166,9 +208,8 @@ const FRAGMENT_HEADER: u8 = 44;
 
 fn udp(
     body: &[u8],
-    hop_limit: u8,
-    source: IpAddr,
-    destination: IpAddr,
+    end: End,
+    (source, destination): (IpAddr, IpAddr),
 ) -> Result<Datagram<'_>, PacketError> {
     let mut cursor = Cursor::new(body);
     let fields = (|| Some((cursor.u16_be()?, cursor.u16_be()?, cursor.u16_be()?)))();
@@ -180,12 +221,13 @@ fn udp(
             found: length,
         });
     }
-    let (datagram, _) = split("UDP", body, length)?;
+    let datagram = end.split("UDP", body, length)?;
     let (_, payload) = split("UDP", datagram, UDP_HEADER_LENGTH)?;
     Ok(Datagram {
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, to),
-        hop_limit,
+        hop_limit: 0,
+        packet_length: 0,
         payload,
     })
 }

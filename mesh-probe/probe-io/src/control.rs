@@ -26,6 +26,8 @@ pub(crate) struct ExtendedError {
     pub(crate) origin: u8,
     pub(crate) kind: u8,
     pub(crate) code: u8,
+    /// The MTU, of a packet that was too big.
+    pub(crate) info: u32,
     pub(crate) offender: Option<IpAddr>,
 }
 
@@ -66,12 +68,14 @@ impl ExtendedError {
         }
         let (errno, rest) = message.data.split_first_chunk()?;
         let ([origin, kind, code, _], rest) = rest.split_first_chunk()?;
-        let (_info_and_data, offender) = rest.split_first_chunk::<8>()?;
+        let (info, rest) = rest.split_first_chunk()?;
+        let (_data, offender) = rest.split_first_chunk::<4>()?;
         Some(Self {
             errno: i32::from_ne_bytes(*errno),
             origin: *origin,
             kind: *kind,
             code: *code,
+            info: u32::from_ne_bytes(*info),
             offender: address(offender),
         })
     }
@@ -149,6 +153,7 @@ mod tests {
             origin: 2,
             kind: 3,
             code: 3,
+            info: 0,
             offender,
         };
         assert_eq!(ExtendedError::read(&message), Some(expected));

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use probe_core::Stamp;
+use probe_core::{Stamp, size};
 use socket2::{Domain, MaybeUninitSlice, MsgHdrMut, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -16,7 +16,7 @@ use crate::{
     sys,
 };
 
-/// Longest datagram that is read; a longer one is no echo, and is dropped and counted.
+/// Bytes that are read of a datagram. No echo is longer; of a [`size`] probe the rest is padding.
 pub const MAX_DATAGRAM: usize = 256;
 
 /// Kernel memory for datagrams that wait to be read; beyond it they are dropped.
@@ -35,10 +35,21 @@ pub enum EchoEvent {
     Datagram {
         /// Who sent it.
         from: SocketAddr,
-        /// All of it.
+        /// All of it, or the beginning of a [`size`] probe.
         bytes: Vec<u8>,
+        /// How long it was.
+        length: usize,
         /// Read from the clock at once after it was received.
         received_at: Stamp,
+    },
+    /// Word that a datagram was too long for a link on its way.
+    TooBig {
+        /// Where it was sent.
+        to: SocketAddr,
+        /// The MTU of that link.
+        mtu: u32,
+        /// Who says so; `None` if it is this node itself.
+        reporter: Option<IpAddr>,
     },
     /// Word that a datagram cannot get where it was sent.
     Refused {
@@ -63,12 +74,10 @@ pub struct Cause {
 /// What was passed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EchoSocketCounters {
-    /// Datagrams longer than [`MAX_DATAGRAM`].
+    /// Datagrams longer than [`MAX_DATAGRAM`] that are no [`size`] probes.
     pub truncated: u64,
     /// Entries of the error queue that name no destination or no cause.
     pub unclear_errors: u64,
-    /// "Packet too big": a matter of size, not a refusal.
-    pub too_big: u64,
     /// Errors that a call returned in place of those in the queue.
     pub pending_errors: u64,
 }
@@ -131,6 +140,7 @@ impl EchoSocket {
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .map_err(refused("limit its buffer"))?;
         hear_errors(&socket, address).map_err(refused("ask for errors"))?;
+        forbid_fragments(&socket, address).map_err(refused("forbid fragmentation"))?;
         socket.bind(&address.into()).map_err(refused("bind"))?;
         let interest = Interest::READABLE | Interest::ERROR;
         let socket = sys::register(socket, interest).map_err(refused("register"))?;
@@ -203,6 +213,24 @@ fn hear_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
 }
 
+/// What does not fit is refused, and not cut up; but what is sent does not depend on what was learned of the path before.
+fn forbid_fragments(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let (level, name, value) = if address.is_ipv4() {
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        )
+    } else {
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        )
+    };
+    sys::set_option(socket, level, name, value)
+}
+
 /// Errors first: they explain what is missing among the datagrams.
 fn read(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<EchoEvent> {
     for _ in 0..MAX_PASSED_OVER {
@@ -237,8 +265,12 @@ fn read_error(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<
         return Ok(None);
     };
     if error.errno == libc::EMSGSIZE {
-        counters.too_big += 1;
-        return Ok(None);
+        let reporter = cause(&error).reporter;
+        return Ok(Some(EchoEvent::TooBig {
+            to,
+            mtu: error.info,
+            reporter,
+        }));
     }
     Ok(Some(EchoEvent::Refused {
         to,
@@ -271,14 +303,15 @@ fn read_datagram(
         Err(error) => return Err(error),
     };
     let received_at = clock::stamp();
-    if length > MAX_DATAGRAM {
+    let bytes = sys::filled(&buffer, length).to_vec();
+    if length > MAX_DATAGRAM && !bytes.starts_with(&size::MAGIC) {
         counters.truncated += 1;
         return Ok(None);
     }
-    let bytes = sys::filled(&buffer, length).to_vec();
     Ok(address.as_socket().map(|from| EchoEvent::Datagram {
         from,
         bytes,
+        length,
         received_at,
     }))
 }

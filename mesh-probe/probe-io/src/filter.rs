@@ -3,13 +3,16 @@
 //! It runs in the kernel for every packet of the node, so it decides on headers only and lets through next to nothing.
 
 use probe_core::{
-    inert,
+    inert, size,
     wireguard::{COOKIE_REPLY_LENGTH, INITIATION_LENGTH, RESPONSE_LENGTH},
 };
 use socket2::SockFilter;
 
 /// Bytes kept of a packet: an IPv6 header (or IPv4 with up to 20 bytes of options), UDP, and the longest message.
 pub const SNAP_LENGTH: usize = 40 + UDP_HEADER + INITIATION_LENGTH;
+
+/// The port of VXLAN as Linux and Cilium have it; RFC 7348's own is 4789.
+pub const OVERLAY_PORT: u16 = 8472;
 
 const UDP_HEADER: usize = 8;
 
@@ -53,6 +56,40 @@ pub(crate) fn tap(port: u16) -> Vec<SockFilter> {
     program(port).into_iter().map(attach).collect()
 }
 
+/// The program for a raw UDP socket: our own probes of the overlay's port, whole. Raw sockets of IPv4 see packets from the
+/// IP header on, those of IPv6 from the UDP header on.
+pub(crate) fn delivered(family: IpFamily) -> Vec<SockFilter> {
+    let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
+    delivered_program(family).into_iter().map(attach).collect()
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpFamily {
+    V4,
+    V6,
+}
+
+fn delivered_program(family: IpFamily) -> Vec<Instruction> {
+    let to_udp = match family {
+        IpFamily::V4 => (SET_X_TO_IPV4_HEADER, 0, 1, 1),
+        IpFamily::V6 => (SET_X, 0, 1, 1),
+    };
+    let listing: [(u16, u32, u8, u8); 7] = [
+        /* 0 */ to_udp,
+        /* 1 */ (LOAD_HALF_AT_X, 2, 2, 2),
+        /* 2 */ (IF_EQUAL, u32::from(OVERLAY_PORT), 3, 6),
+        /* 3 */ (LOAD_WORD_AT_X, 8, 4, 4),
+        /* 4 */ (IF_EQUAL, u32::from_be_bytes(size::MAGIC), 5, 6),
+        /* 5 */ (RETURN, 0xffff, 0, 0),
+        /* 6 */ (RETURN, 0, 0, 0),
+    ];
+    (0..)
+        .zip(listing)
+        .map(|(at, line)| assemble(at, line))
+        .collect()
+}
+
 /// A program that accepts nothing, for raw sockets that only send.
 pub(crate) const fn nothing() -> [SockFilter; 1] {
     [SockFilter::new(RETURN, 0, 0, 0)]
@@ -61,7 +98,7 @@ pub(crate) const fn nothing() -> [SockFilter; 1] {
 fn program(port: u16) -> Vec<Instruction> {
     let port = u32::from(port);
     // A line of the listing: at index, code, operand, next if true, next if false.
-    let listing: [(u16, u32, u8, u8); 36] = [
+    let listing: [(u16, u32, u8, u8); 39] = [
         /*  0 */ (LOAD_WORD, PACKET_TYPE, 1, 1),
         /*  1 */ (IF_EQUAL, OTHER_HOST, DROP, 2),
         /*  2 */ (LOAD_WORD, HARDWARE_TYPE, 3, 3),
@@ -87,7 +124,7 @@ fn program(port: u16) -> Vec<Instruction> {
         /* 17 */ (LOAD_HALF_AT_X, 0, 18, 18),
         /* 18 */ (IF_EQUAL, port, 21, 19),
         /* 19 */ (LOAD_HALF_AT_X, 2, 20, 20),
-        /* 20 */ (IF_EQUAL, port, 21, DROP),
+        /* 20 */ (IF_EQUAL, port, 21, 34),
         // The first four bytes of the payload, and the UDP length that goes with them.
         /* 21 */
         (LOAD_WORD_AT_X, 8, 22, 22),
@@ -103,8 +140,14 @@ fn program(port: u16) -> Vec<Instruction> {
         /* 31 */ (IF_EQUAL, udp_length(COOKIE_REPLY_LENGTH), ACCEPT, DROP),
         /* 32 */ (LOAD_HALF_AT_X, 4, 33, 33),
         /* 33 */ (IF_EQUAL, udp_length(inert::LENGTH), ACCEPT, DROP),
-        /* 34 */ (RETURN, operand(SNAP_LENGTH), 0, 0),
-        /* 35 */ (RETURN, 0, 0, 0),
+        // To the port of the overlay: our own probes only, of any length.
+        /* 34 */
+        (IF_EQUAL, u32::from(OVERLAY_PORT), 35, DROP),
+        /* 35 */ (LOAD_WORD_AT_X, 8, 36, 36),
+        /* 36 */
+        (IF_EQUAL, u32::from_be_bytes(size::MAGIC), ACCEPT, DROP),
+        /* 37 */ (RETURN, operand(SNAP_LENGTH), 0, 0),
+        /* 38 */ (RETURN, 0, 0, 0),
     ];
     (0..)
         .zip(listing)
@@ -112,8 +155,8 @@ fn program(port: u16) -> Vec<Instruction> {
         .collect()
 }
 
-const ACCEPT: u8 = 34;
-const DROP: u8 = 35;
+const ACCEPT: u8 = 37;
+const DROP: u8 = 38;
 
 const fn assemble(at: u8, (code, operand, yes, no): (u16, u32, u8, u8)) -> Instruction {
     let (jump_true, jump_false) = match code {

@@ -2,6 +2,7 @@
 //!
 //! - [`EchoSocket`] carries echo inside the tunnel and tells refused requests from lost ones;
 //! - [`Tap`] sees handshake and inert datagrams pass, before the host's firewall;
+//! - [`OverlayListener`] hears what was delivered to the overlay's port, behind the host's firewall;
 //! - [`InertSender`] sends from the tunnel's own port without owning it;
 //! - [`clock`] is the one clock of all drivers, [`mark_socket`] keeps a socket out of the tunnel.
 //!
@@ -12,6 +13,7 @@ pub mod clock;
 mod control;
 mod echo_socket;
 mod filter;
+mod listener;
 mod mark;
 mod raw;
 mod sys;
@@ -20,7 +22,8 @@ mod tap;
 pub use echo_socket::{
     Cause, EchoEvent, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
 };
-pub use filter::SNAP_LENGTH;
+pub use filter::{OVERLAY_PORT, SNAP_LENGTH};
+pub use listener::{Delivered, ListenError, OverlayListener};
 pub use mark::{UNDERLAY_MARK, mark_socket};
 pub use raw::{InertSender, RawError};
 pub use tap::{Sighted, Tap, TapError, TapStatistics};

@@ -131,9 +131,9 @@ impl Tap {
 }
 
 impl Sighted {
-    /// The UDP datagram in it.
+    /// The UDP datagram in it; of a longer one than [`SNAP_LENGTH`] permits, the beginning.
     pub fn datagram(&self) -> Result<packet::Datagram<'_>, PacketError> {
-        packet::parse(&self.packet)
+        packet::parse_cut(&self.packet)
     }
 }
 

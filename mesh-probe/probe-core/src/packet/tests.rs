@@ -168,3 +168,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_packet_that_was_cut_off_by_the_capture_is_read_as_far_as_it_goes() {
+    let whole = v4(&[], &segment(b"hello"));
+    let expected = parse(&whole).unwrap();
+    assert_eq!(parse_cut(&whole), Ok(expected));
+    let cut = &whole[..whole.len() - 3];
+    assert!(parse(cut).is_err());
+    let read = parse_cut(cut).unwrap();
+    assert_eq!(read.packet_length, whole.len());
+    assert_eq!(
+        read.payload,
+        &expected.payload[..expected.payload.len() - 3]
+    );
+    for length in 0..28 {
+        assert!(parse_cut(&whole[..length]).is_err(), "{length}");
+    }
+}

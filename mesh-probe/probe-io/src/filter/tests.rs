@@ -104,6 +104,25 @@ fn payload(first: [u8; 4], length: usize) -> Vec<u8> {
 const INITIATION: [u8; 4] = [1, 0, 0, 0];
 
 #[test]
+fn to_the_port_of_the_overlay_only_size_probes_pass_whatever_their_length() {
+    for length in [116, 600, 1400] {
+        for (first, expected) in [
+            (size::MAGIC, true),
+            (inert::MAGIC, false),
+            ([8, 0, 0, 0], false),
+        ] {
+            let body = udp(40000, OVERLAY_PORT, &payload(first, length));
+            assert_eq!(passes(&v4(0, &body)), expected, "{first:?} {length}");
+            assert_eq!(passes(&v6(17, &body)), expected, "{first:?} {length}");
+        }
+    }
+    let from_it = udp(OVERLAY_PORT, 40000, &payload(size::MAGIC, 600));
+    assert!(!passes(&v4(0, &from_it)));
+    let beside_the_tunnel = udp(PORT, PORT, &payload(size::MAGIC, 600));
+    assert!(!passes(&v4(0, &beside_the_tunnel)));
+}
+
+#[test]
 fn each_message_passes_with_its_exact_length_only() {
     let messages = [
         (INITIATION, 148),
@@ -196,5 +215,20 @@ fn a_packet_cut_off_anywhere_is_dropped_and_not_misread() {
     let packet = v4(0, &udp(PORT, PORT, &payload(INITIATION, 148)));
     for length in 1..32 {
         assert!(!passes(&packet[..length]), "{length}");
+    }
+}
+
+#[test]
+fn behind_the_firewall_only_size_probes_to_the_port_of_the_overlay_are_taken() {
+    let taken = |family, packet: &[u8]| run(&delivered_program(family), packet, ARRIVED);
+    for (port, first, expected) in [
+        (OVERLAY_PORT, size::MAGIC, 0xffff),
+        (OVERLAY_PORT, [8, 0, 0, 0], 0),
+        (PORT, size::MAGIC, 0),
+    ] {
+        let body = udp(40000, port, &payload(first, 600));
+        assert_eq!(taken(IpFamily::V4, &v4(0, &body)), expected);
+        assert_eq!(taken(IpFamily::V4, &v4(8, &body)), expected);
+        assert_eq!(taken(IpFamily::V6, &body), expected);
     }
 }

@@ -67,6 +67,7 @@ impl Asking {
                 bytes,
                 received_at: *received_at,
             },
+            EchoEvent::TooBig { to, .. } => panic!("{to} is said to be too narrow for an echo"),
             EchoEvent::Refused { to, .. } => {
                 assert_eq!(*to, self.peer);
                 Input::Refused(ANSWERING)
@@ -99,6 +100,7 @@ async fn answer(mut socket: EchoSocket) {
             from,
             bytes,
             received_at,
+            ..
         } = socket.next().await.expect("an event")
             && let Answer::Reply(reply) = responder.handle(&bytes, received_at.moment())
         {
@@ -208,6 +210,7 @@ async fn a_datagram_too_long_for_an_echo_is_counted_and_passed_over() {
         from,
         bytes,
         received_at,
+        ..
     } = event
     else {
         unreachable!("{event:?}")

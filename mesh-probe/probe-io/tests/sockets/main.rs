@@ -1,6 +1,7 @@
 //! The sockets against a real kernel: on loopback, and in namespaces that the tests make.
 
 mod echo;
+mod listener;
 mod namespace;
 mod tap;
 mod wireguard;

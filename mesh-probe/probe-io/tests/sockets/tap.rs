@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::{net::UdpSocket, time::timeout};
 
 pub(crate) const PORT: u16 = 51820;
-const NEAR: [&str; 2] = ["203.0.113.11", "2001:db8::11"];
+pub(crate) const NEAR: [&str; 2] = ["203.0.113.11", "2001:db8::11"];
 const FAR: [&str; 2] = ["203.0.113.12", "2001:db8::12"];
 
 /// This namespace is the near host; a second one is the far host.
@@ -31,7 +31,7 @@ pub(crate) fn two_hosts() {
 }
 
 /// Opens something on the far host. Sockets stay in the namespace where they were made.
-fn on_far_host<T: Send>(open: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_far_host<T: Send>(open: impl FnOnce() -> T + Send) -> T {
     let enter = || {
         let far = File::open("/run/netns/far").expect("the far host's namespace");
         let kind = Some(LinkNameSpaceType::Network);
@@ -41,7 +41,7 @@ fn on_far_host<T: Send>(open: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(enter).join().expect("no panic on the far host"))
 }
 
-fn at(address: &str, port: u16) -> SocketAddr {
+pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("an address"), port)
 }
 
@@ -66,7 +66,7 @@ fn initiation(length: usize) -> Vec<u8> {
     payload
 }
 
-async fn seen(tap: &mut Tap) -> Sighted {
+pub(crate) async fn seen(tap: &mut Tap) -> Sighted {
     timeout(BOUND, tap.next())
         .await
         .expect("the tap sees it in time")
