@@ -2,6 +2,7 @@
 
 mod nodes;
 mod session;
+mod sizes;
 mod underlay;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let path: Vec<Finding> = [missing, blocked, broken].concat();
     let effects = effects(mesh, &path, &open);
     roots.extend(path);
+    roots.extend(sizes::find(mesh, &open));
     roots.extend(effects);
     roots
 }

@@ -38,8 +38,8 @@ pub const LEVELS: [Level; 11] = [
     Level {
         name: "mtu",
         depends_on: &["mesh"],
-        rung: None,
-        about: "full-size packets pass",
+        rung: Some(Rung::OverlayMtu),
+        about: "full-size packets pass inside the tunnel, and to the overlay's port",
     },
     Level {
         name: "discovery",

@@ -7,8 +7,8 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated, Moment,
-    NodeName, NodeRef, Peer, PublicKey, Reporter, SourceId, SourceState,
+    Arrival, Citation, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated, Layer,
+    Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState,
 };
 
 use crate::{NodeView, Stream, View, timing};
@@ -21,6 +21,8 @@ pub(crate) struct Mesh<'a> {
     pub(crate) members: BTreeMap<NodeRef, Member<'a>>,
     /// How old an echo may be and still prove something; grows with the mesh, as the pace of the echo slows.
     pub(crate) echo_fresh: Duration,
+    /// How old a full-size packet may be.
+    pub(crate) size_fresh: Duration,
 }
 
 /// One node of the mesh.
@@ -52,11 +54,13 @@ impl<'a> Mesh<'a> {
         add_unclaimed_peers(&mut members);
         drop_forgotten(view, &mut members);
         let echo_fresh = timing::echo_fresh(members.len());
+        let size_fresh = timing::size_fresh(members.len());
         let mut mesh = Self {
             now,
             view,
             members,
             echo_fresh,
+            size_fresh,
         };
         mesh.find_sites();
         mesh
@@ -217,6 +221,13 @@ impl<'a> Member<'a> {
     pub(crate) fn inert(&self, with: &PublicKey) -> Option<&'a Inert> {
         match self.fact(FactKey::Inert(*with)) {
             Some(Fact::Inert(_, inert)) => Some(inert),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sizes(&self, to: &PublicKey, layer: Layer) -> Option<&'a Sizes> {
+        match self.fact(FactKey::Sizes(*to)) {
+            Some(Fact::Sizes(_, layers)) => layers.iter().find(|sizes| sizes.layer == layer),
             _ => None,
         }
     }

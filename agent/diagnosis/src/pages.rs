@@ -17,14 +17,17 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 16] = pages! {
+static PAGES: [Page; 19] = pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
     "one-way-loss": "datagrams of one direction are lost",
+    "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",
+    "overlay-port-blocked": "the overlay's port is blocked",
     "path-broken": "datagrams between two nodes are lost, both ways",
     "peer-missing": "a node does not have another as a WireGuard peer",
     "peer-never-connected": "a tunnel never came up",
     "peer-silent": "a node is silent to everybody",
+    "pmtu-black-hole": "large packets are lost inside the tunnel",
     "reports-stale": "a node's reports have stopped, its connection is open",
     "second-machine": "two machines claim one node name",
     "too-few-nodes": "fewer nodes report than expected",

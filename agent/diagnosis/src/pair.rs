@@ -1,7 +1,10 @@
 //! One ordered pair, judged: does what A sends arrive at B, on the underlay and inside the tunnel?
 
+pub(crate) mod sizes;
 mod tunnel;
 mod underlay;
+
+use std::collections::BTreeMap;
 
 use evidence::{
     Citation, EchoSent, FactKey, Ladder, Moment, NodeRef, Outcome, Rung, RungState, SourceId,
@@ -54,6 +57,9 @@ pub(crate) struct Direction {
     pub(crate) discovered: Answer,
     pub(crate) underlay: Answer,
     pub(crate) tunnel: Answer,
+    pub(crate) tunnel_mtu: Answer,
+    pub(crate) overlay_port: Answer,
+    pub(crate) overlay_mtu: Answer,
     /// When A's echo began to be lost, if it is lost now.
     pub(crate) loss_since: Option<Moment>,
     pub(crate) ladder: Ladder,
@@ -66,7 +72,19 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
     let underlay = underlay::underlay(mesh, a, b, &tunnel);
     let discovered = discovered(mesh, a, b);
     let handshake = handshake(mesh, a, b).implied_by(&tunnel);
-    let ladder = ladder(mesh, a, b, [&discovered, &underlay, &handshake, &tunnel]);
+    let tunnel_mtu = sizes::tunnel_mtu(mesh, a, b);
+    let overlay_port = sizes::overlay_port(mesh, a, b);
+    let overlay_mtu = sizes::overlay_mtu(mesh, a, b);
+    let answers = [
+        (Rung::Discovered, &discovered),
+        (Rung::Underlay, &underlay),
+        (Rung::Handshake, &handshake),
+        (Rung::Tunnel, &tunnel),
+        (Rung::TunnelMtu, &tunnel_mtu),
+        (Rung::OverlayPort, &overlay_port),
+        (Rung::OverlayMtu, &overlay_mtu),
+    ];
+    let ladder = ladder(mesh, a, b, &BTreeMap::from(answers));
     let (from, to) = (a.node.clone(), b.node.clone());
     Direction {
         from,
@@ -74,6 +92,9 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
         discovered,
         underlay,
         tunnel,
+        tunnel_mtu,
+        overlay_port,
+        overlay_mtu,
         loss_since,
         ladder,
     }
@@ -188,11 +209,16 @@ fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
 }
 
 /// Puts the answers on the ladder; what lies above the first failure is not judged.
-fn ladder(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, answers: [&Answer; 4]) -> Ladder {
+fn ladder(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    answers: &BTreeMap<Rung, &Answer>,
+) -> Ladder {
     let mut broken_at: Option<Rung> = None;
     let mut rungs = Vec::with_capacity(Rung::ALL.len());
-    for (index, rung) in Rung::ALL.into_iter().enumerate() {
-        let state = match (answers.get(index), broken_at) {
+    for rung in Rung::ALL {
+        let state = match (answers.get(&rung), broken_at) {
             (_, Some(below)) => waiting(rung, format!("not judged: waiting for {below}")),
             (None, None) => waiting(rung, "not measured by this version".to_owned()),
             (Some(answer), None) => RungState {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/session.rs"),
+    include_str!("../src/findings/sizes.rs"),
     include_str!("../src/findings/underlay.rs"),
 ];
 

@@ -5,13 +5,13 @@ mod support;
 use std::collections::BTreeSet;
 
 use diagnosis::{Stream, pages};
-use evidence::{Confidence, FactKey, Finding, Moment, Phase, Verdict};
+use evidence::{Confidence, FactKey, Finding, Layer, Moment, Phase, Verdict};
 use support::{
     Lab, NOW, ago,
     cases::{
         Case, Expected, NOT_READY, SINCE, all, nodes, quiet, session,
         session::{arrives_but_silent, without_tap},
-        underlay,
+        sizes, underlay,
         underlay::{blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard},
     },
     key,
@@ -55,6 +55,34 @@ fn trouble_on_the_underlay_is_named_where_it_is() {
 #[test]
 fn trouble_above_the_underlay_never_accuses_the_path() {
     check_all(session::cases());
+}
+
+#[test]
+fn large_packets_that_are_lost_are_told_from_blocked_ports() {
+    check_all(sizes::cases());
+}
+
+#[test]
+fn a_packet_that_arrived_and_was_not_delivered_is_the_work_of_the_own_firewall() {
+    let mut lab = sizes::shut("vps-2");
+    let said = |lab: &Lab| root(&lab.verdict()).summary.clone();
+    assert!(said(&lab).contains("does not arrive"), "{}", said(&lab));
+    for other in ["vps-1", "home-cp", "home-worker"] {
+        lab.sizes(other, "vps-2", Layer::Overlay, |sizes| {
+            sizes.seen_arriving = Some(ago(2000));
+        });
+    }
+    let summary = said(&lab);
+    assert!(summary.contains("dropped by its own firewall"), "{summary}");
+}
+
+#[test]
+fn a_narrow_way_shuts_the_gate_of_sizes_and_names_the_mtu_that_fits() {
+    let verdict = sizes::narrow_home().verdict();
+    assert_eq!(verdict.gate("mtu").unwrap().phase, Phase::NotReady);
+    let fix = &root(&verdict).fixes[0];
+    assert!(fix.action.contains("MTU to 1340"), "{fix:?}");
+    assert!(fix.action.contains("takes 1290"), "{fix:?}");
 }
 
 #[test]

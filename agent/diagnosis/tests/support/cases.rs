@@ -3,6 +3,7 @@
 pub(crate) mod nodes;
 pub(crate) mod quiet;
 pub(crate) mod session;
+pub(crate) mod sizes;
 pub(crate) mod underlay;
 
 use super::Lab;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
         underlay::cases(),
         session::cases(),
+        sizes::cases(),
         nodes::cases(),
         quiet::cases(),
     ]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated, Moment, Peer,
-    PublicKey, Rtt, SourceId, SourceState,
+    Arrival, Bracket, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated, Layer,
+    Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, TooBig,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -80,6 +80,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_inert(),
         2 => any_initiated(),
         1 => any_arrivals(),
+        2 => any_sizes(),
     ]
 }
 
@@ -225,4 +226,42 @@ fn any_arrivals() -> impl Strategy<Value = Fact> {
         answered_at,
     });
     vec(one, 0..6).prop_map(Fact::Arrivals)
+}
+
+fn any_sizes() -> impl Strategy<Value = Fact> {
+    let bracket = (any_moment(), option::of(any::<u16>()), any::<u16>());
+    let bracket = bracket.prop_map(|(at, passed, failed)| Bracket { at, passed, failed });
+    let too_big = (any_moment(), option::of(any_address()), any::<u32>());
+    let too_big = too_big.prop_map(|(at, from, mtu)| TooBig {
+        at,
+        reporter: from.map(|from| from.ip()),
+        mtu,
+    });
+    let moments = (
+        option::of(any_moment()),
+        option::of(any_moment()),
+        option::of(any_moment()),
+    );
+    let one = (
+        select(Layer::ALL.to_vec()),
+        any::<u16>(),
+        moments,
+        0..6_u32,
+        option::of(bracket),
+        option::of(too_big),
+    );
+    let one = one.prop_map(
+        |(layer, full, (full_arrived, seen_arriving, lost_since), lost, bracket, too_big)| Sizes {
+            layer,
+            to: [10, 0, 0, 1].into(),
+            full,
+            full_arrived,
+            seen_arriving,
+            lost,
+            lost_since,
+            bracket,
+            too_big,
+        },
+    );
+    (any_key(), vec(one, 0..3)).prop_map(|(key, layers)| Fact::Sizes(key, layers))
 }

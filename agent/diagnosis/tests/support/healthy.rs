@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{NodeView, Stream};
 use evidence::{
-    Device, EchoHeard, EchoSent, Fact, Facts, Identity, Peer, Rtt, SourceId, SourceState,
+    Device, EchoHeard, EchoSent, Fact, Facts, Identity, Layer, Peer, Rtt, Sizes, SourceId,
+    SourceState,
 };
 
 use super::{ago, key, name};
@@ -34,6 +35,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
             window_missing: 0,
         };
         facts.insert(Fact::EchoHeard(key(other), heard));
+        facts.insert(Fact::Sizes(key(other), Layer::ALL.map(full_size).to_vec()));
     }
     NodeView {
         facts,
@@ -42,6 +44,21 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         last_report: ago(300),
         steady_since: ago(590_000),
         conflict: None,
+    }
+}
+
+/// Full-size packets arrive.
+fn full_size(layer: Layer) -> Sizes {
+    Sizes {
+        layer,
+        to: IpAddr::from([10, 0, 0, 1]),
+        full: 1420,
+        full_arrived: Some(ago(3000)),
+        seen_arriving: None,
+        lost: 0,
+        lost_since: None,
+        bracket: None,
+        too_big: None,
     }
 }
 

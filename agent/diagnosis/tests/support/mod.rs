@@ -8,8 +8,8 @@ mod healthy;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View, diagnose};
 use evidence::{
-    Arrival, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, Initiated, Moment, NodeName,
-    Peer, PublicKey, SourceId, SourceState, Verdict,
+    Arrival, Bracket, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, Initiated, Layer,
+    Moment, NodeName, Peer, PublicKey, Sizes, SourceId, SourceState, Verdict,
 };
 
 use healthy::{endpoint, healthy_node, working};
@@ -86,6 +86,42 @@ impl Lab {
         self.echo_heard(to, from, |heard| heard.last_heard = Some(ago(since + 500)));
         self.peer(to, from, |peer| peer.rx_moved = Some(ago(since)));
         self
+    }
+
+    /// Packets of `from` to `to` arrive up to a length only, or not at all.
+    pub(crate) fn narrow(
+        mut self,
+        from: &str,
+        to: &str,
+        layer: Layer,
+        passed: Option<u16>,
+        since: i64,
+    ) -> Self {
+        self.sizes(from, to, layer, |sizes| {
+            sizes.full_arrived = Some(ago(since + 4000));
+            sizes.lost = millis(since) / 1000;
+            sizes.lost_since = Some(ago(since));
+            sizes.bracket = Some(Bracket {
+                at: ago(since - 5000),
+                passed,
+                failed: passed.map_or(600, |passed| passed + 1),
+            });
+        });
+        self
+    }
+
+    /// Changes what `from` knows of the sizes towards `to`.
+    pub(crate) fn sizes(&mut self, from: &str, to: &str, layer: Layer, edit: impl Fn(&mut Sizes)) {
+        let facts = &mut self.node(from).facts;
+        let Some(Fact::Sizes(peer, layers)) = facts.get(&FactKey::Sizes(key(to))).cloned() else {
+            panic!("{from} has asked {to} for sizes");
+        };
+        let mut layers = layers;
+        layers
+            .iter_mut()
+            .filter(|sizes| sizes.layer == layer)
+            .for_each(edit);
+        facts.insert(Fact::Sizes(peer, layers));
     }
 
     pub(crate) fn lose_both_ways(self, a: &str, b: &str, since: i64) -> Self {

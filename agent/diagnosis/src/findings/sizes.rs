@@ -1,0 +1,219 @@
+//! Small packets pass and large ones do not, or the overlay's port is shut.
+//!
+//! A rung is judged only where all below it hold, so none of these is an effect of another.
+
+use std::collections::BTreeSet;
+
+use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
+
+use super::{Draft, explained, fix, pairs, place_text, subject};
+use crate::{
+    localise::{Culprit, localise},
+    mesh::Mesh,
+    pair::{
+        Answer, Direction,
+        sizes::{VXLAN_OVERHEAD, dropped_by_host, suspected},
+    },
+    text,
+};
+
+/// Below this Talos refuses an MTU for `KubeSpan`: IPv6 inside needs it (RFC 8200 section 5).
+const LEAST_KUBESPAN_MTU: u32 = 1280;
+
+pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+    let makers: [(Rung, Maker); 3] = [
+        (Rung::TunnelMtu, black_hole),
+        (Rung::OverlayPort, port_blocked),
+        (Rung::OverlayMtu, overlay_too_narrow),
+    ];
+    makers
+        .into_iter()
+        .flat_map(|(rung, make)| at(mesh, directions, rung, make))
+        .collect()
+}
+
+type Maker = fn(&Mesh<'_>, &Culprit, &[&Direction]) -> Draft;
+
+/// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
+/// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
+fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Vec<Finding> {
+    let outcome = |direction: &Direction| direction.ladder.outcome(rung);
+    let proved = |direction: &Direction| outcome(direction) == Outcome::Fail;
+    let failing = pairs(directions, |direction| {
+        let open = outcome(direction) == Outcome::Unknown;
+        proved(direction) || (open && lost(mesh, direction, rung))
+    });
+    let passing = pairs(directions, |direction| outcome(direction).is_good());
+    let finding = |culprit: &Culprit| {
+        let hit = explained(&culprit.explains, directions);
+        let (hit, open): (Vec<_>, Vec<_>) = hit.into_iter().partition(|one| proved(one));
+        let mut draft = make(mesh, culprit, &hit);
+        if !open.is_empty() {
+            draft.confidence = Confidence::Likely;
+        }
+        draft.evidence = evidence(rung, &hit, directions);
+        draft.explains.clone_from(&culprit.explains);
+        if !culprit.ties.is_empty() {
+            draft.confidence = Confidence::Likely;
+            draft.could_also_be = culprit.ties.iter().map(place_text).collect();
+            draft.decided_by =
+                Some("an agent on one more node outside, or a direction that passes".to_owned());
+        }
+        draft.finish(None)
+    };
+    let proved = pairs(directions, proved);
+    localise(mesh, &failing, &passing)
+        .iter()
+        .filter(|culprit| !culprit.explains.is_disjoint(&proved))
+        .map(finding)
+        .collect()
+}
+
+fn lost(mesh: &Mesh<'_>, direction: &Direction, rung: Rung) -> bool {
+    let layer = match rung {
+        Rung::TunnelMtu => Layer::Tunnel,
+        _ => Layer::Overlay,
+    };
+    let ends = (
+        mesh.members.get(&direction.from),
+        mesh.members.get(&direction.to),
+    );
+    matches!(ends, (Some(from), Some(to)) if suspected(from, to, layer))
+}
+
+fn answer(direction: &Direction, rung: Rung) -> &Answer {
+    match rung {
+        Rung::TunnelMtu => &direction.tunnel_mtu,
+        Rung::OverlayPort => &direction.overlay_port,
+        _ => &direction.overlay_mtu,
+    }
+}
+
+/// What fails, and one direction beside it that does not.
+fn evidence(rung: Rung, hit: &[&Direction], directions: &[&Direction]) -> Vec<Citation> {
+    let shares_an_end = |direction: &&&Direction| {
+        hit.iter()
+            .any(|bad| bad.from == direction.from || bad.to == direction.to)
+    };
+    let passing = directions
+        .iter()
+        .filter(|direction| direction.ladder.outcome(rung).is_good())
+        .find(shares_an_end);
+    hit.iter()
+        .take(1)
+        .chain(passing)
+        .flat_map(|direction| answer(direction, rung).evidence.iter().cloned())
+        .collect()
+}
+
+fn black_hole(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
+    let passed = least_passed(mesh, hit, Layer::Tunnel);
+    let summary = format!(
+        "packets inside the tunnel are lost above {passed} bytes ({}), and smaller ones pass: handshakes and small requests \
+         work, transfers hang",
+        place_text(&culprit.place)
+    );
+    let mut draft = draft("pmtu-black-hole", culprit, summary);
+    draft.fixes.push(narrow_or_repair(culprit, passed));
+    draft
+}
+
+fn overlay_too_narrow(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
+    let passed = least_passed(mesh, hit, Layer::Overlay);
+    let pods = passed.saturating_sub(u32::from(VXLAN_OVERHEAD));
+    let summary = format!(
+        "full-size packets pass inside the tunnel, but to UDP 8472 only up to {passed} bytes ({}): a frame of a pod fits \
+         up to an MTU of {pods}",
+        place_text(&culprit.place)
+    );
+    let mut draft = draft("overlay-mtu-too-small", culprit, summary);
+    draft.fixes.push(fix(
+        "who runs the nodes",
+        "look for a route or a filter by length that concerns node addresses and not KubeSpan's own",
+        Some("ip route get NODE_ADDRESS mark 0x40; nft list ruleset | grep -n -e length -e 8472".to_owned()),
+    ));
+    draft
+}
+
+fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
+    let place = place_text(&culprit.place);
+    let arrive = |direction: &&Direction| {
+        known(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
+    };
+    let receivers = text::list(&sorted(hit, |direction| &direction.to));
+    let (what, who) = if hit.iter().all(arrive) {
+        (
+            format!("arrives at the interface of {receivers} and is dropped by its own firewall"),
+            receivers,
+        )
+    } else {
+        let senders = sorted(hit, |direction| &direction.from);
+        (
+            format!("does not arrive ({place})"),
+            format!("{} and of {receivers}", text::list(&senders)),
+        )
+    };
+    let summary = format!(
+        "UDP 8472 (VXLAN) to node addresses {what}: the tunnel carries, an overlay on it will not"
+    );
+    let mut draft = draft("overlay-port-blocked", culprit, summary);
+    draft.fixes.push(allow_overlay(&who));
+    draft
+}
+
+/// The nodes of one side of these directions, each once.
+fn sorted<'a>(hit: &[&'a Direction], side: fn(&Direction) -> &NodeRef) -> Vec<&'a NodeRef> {
+    let nodes: BTreeSet<&NodeRef> = hit.iter().map(|direction| side(direction)).collect();
+    nodes.into_iter().collect()
+}
+
+fn draft(code: &'static str, culprit: &Culprit, summary: String) -> Draft {
+    Draft::new(code, subject(&culprit.place), Confidence::Certain, summary)
+}
+
+/// The longest packet that passes in all of these directions.
+fn least_passed(mesh: &Mesh<'_>, hit: &[&Direction], layer: Layer) -> u32 {
+    let passed = |direction: &&Direction| known(mesh, direction, layer)?.bracket?.passed;
+    hit.iter().filter_map(passed).min().unwrap_or(0).into()
+}
+
+fn known<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
+    let to = mesh.members.get(&direction.to)?.key?;
+    mesh.members.get(&direction.from)?.sizes(&to, layer)
+}
+
+fn narrow_or_repair(culprit: &Culprit, passed: u32) -> Fix {
+    let place = place_text(&culprit.place);
+    if passed < LEAST_KUBESPAN_MTU {
+        return fix(
+            format!("who runs {place}"),
+            format!(
+                "raise the MTU there, or let ICMP \"fragmentation needed\" and \"packet too big\" pass: KubeSpan needs \
+                 {LEAST_KUBESPAN_MTU} bytes, {passed} pass"
+            ),
+            None,
+        );
+    }
+    fix(
+        "who writes the machine configs",
+        format!(
+            "set KubeSpan's MTU to {passed} on every node (a VXLAN on it then takes {}), or raise the MTU of {place}",
+            passed.saturating_sub(u32::from(VXLAN_OVERHEAD))
+        ),
+        Some(format!(
+            "apiVersion: v1alpha1\nkind: KubeSpanConfig\nenabled: true\nmtu: {passed}"
+        )),
+    )
+}
+
+fn allow_overlay(who: &str) -> Fix {
+    fix(
+        format!("who writes the machine config of {who}"),
+        "allow UDP 8472 between the nodes in Talos' ingress firewall; inside the tunnel it sees the node addresses",
+        Some(
+            "apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: vxlan\nportSelector:\n  ports: [8472]\n  \
+             protocol: udp\ningress:\n  - subnet: NODE_ADDRESSES"
+                .to_owned(),
+        ),
+    )
+}
