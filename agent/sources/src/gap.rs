@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{host::HostError, links::LinksError, wireguard::WireGuardError};
+use crate::{
+    host::HostError, links::LinksError, nftables::NftablesError, wireguard::WireGuardError,
+};
 
 /// A source that could not be read: unknown, which is neither fine nor broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,12 @@ impl From<&WireGuardError> for Gap {
 impl From<&LinksError> for Gap {
     fn from(error: &LinksError) -> Self {
         told("links", error, error.advice())
+    }
+}
+
+impl From<&NftablesError> for Gap {
+    fn from(error: &NftablesError) -> Self {
+        told("nftables", error, error.advice())
     }
 }
 

@@ -3,6 +3,8 @@
 //! This is smaller than a general netlink client on purpose. The receive buffer is ours, so that a dump with keys in
 //! it can be overwritten, and a message that cannot be decoded is the caller's to count instead of being lost.
 
+mod ask;
+
 use std::io;
 
 use netlink_packet_core::{
@@ -11,6 +13,8 @@ use netlink_packet_core::{
 };
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use zeroize::Zeroizing;
+
+pub(crate) use ask::Conversation;
 
 /// Most bytes that one dump may have.
 pub(crate) const MAX_DUMP: usize = 4 << 20;
