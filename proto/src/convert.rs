@@ -6,6 +6,7 @@
 mod facts;
 mod report;
 mod sizes;
+mod steering;
 mod verdict;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -94,9 +95,13 @@ pub(crate) fn endpoint_from_wire(
     endpoint: &wire::Endpoint,
 ) -> Result<SocketAddr, ConvertError> {
     let wire::Endpoint { address, port } = endpoint;
-    let port = u16::try_from(*port)
-        .map_err(|_| ConvertError::new(field, format!("a port of 16 bits, got {port}")))?;
+    let port = port_from_wire(field, *port)?;
     Ok(SocketAddr::new(ip_from_wire(field, address)?, port))
+}
+
+pub(crate) fn port_from_wire(field: &'static str, port: u32) -> Result<u16, ConvertError> {
+    u16::try_from(port)
+        .map_err(|_| ConvertError::new(field, format!("a port of 16 bits, got {port}")))
 }
 
 pub(crate) fn endpoint_to_wire(endpoint: SocketAddr) -> wire::Endpoint {

@@ -5,9 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Identity,
-    Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
-    TooBig, limits,
+    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap,
+    Identity, Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -261,6 +261,71 @@ fn sizes() -> impl Strategy<Value = Fact> {
     (key(), both).prop_map(|(key, layers)| Fact::Sizes(key, layers))
 }
 
+fn steering() -> impl Strategy<Value = Fact> {
+    let family = || {
+        any::<(Option<u32>, bool, bool)>().prop_map(|(rule_priority, default_route, undecoded)| {
+            SteeringFamily {
+                rule_priority,
+                default_route,
+                undecoded,
+            }
+        })
+    };
+    let chains = any::<Option<(bool, bool)>>().prop_map(|chains| {
+        chains.map(|(outgoing, prerouting)| SteeringChains {
+            outgoing,
+            prerouting,
+        })
+    });
+    (moment(), family(), family(), chains).prop_map(|(since, ipv4, ipv6, chains)| {
+        Fact::Steering(Steering {
+            since,
+            ipv4,
+            ipv6,
+            chains,
+        })
+    })
+}
+
+fn link() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("[a-z0-9.-]{1,15}")
+}
+
+fn steered() -> impl Strategy<Value = Fact> {
+    let marks = any::<(Option<bool>, Option<bool>)>();
+    let prefix = (
+        "[0-9a-f:.]{1,20}/[0-9]{1,3}",
+        marks,
+        link(),
+        prop::option::of(ip()),
+    )
+        .prop_map(
+            |(prefix, (outgoing, prerouting), marked_via, source)| SteeredPrefix {
+                prefix,
+                outgoing,
+                prerouting,
+                marked_via,
+                source,
+            },
+        );
+    let prefixes = prop::collection::vec(prefix, 0..=limits::STEERED);
+    let endpoint = (endpoint(), link()).prop_map(|(to, via)| EndpointWay { to, via });
+    let endpoint = prop::option::of(endpoint);
+    (key(), moment(), prefixes, any::<u32>(), endpoint).prop_map(
+        |(key, since, prefixes, left_out, endpoint)| {
+            Fact::Steered(
+                key,
+                Steered {
+                    since,
+                    prefixes,
+                    left_out,
+                    endpoint,
+                },
+            )
+        },
+    )
+}
+
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let any_fact = prop_oneof![
         identity(),
@@ -271,7 +336,9 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         echo_heard(),
         inert(),
         handshakes(),
-        sizes()
+        sizes(),
+        steering(),
+        steered(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

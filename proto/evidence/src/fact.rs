@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Moment, NodeName, PublicKey, Sizes};
+use crate::{Moment, NodeName, PublicKey, Sizes, Steered, Steering};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,17 +19,23 @@ pub enum SourceId {
     Inert,
     /// The listener for probes of the overlay's port.
     Overlay,
+    /// Policy rules, table 180, and the kernel's answers to route questions.
+    Routes,
+    /// Talos' nftables chains.
+    Nftables,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
         Self::Echo,
         Self::Inert,
         Self::Overlay,
+        Self::Routes,
+        Self::Nftables,
     ];
 
     /// The name a user reads.
@@ -41,6 +47,8 @@ impl SourceId {
             Self::Echo => "echo",
             Self::Inert => "inert-probe",
             Self::Overlay => "overlay-listener",
+            Self::Routes => "routes",
+            Self::Nftables => "nftables",
         }
     }
 }
@@ -236,6 +244,10 @@ pub enum FactKey {
     Arrivals,
     /// [`Fact::Sizes`].
     Sizes(PublicKey),
+    /// [`Fact::Steering`].
+    Steering,
+    /// [`Fact::Steered`].
+    Steered(PublicKey),
 }
 
 impl std::fmt::Display for FactKey {
@@ -251,6 +263,8 @@ impl std::fmt::Display for FactKey {
             Self::Initiated(key) => write!(f, "handshakes-initiated/{}", key.short()),
             Self::Arrivals => f.write_str("handshakes-arrived"),
             Self::Sizes(key) => write!(f, "sizes/{}", key.short()),
+            Self::Steering => f.write_str("steering"),
+            Self::Steered(key) => write!(f, "steered/{}", key.short()),
         }
     }
 }
@@ -278,6 +292,10 @@ pub enum Fact {
     Arrivals(Vec<Arrival>),
     /// What full-size packets to one peer gave, at most once per layer.
     Sizes(PublicKey, Vec<Sizes>),
+    /// What steers traffic for node addresses into the tunnel.
+    Steering(Steering),
+    /// How traffic towards one peer's addresses leaves.
+    Steered(PublicKey, Steered),
 }
 
 impl Fact {
@@ -294,6 +312,8 @@ impl Fact {
             Self::Initiated(key, _) => FactKey::Initiated(*key),
             Self::Arrivals(_) => FactKey::Arrivals,
             Self::Sizes(key, _) => FactKey::Sizes(*key),
+            Self::Steering(_) => FactKey::Steering,
+            Self::Steered(key, _) => FactKey::Steered(*key),
         }
     }
 
@@ -337,6 +357,8 @@ impl Fact {
                     *sizes = sizes.shifted(offset);
                 }
             }
+            Self::Steering(steering) => one(&mut steering.since),
+            Self::Steered(_, steered) => one(&mut steered.since),
         }
         self
     }

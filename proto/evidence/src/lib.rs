@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -13,6 +13,7 @@ pub mod limits;
 mod moment;
 mod size;
 mod snapshot;
+mod steering;
 mod verdict;
 
 pub use fact::{
@@ -23,6 +24,7 @@ pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyE
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
+pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
 pub use verdict::{
     Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
     Reporter, Rung, RungState, Subject, Verdict,

@@ -8,6 +8,10 @@ pub const FACTS: usize = 8 * PEERS + 64;
 pub const ADDRESSES: usize = 64;
 /// Allowed IPs of one peer.
 pub const ALLOWED_IPS: usize = 256;
+/// Allowed IPs of one peer that are told with their way; a node has an address or two per family.
+pub const STEERED: usize = 16;
+/// Bytes of a link's name (`IFNAMSIZ` with its end).
+pub const LINK_NAME: usize = 16;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

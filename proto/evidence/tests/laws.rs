@@ -6,14 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, TooBig,
+    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
+    Steered, Steering, SteeringFamily, TooBig,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 10;
+const KINDS: usize = 12;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -60,6 +61,21 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             }],
         ),
         8 => Fact::Sizes(key, vec![sizes(after)]),
+        9 => Fact::Steering(Steering {
+            since: after(1),
+            ipv4: SteeringFamily::default(),
+            ipv6: SteeringFamily::default(),
+            chains: None,
+        }),
+        10 => Fact::Steered(
+            key,
+            Steered {
+                since: after(1),
+                prefixes: Vec::new(),
+                left_out: 0,
+                endpoint: None,
+            },
+        ),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),

@@ -14,7 +14,13 @@ use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDe
 use thiserror::Error;
 
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 4] = ["facts.proto", "report.proto", "gate.proto", "mesh.proto"];
+const SCHEMAS: [&str; 5] = [
+    "facts.proto",
+    "steering.proto",
+    "report.proto",
+    "gate.proto",
+    "mesh.proto",
+];
 /// The file that the generator makes of the package `mesh.v1`.
 const GENERATED: &str = "mesh.v1.rs";
 

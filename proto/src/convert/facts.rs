@@ -10,6 +10,7 @@ use evidence::{
 use super::{
     ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, ip_from_wire, ip_to_wire,
     key_from_wire, optional_endpoint, short_text, sizes,
+    steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
 };
 use crate::wire::{self, fact::Fact as WireFact};
 
@@ -35,6 +36,8 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
             arrivals: list.iter().map(arrival_to_wire).collect(),
         }),
         Fact::Sizes(key, layers) => WireFact::Sizes(sizes::to_wire(key, layers)),
+        Fact::Steering(steering) => WireFact::Steering(steering_to_wire(steering)),
+        Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -54,6 +57,8 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Initiated(initiated) => initiated_from_wire(&initiated)?,
         WireFact::Arrivals(arrivals) => arrivals_from_wire(&arrivals)?,
         WireFact::Sizes(sizes) => sizes::from_wire(&sizes)?,
+        WireFact::Steering(steering) => steering_from_wire(&steering)?,
+        WireFact::Steered(steered) => steered_from_wire(steered)?,
     })
 }
 
@@ -70,6 +75,8 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Initiated(key) => (Kind::Initiated, Some(key), None),
         FactKey::Arrivals => (Kind::Arrivals, None, None),
         FactKey::Sizes(key) => (Kind::Sizes, Some(key), None),
+        FactKey::Steering => (Kind::Steering, None, None),
+        FactKey::Steered(key) => (Kind::Steered, Some(key), None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -100,6 +107,8 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Initiated => FactKey::Initiated(public_key()?),
         Kind::Arrivals => FactKey::Arrivals,
         Kind::Sizes => FactKey::Sizes(public_key()?),
+        Kind::Steering => FactKey::Steering,
+        Kind::Steered => FactKey::Steered(public_key()?),
     })
 }
 
@@ -119,6 +128,8 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Echo => wire::SourceId::Echo,
         SourceId::Inert => wire::SourceId::Inert,
         SourceId::Overlay => wire::SourceId::Overlay,
+        SourceId::Routes => wire::SourceId::Routes,
+        SourceId::Nftables => wire::SourceId::Nftables,
     }
 }
 
@@ -133,6 +144,8 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Echo => SourceId::Echo,
         wire::SourceId::Inert => SourceId::Inert,
         wire::SourceId::Overlay => SourceId::Overlay,
+        wire::SourceId::Routes => SourceId::Routes,
+        wire::SourceId::Nftables => SourceId::Nftables,
     })
 }
 

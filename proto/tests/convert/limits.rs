@@ -28,7 +28,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 10] = [
+const ENTRIES: [(&str, usize, Say); 11] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -79,13 +79,19 @@ const ENTRIES: [(&str, usize, Say); 10] = [
             ..sample::sizes()
         }))
     }),
+    ("steered.prefixes", limits::STEERED, |count| {
+        fact(WireFact::Steered(wire::Steered {
+            prefixes: vec![sample::steered_prefix(); count],
+            ..sample::steered()
+        }))
+    }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];
         peers_from_wire(wire::PeerList { peers }).map(drop)
     }),
 ];
 
-const TEXTS: [(&str, Say); 4] = [
+const TEXTS: [(&str, Say); 5] = [
     ("source.gap", |bytes| {
         fact(WireFact::Source(wire::Source {
             gap: Some("x".repeat(bytes)),
@@ -102,6 +108,16 @@ const TEXTS: [(&str, Say); 4] = [
         fact(WireFact::Identity(wire::Identity {
             version: "x".repeat(bytes),
             ..sample::identity()
+        }))
+    }),
+    ("steered.prefix", |bytes| {
+        let prefix = wire::SteeredPrefix {
+            prefix: "x".repeat(bytes),
+            ..sample::steered_prefix()
+        };
+        fact(WireFact::Steered(wire::Steered {
+            prefixes: vec![prefix],
+            ..sample::steered()
         }))
     }),
     ("peer.allowed_ips", |bytes| {

@@ -6,4 +6,5 @@ mod fields;
 mod limits;
 mod newer;
 mod sample;
+mod steering;
 mod verdict;

@@ -106,6 +106,47 @@ pub(crate) fn arrival() -> wire::Arrival {
     }
 }
 
+pub(crate) fn steering() -> wire::Steering {
+    let family = wire::SteeringFamily {
+        rule_priority: Some(32_500),
+        default_route: true,
+        undecoded: false,
+    };
+    wire::Steering {
+        since_ms: 1,
+        ipv4: Some(family),
+        ipv6: Some(family),
+        chains: Some(wire::SteeringChains {
+            outgoing: true,
+            prerouting: true,
+        }),
+    }
+}
+
+pub(crate) fn steered_prefix() -> wire::SteeredPrefix {
+    wire::SteeredPrefix {
+        prefix: "192.0.2.1/32".to_owned(),
+        outgoing: Some(true),
+        prerouting: Some(true),
+        marked_via: Some("kubespan".to_owned()),
+        source: vec![192, 0, 2, 2],
+    }
+}
+
+pub(crate) fn steered() -> wire::Steered {
+    wire::Steered {
+        public_key: key(),
+        since_ms: 1,
+        prefixes: vec![steered_prefix()],
+        left_out: 0,
+        endpoint: Some(wire::EndpointWay {
+            address: vec![192, 0, 2, 1],
+            port: 51_820,
+            via: Some("eth0".to_owned()),
+        }),
+    }
+}
+
 pub(crate) fn peer_identity() -> wire::PeerIdentity {
     wire::PeerIdentity {
         name: "vps-1".to_owned(),
@@ -158,6 +199,8 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Initiated(initiated()),
         WireFact::Arrivals(wire::Arrivals { arrivals }),
         WireFact::Sizes(sizes()),
+        WireFact::Steering(steering()),
+        WireFact::Steered(steered()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()
