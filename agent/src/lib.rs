@@ -1,13 +1,14 @@
 //! The node agent.
 //!
 //! ```text
-//! readers (wireguard, links, tap) --channels--> observer --watch--> uplink, one per collector
-//!                                                  |
-//!                                             echo socket, raw sender
+//! readers (wireguard, links, steering, tap) --channels--> observer --watch--> uplink, one per collector
+//!                                                            |
+//!                                                       echo socket, raw sender
 //! ```
 //!
 //! - `supervisor`: starts the tasks, says who owns what and what restarts what;
 //! - `readers`: one task per source, so a slow source never delays another;
+//! - `steering`: reads by what traffic for node addresses enters the tunnel;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `facts`: the translation into [`evidence::Facts`];
@@ -21,6 +22,7 @@ mod observer;
 mod peers;
 mod readers;
 mod sockets;
+mod steering;
 mod supervisor;
 mod uplink;
 

@@ -31,6 +31,7 @@ use crate::{
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
     sockets::{Echo, Overlay, Raw},
+    steering::{SteeringReading, chains_tried},
     supervisor::Published,
 };
 
@@ -56,6 +57,7 @@ pub(crate) struct Observer {
     device: Option<Reading<DeviceReading>>,
     device_misses: u32,
     links: Option<Reading<links::Snapshot>>,
+    steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
     machines: Option<Machines>,
@@ -74,6 +76,7 @@ impl Observer {
             device: None,
             device_misses: 0,
             links: None,
+            steering: None,
             tap: None,
             peers: Peers::default(),
             machines: None,
@@ -122,6 +125,9 @@ impl Observer {
                 self.links.clone_from(&readings.links.borrow_and_update());
                 self.echo.retry_at = now.moment();
             }
+            Event::Steering => self
+                .steering
+                .clone_from(&readings.steering.borrow_and_update()),
             Event::TapState => self.tap.clone_from(&readings.tap_state.borrow_and_update()),
         }
     }
@@ -428,6 +434,9 @@ impl Observer {
         if let Some(machines) = &self.machines {
             machines.facts(&self.peers, &mut facts);
         }
+        if let Some(Ok(steering)) = self.steering.as_ref().map(|reading| &reading.value) {
+            steering.facts(&self.peers, &mut facts);
+        }
         facts
     }
 
@@ -460,6 +469,11 @@ impl Observer {
             (SourceId::Echo, Some((now, self.echo.gap.clone()))),
             (SourceId::Inert, Some((now, self.raw.gap.clone()))),
             (SourceId::Overlay, Some((now, self.overlay.gap.clone()))),
+            (SourceId::Routes, tried(self.steering.as_ref())),
+            (
+                SourceId::Nftables,
+                self.steering.as_ref().and_then(chains_tried),
+            ),
         ];
         let known = states
             .into_iter()
@@ -501,6 +515,7 @@ enum Event {
     Delivered(Delivered),
     Device,
     Links,
+    Steering,
     TapState,
 }
 
@@ -542,6 +557,7 @@ async fn next(
         Some(sighted) = readings.tap.recv() => Event::Sighted(sighted),
         Ok(()) = readings.wireguard.changed() => Event::Device,
         Ok(()) = readings.links.changed() => Event::Links,
+        Ok(()) = readings.steering.changed() => Event::Steering,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         () = sleep(pause) => Event::Time,
     }

@@ -14,6 +14,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::steering::SteeringReading;
+
 /// `KubeSpan`'s port; not configurable in Talos.
 pub(crate) const TUNNEL_PORT: u16 = 51_820;
 /// Pace of reading the device: handshakes and counters move in seconds.
@@ -36,6 +38,7 @@ pub(crate) struct Reading<T> {
 pub(crate) struct Readings {
     pub(crate) wireguard: watch::Receiver<Option<Reading<DeviceReading>>>,
     pub(crate) links: watch::Receiver<Option<Reading<Snapshot>>>,
+    pub(crate) steering: watch::Receiver<Option<Reading<SteeringReading>>>,
     pub(crate) tap: mpsc::Receiver<Sighted>,
     pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | wireguard reader | nothing | with the observer | never: it goes on after errors |
 //! | links reader | notification socket | with the observer | itself |
+//! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
@@ -24,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::{
     observer::{Observer, ObserverConfig},
-    readers, uplink,
+    readers, steering, uplink,
 };
 
 /// Most echo requests a second.
@@ -87,9 +88,15 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
     let (wireguard_sender, wireguard) = watch::channel(None);
     let (links_sender, links) = watch::channel(None);
+    let (steering_sender, steering) = watch::channel(None);
     let (tap_state_sender, tap_state) = watch::channel(None);
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
+    tokio::spawn(steering::read_steering(
+        steering_sender,
+        wireguard.clone(),
+        links.clone(),
+    ));
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     let observer = Observer::new(ObserverConfig {
         node: config.node,
@@ -102,6 +109,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
             readers::Readings {
                 wireguard,
                 links,
+                steering,
                 tap,
                 tap_state,
             },

@@ -1,0 +1,422 @@
+//! Reads by what traffic for the peers' addresses enters the tunnel, and puts it into facts.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use evidence::{
+    EndpointWay, Fact, Facts, Moment, PublicKey, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, limits,
+};
+use probe_io::clock;
+use sources::{
+    Gap,
+    links::{self, FORCE_MARK, Question, Snapshot, Way},
+    nftables::{self, Chains},
+    wireguard::{AllowedIp, Device, Peer},
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    peers::Peers,
+    readers::{DeviceReading, Reading},
+};
+
+/// Pace of reading. Links, rules and routes are read sooner, when the kernel says that one changed; of chains it does
+/// not tell us.
+const EVERY: Duration = Duration::from_secs(2);
+/// Changes come in bursts: one reading for all that come within this time.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Route questions a second that a big mesh may cost; beyond them the pace gets slower.
+const QUESTIONS_PER_SECOND: u32 = 200;
+/// Why the chains of a node that does not steer are not read: the question could load a kernel module.
+const NOT_ASKED: &str = "not asked: neither KubeSpan's rule nor table 180 is on this node, so nothing steers into the tunnel";
+
+/// One reading of everything that steers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SteeringReading {
+    pub(crate) node: Steering,
+    pub(crate) peers: BTreeMap<PublicKey, Steered>,
+    /// Why the chains could not be read.
+    pub(crate) chains_gap: Option<String>,
+}
+
+/// Reads again and again. Needs what the readers of the device and of the links have read.
+pub(crate) async fn read_steering(
+    sender: watch::Sender<Option<Reading<SteeringReading>>>,
+    device: watch::Receiver<Option<Reading<DeviceReading>>>,
+    mut links: watch::Receiver<Option<Reading<Snapshot>>>,
+) {
+    let mut last: Option<SteeringReading> = None;
+    while !sender.is_closed() {
+        let peers = newest(&device).map(|reading| reading.device);
+        let snapshot = newest(&links);
+        links.mark_unchanged();
+        if let Some((device, snapshot)) = peers.zip(snapshot) {
+            let value = read(&device, &snapshot, last.as_ref()).await;
+            last = value.as_ref().ok().cloned().or(last);
+            sender.send_replace(Some(Reading {
+                at: clock::moment(),
+                value,
+            }));
+        }
+        // Not an error: the link reader ends only with the agent.
+        let _changed = timeout(pace(last.as_ref()), links.changed()).await;
+        sleep(SETTLE).await;
+    }
+}
+
+fn newest<T: Clone>(receiver: &watch::Receiver<Option<Reading<T>>>) -> Option<T> {
+    receiver
+        .borrow()
+        .as_ref()
+        .and_then(|reading| reading.value.as_ref().ok())
+        .cloned()
+}
+
+fn pace(last: Option<&SteeringReading>) -> Duration {
+    let peers = last.map_or(0, |reading| reading.peers.values().map(questions_of).sum());
+    EVERY.max(Duration::from_secs(1) * peers / QUESTIONS_PER_SECOND)
+}
+
+fn questions_of(steered: &Steered) -> u32 {
+    let prefixes = u32::try_from(steered.prefixes.len()).unwrap_or(u32::MAX);
+    prefixes.saturating_mul(2).saturating_add(1)
+}
+
+async fn read(
+    device: &Device,
+    snapshot: &Snapshot,
+    last: Option<&SteeringReading>,
+) -> Result<SteeringReading, String> {
+    let told = |error: &links::LinksError| Gap::from(error).reason;
+    let steering = links::read_steering(snapshot)
+        .await
+        .map_err(|error| told(&error))?;
+    let chains = if steers(&steering) {
+        let read = nftables::read().await;
+        read.map_err(|error| Gap::from(&error).reason)
+    } else {
+        Err(NOT_ASKED.to_owned())
+    };
+    let asked = asked(device, snapshot);
+    let questions: Vec<Question> = asked
+        .iter()
+        .flat_map(|peer| peer.questions(device.fwmark))
+        .collect();
+    let ways = links::ways(&questions)
+        .await
+        .map_err(|error| told(&error))?;
+    let mut reading = assemble(&steering, &asked, &ways, chains.as_ref().ok(), snapshot);
+    reading.chains_gap = chains.err();
+    reading.date(last, clock::moment());
+    Ok(reading)
+}
+
+fn steers(steering: &links::Steering) -> bool {
+    let any =
+        |family: &links::FamilySteering| family.rule_priority.is_some() || family.default_route;
+    any(&steering.ipv4) || any(&steering.ipv6)
+}
+
+impl SteeringReading {
+    /// The facts, of peers that are still there.
+    pub(crate) fn facts(&self, peers: &Peers, facts: &mut Facts) {
+        facts.insert(Fact::Steering(self.node.clone()));
+        for (key, _) in peers.facts() {
+            if let Some(steered) = self.peers.get(&key) {
+                facts.insert(Fact::Steered(key, steered.clone()));
+            }
+        }
+    }
+
+    /// What is as it was has been so since it was first read so.
+    fn date(&mut self, last: Option<&Self>, now: Moment) {
+        self.node.since = last.map_or(now, |last| last.node.since);
+        if last.is_none_or(|last| last.node != self.node) {
+            self.node.since = now;
+        }
+        for (key, steered) in &mut self.peers {
+            let before = last.and_then(|last| last.peers.get(key));
+            steered.since = before.map_or(now, |before| before.since);
+            if before != Some(steered) {
+                steered.since = now;
+            }
+        }
+    }
+}
+
+/// When the chains were last tried, and why they could not be read.
+pub(crate) fn chains_tried(reading: &Reading<SteeringReading>) -> Option<(Moment, Option<String>)> {
+    let value = reading.value.as_ref().ok()?;
+    Some((reading.at, value.chains_gap.clone()))
+}
+
+/// A peer, and which of its prefixes are asked about.
+struct AskedPeer<'a> {
+    peer: &'a Peer,
+    prefixes: Vec<AllowedIp>,
+    left_out: usize,
+}
+
+impl AskedPeer<'_> {
+    /// The endpoint's question, then two for each prefix: marked, and as it is.
+    fn questions(&self, fwmark: u32) -> impl Iterator<Item = Question> {
+        let endpoint = self.peer.endpoint.map(|endpoint| Question {
+            to: endpoint.ip(),
+            mark: fwmark,
+        });
+        let prefixes = self.prefixes.iter().flat_map(|prefix| {
+            [FORCE_MARK, 0].map(|mark| Question {
+                to: prefix.address(),
+                mark,
+            })
+        });
+        endpoint.into_iter().chain(prefixes)
+    }
+}
+
+fn asked<'a>(device: &'a Device, snapshot: &Snapshot) -> Vec<AskedPeer<'a>> {
+    let own = links::kubespan_address(snapshot);
+    device
+        .peers
+        .iter()
+        .map(|peer| {
+            let mut prefixes: Vec<AllowedIp> = peer
+                .allowed_ips
+                .iter()
+                .filter(|prefix| !is_kubespan(prefix, own))
+                .copied()
+                .collect();
+            // Single addresses are those of nodes: they come first.
+            prefixes.sort_by_key(|prefix| (Reverse(prefix.prefix_len()), *prefix));
+            let left_out = prefixes.len().saturating_sub(limits::STEERED);
+            prefixes.truncate(limits::STEERED);
+            AskedPeer {
+                peer,
+                prefixes,
+                left_out,
+            }
+        })
+        .collect()
+}
+
+/// Whether it lies in the /64 of our own `KubeSpan` address, which is on the link: that needs no steering.
+fn is_kubespan(prefix: &AllowedIp, own: Option<Ipv6Addr>) -> bool {
+    match (prefix.address(), own) {
+        (IpAddr::V6(address), Some(own)) => address.octets()[..8] == own.octets()[..8],
+        _ => false,
+    }
+}
+
+/// Puts the answers to the questions where they belong.
+fn assemble(
+    steering: &links::Steering,
+    asked: &[AskedPeer<'_>],
+    ways: &[Option<Way>],
+    chains: Option<&Chains>,
+    snapshot: &Snapshot,
+) -> SteeringReading {
+    let mut ways = ways.iter().copied();
+    let mut next = || ways.next().flatten();
+    let name = |way: Option<Way>| way.map(|way| link_name(snapshot, way.link));
+    let peers = asked.iter().map(|asked| {
+        let endpoint = asked.peer.endpoint.map(|to| EndpointWay {
+            to,
+            via: name(next()),
+        });
+        let prefixes = asked.prefixes.iter().map(|prefix| {
+            let (marked, plain) = (next(), next());
+            let covers =
+                |routed: &nftables::Routed| routed.covers(prefix.address(), prefix.prefix_len());
+            SteeredPrefix {
+                prefix: prefix.to_string(),
+                outgoing: chains.and_then(|chains| covers(&chains.outgoing)),
+                prerouting: chains.and_then(|chains| covers(&chains.prerouting)),
+                marked_via: name(marked),
+                source: plain.and_then(|way| way.source),
+            }
+        });
+        let steered = Steered {
+            since: Moment::ZERO,
+            prefixes: prefixes.collect(),
+            left_out: u32::try_from(asked.left_out).unwrap_or(u32::MAX),
+            endpoint,
+        };
+        (asked.peer.public_key, steered)
+    });
+    SteeringReading {
+        peers: peers.collect(),
+        node: node(steering, chains),
+        chains_gap: None,
+    }
+}
+
+fn node(steering: &links::Steering, chains: Option<&Chains>) -> Steering {
+    let family = |family: &links::FamilySteering| SteeringFamily {
+        rule_priority: family.rule_priority,
+        default_route: family.default_route,
+        undecoded: steering.undecoded > 0,
+    };
+    Steering {
+        since: Moment::ZERO,
+        ipv4: family(&steering.ipv4),
+        ipv6: family(&steering.ipv6),
+        chains: chains.map(|chains| SteeringChains {
+            outgoing: chains.outgoing.present,
+            prerouting: chains.prerouting.present,
+        }),
+    }
+}
+
+/// A link that came after the links were read has no name here yet.
+fn link_name(snapshot: &Snapshot, index: u32) -> String {
+    let link = snapshot.links.iter().find(|link| link.index == index);
+    link.map_or_else(|| format!("#{index}"), |link| link.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use sources::{
+        links::{FamilySteering, Link, OperState},
+        wireguard::Backend,
+    };
+
+    use super::*;
+
+    const OWN: &str = "fd7f:175a:b97c:5602::1";
+
+    fn link(index: u32, name: &str, address: Option<&str>) -> Link {
+        let address = address.map(|ip| links::Address {
+            ip: ip.parse().unwrap(),
+            prefix_len: 64,
+            scope: links::Scope::Global,
+            tentative: false,
+        });
+        Link {
+            index,
+            name: name.to_owned(),
+            mtu: 1420,
+            up: true,
+            oper_state: OperState::Up,
+            kind: None,
+            hardware_address: None,
+            addresses: address.into_iter().collect(),
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let links = vec![link(2, "eth0", None), link(3, "kubespan", Some(OWN))];
+        Snapshot { links, dropped: 0 }
+    }
+
+    fn device(allowed_ips: &[&str]) -> Device {
+        let mut peer = Peer::new(PublicKey::from_bytes([1; 32]));
+        peer.endpoint = Some("203.0.113.12:51820".parse().unwrap());
+        peer.allowed_ips = allowed_ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        Device {
+            source: Backend::Kernel,
+            public_key: None,
+            listen_port: 51820,
+            fwmark: 0x20,
+            peers: vec![peer],
+            dropped: sources::wireguard::Dropped::default(),
+        }
+    }
+
+    /// Peer by peer, prefix by prefix: which link each question is answered with.
+    fn reading(links: &[u32]) -> SteeringReading {
+        let source = Some("192.168.3.4".parse().unwrap());
+        let ways: Vec<_> = links
+            .iter()
+            .map(|link| {
+                Some(Way {
+                    link: *link,
+                    source,
+                })
+            })
+            .collect();
+        let device = device(&["203.0.113.12/32", "fd7f:175a:b97c:5602::2/128"]);
+        let asked = asked(&device, &snapshot());
+        let steering = links::Steering {
+            ipv4: FamilySteering {
+                rule_priority: Some(32500),
+                default_route: true,
+                route_mtu: None,
+            },
+            ..links::Steering::default()
+        };
+        assemble(&steering, &asked, &ways, None, &snapshot())
+    }
+
+    #[test]
+    fn the_kubespan_address_of_a_peer_needs_no_steering_and_its_other_addresses_are_asked_with_and_without_the_mark()
+     {
+        let device = device(&[
+            "fd7f:175a:b97c:5602::2/128",
+            "10.0.0.0/8",
+            "203.0.113.12/32",
+        ]);
+        let asked = asked(&device, &snapshot());
+        let questions: Vec<_> = asked[0].questions(0x20).collect();
+        let question = |to: &str, mark| Question {
+            to: to.parse().unwrap(),
+            mark,
+        };
+        let expected = [
+            question("203.0.113.12", 0x20),
+            question("203.0.113.12", 0x40),
+            question("203.0.113.12", 0),
+            question("10.0.0.0", 0x40),
+            question("10.0.0.0", 0),
+        ];
+        assert_eq!(questions, expected);
+    }
+
+    #[test]
+    fn answers_come_to_the_peer_and_prefix_that_was_asked_about() {
+        let reading = reading(&[2, 3, 2]);
+        let steered = &reading.peers[&PublicKey::from_bytes([1; 32])];
+        let endpoint = steered.endpoint.as_ref().unwrap();
+        assert_eq!(endpoint.via.as_deref(), Some("eth0"));
+        let prefix = &steered.prefixes[0];
+        assert_eq!(prefix.prefix, "203.0.113.12/32");
+        assert_eq!(prefix.marked_via.as_deref(), Some("kubespan"));
+        assert_eq!(prefix.source, Some("192.168.3.4".parse().unwrap()));
+        assert_eq!((prefix.outgoing, prefix.prerouting), (None, None));
+        assert_eq!(steered.prefixes.len(), 1);
+    }
+
+    #[test]
+    fn a_link_that_nobody_has_named_yet_is_told_by_its_number() {
+        assert_eq!(link_name(&snapshot(), 77), "#77");
+    }
+
+    #[test]
+    fn what_does_not_change_keeps_the_moment_at_which_it_began() {
+        let mut first = reading(&[2, 3, 2]);
+        first.date(None, Moment::from_millis(10));
+        let mut same = reading(&[2, 3, 2]);
+        same.date(Some(&first), Moment::from_millis(20));
+        assert_eq!(same, first);
+        let mut other = reading(&[2, 2, 2]);
+        other.date(Some(&same), Moment::from_millis(30));
+        let steered = other.peers.values().next().unwrap();
+        assert_eq!(steered.since, Moment::from_millis(30));
+        assert_eq!(other.node.since, Moment::from_millis(10));
+    }
+
+    #[test]
+    fn prefixes_beyond_the_limit_are_counted() {
+        let many: Vec<String> = (0..20).map(|n| format!("10.0.{n}.0/24")).collect();
+        let device = device(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let asked = asked(&device, &snapshot());
+        assert_eq!((asked[0].prefixes.len(), asked[0].left_out), (16, 4));
+    }
+}
