@@ -3,6 +3,7 @@
 mod nodes;
 mod session;
 mod sizes;
+mod steering;
 mod underlay;
 
 use std::collections::BTreeSet;
@@ -28,13 +29,17 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
         .collect();
     let missing = missing_peers(&open);
     let rest = without(&open, &missing);
+    let inside = steering::below(&rest);
+    let rest = without(&rest, &inside);
     let blocked = underlay(mesh, &rest);
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);
-    let path: Vec<Finding> = [missing, blocked, broken].concat();
+    let beside = steering::above(&without(&rest, &broken));
+    let path: Vec<Finding> = [missing, inside, blocked, broken, beside].concat();
     let effects = effects(mesh, &path, &open);
+    let large = sizes::find(mesh, &without(&open, &path));
     roots.extend(path);
-    roots.extend(sizes::find(mesh, &open));
+    roots.extend(large);
     roots.extend(effects);
     roots
 }

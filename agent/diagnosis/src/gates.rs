@@ -1,6 +1,6 @@
 //! From judged pairs to gates. Everything fails closed: what is not proved good by fresh evidence is not ready.
 
-use evidence::{Finding, Gate, Phase, Rung, SourceId};
+use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
     levels::{LEVELS, Level, below},
@@ -82,6 +82,7 @@ fn judge(
         reasons.push(format!(
             "{open} of {all} directions are not proved good at {rung}"
         ));
+        reasons.extend(undecided(directions, rung));
     }
     reasons.extend(roots(findings));
     (phase, reasons)
@@ -99,6 +100,18 @@ fn count(directions: &[Direction], rung: Rung) -> (usize, usize) {
         bad,
         directions.len().saturating_sub(bad).saturating_sub(good),
     )
+}
+
+/// Why steering is not proved, told for one direction: nothing else in the answer says which source is missing.
+fn undecided(directions: &[Direction], rung: Rung) -> Option<String> {
+    let waits = |direction: &&Direction| {
+        rung == Rung::Steering
+            && direction.tunnel.outcome.is_good()
+            && direction.steering.outcome == Outcome::Unknown
+    };
+    let direction = directions.iter().find(waits)?;
+    let (from, to) = (&direction.from, &direction.to);
+    Some(format!("{from} -> {to}: {}", direction.steering.method))
 }
 
 /// The rung and all below it are good. A young session above a way that nobody can see, or data that happens to pass

@@ -32,8 +32,8 @@ pub const LEVELS: [Level; 11] = [
     Level {
         name: "mesh",
         depends_on: &["wireguard"],
-        rung: Some(Rung::Tunnel),
-        about: "data passes inside the tunnel, for every ordered pair",
+        rung: Some(Rung::Steering),
+        about: "data passes inside the tunnel, and traffic to node addresses enters it, for every ordered pair",
     },
     Level {
         name: "mtu",

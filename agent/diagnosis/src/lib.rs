@@ -17,6 +17,7 @@ mod localise;
 mod mesh;
 mod pages;
 mod pair;
+mod prefix;
 mod text;
 pub mod timing;
 mod view;

@@ -8,10 +8,11 @@ use std::{
 
 use evidence::{
     Arrival, Citation, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated, Layer,
-    Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState,
+    Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState, Steered,
+    Steering,
 };
 
-use crate::{NodeView, Stream, View, timing};
+use crate::{NodeView, Stream, View, prefix::Holdings, timing};
 
 /// The mesh at one moment.
 pub(crate) struct Mesh<'a> {
@@ -33,6 +34,8 @@ pub(crate) struct Member<'a> {
     pub(crate) speaks: Speaks,
     /// The public address that others use for it, if that is not its own: it sits behind a NAT.
     pub(crate) site: Option<IpAddr>,
+    /// Which peer of its device has which address.
+    pub(crate) holdings: Holdings,
 }
 
 /// Whether a node's agent speaks.
@@ -246,6 +249,29 @@ impl<'a> Member<'a> {
         }
     }
 
+    pub(crate) fn steering(&self) -> Option<&'a Steering> {
+        match self.fact(FactKey::Steering) {
+            Some(Fact::Steering(steering)) => Some(steering),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn steered(&self, to: &PublicKey) -> Option<&'a Steered> {
+        match self.fact(FactKey::Steered(*to)) {
+            Some(Fact::Steered(_, steered)) => Some(steered),
+            _ => None,
+        }
+    }
+
+    /// All peers of its device.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (PublicKey, &'a Peer)> + use<'a> {
+        let facts = self.fresh().into_iter().flat_map(|view| view.facts.iter());
+        facts.filter_map(|fact| match fact {
+            Fact::Peer(key, peer) => Some((*key, peer)),
+            _ => None,
+        })
+    }
+
     pub(crate) fn source(&self, id: SourceId) -> Option<&'a SourceState> {
         match self.fact(FactKey::Source(id)) {
             Some(Fact::Source(_, state)) => Some(state),
@@ -283,13 +309,18 @@ fn reporter<'a>(name: &NodeName, node: &'a NodeView, now: Moment) -> Member<'a> 
         (false, Stream::Closed(_)) => Speaks::Stopped,
     };
     let key = identity(node).and_then(|identity| identity.public_key);
-    Member {
+    let mut member = Member {
         node: NodeRef::named(name),
         view: Some(node),
         key,
         speaks,
         site: None,
+        holdings: Holdings::default(),
+    };
+    for (key, peer) in member.peers() {
+        member.holdings.add(key, &peer.allowed_ips);
     }
+    member
 }
 
 fn add_declared(view: &View, members: &mut BTreeMap<NodeRef, Member<'_>>) {
@@ -345,6 +376,7 @@ fn silent<'a>(node: NodeRef, key: Option<PublicKey>) -> Member<'a> {
         key,
         speaks: Speaks::Never,
         site: None,
+        holdings: Holdings::default(),
     }
 }
 

@@ -17,9 +17,11 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 19] = pages! {
+static PAGES: [Page; 24] = pages! {
     "agent-not-reporting": "the agent of a node does not report",
+    "allowed-ip-missing": "a node's device lacks an address of another node",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "one-way-loss": "datagrams of one direction are lost",
     "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",
     "overlay-port-blocked": "the overlay's port is blocked",
@@ -30,7 +32,10 @@ static PAGES: [Page; 19] = pages! {
     "pmtu-black-hole": "large packets are lost inside the tunnel",
     "reports-stale": "a node's reports have stopped, its connection is open",
     "second-machine": "two machines claim one node name",
+    "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
+    "steering-table-empty": "table 180 of a node does not lead into the tunnel",
     "too-few-nodes": "fewer nodes report than expected",
+    "tunnel-in-tunnel": "a node's encrypted packets are routed into the tunnel itself",
     "tunnel-silent": "nothing passes inside a tunnel",
     "udp-51820-blocked-both-ways": "UDP 51820 is dropped both ways outside a node or site",
     "udp-51820-blocked-inbound": "UDP 51820 is dropped on its way in to a node or site",

@@ -1,6 +1,7 @@
 //! One ordered pair, judged: does what A sends arrive at B, on the underlay and inside the tunnel?
 
 pub(crate) mod sizes;
+mod steering;
 mod tunnel;
 mod underlay;
 
@@ -14,6 +15,8 @@ use crate::{
     mesh::{Member, Mesh, millis},
     timing,
 };
+
+pub(crate) use steering::{Missing, Trouble};
 
 /// What is known about one question, how, and from what.
 #[derive(Clone, Debug)]
@@ -60,6 +63,9 @@ pub(crate) struct Direction {
     pub(crate) tunnel_mtu: Answer,
     pub(crate) overlay_port: Answer,
     pub(crate) overlay_mtu: Answer,
+    pub(crate) steering: Answer,
+    /// What is wrong with the steering, if something is.
+    pub(crate) trouble: Option<Trouble>,
     /// When A's echo began to be lost, if it is lost now.
     pub(crate) loss_since: Option<Moment>,
     pub(crate) ladder: Ladder,
@@ -72,6 +78,7 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
     let underlay = underlay::underlay(mesh, a, b, &tunnel);
     let discovered = discovered(mesh, a, b);
     let handshake = handshake(mesh, a, b).implied_by(&tunnel);
+    let steering = steering::steering(mesh, a, b, &tunnel);
     let tunnel_mtu = sizes::tunnel_mtu(mesh, a, b);
     let overlay_port = sizes::overlay_port(mesh, a, b);
     let overlay_mtu = sizes::overlay_mtu(mesh, a, b);
@@ -80,6 +87,7 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
         (Rung::Underlay, &underlay),
         (Rung::Handshake, &handshake),
         (Rung::Tunnel, &tunnel),
+        (Rung::Steering, &steering.answer),
         (Rung::TunnelMtu, &tunnel_mtu),
         (Rung::OverlayPort, &overlay_port),
         (Rung::OverlayMtu, &overlay_mtu),
@@ -95,6 +103,8 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
         tunnel_mtu,
         overlay_port,
         overlay_mtu,
+        steering: steering.answer,
+        trouble: steering.trouble,
         loss_since,
         ladder,
     }

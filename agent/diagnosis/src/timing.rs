@@ -38,6 +38,13 @@ pub const SETTLE: Duration = Duration::from_secs(15);
 /// `WireGuard`'s `REJECT_AFTER_TIME`: an older session carries nothing.
 pub const SESSION: Duration = Duration::from_mins(3);
 
+/// How long steering must have been as it is to be called wrong. Talos makes its chains anew as a whole, and the peers of
+/// a device, its routes and its chains are changed one after the other.
+pub const STEERING_SETTLES: Duration = Duration::from_secs(3);
+
+/// How long an address may take from one node to another, as a virtual IP does, until every device knows.
+pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
+
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
 

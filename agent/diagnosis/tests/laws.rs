@@ -65,6 +65,8 @@ enum Edit {
     Stale(&'static str),
     Gap(&'static str, SourceId),
     Remove(&'static str, Index),
+    /// Marked packets of the first to the second leave beside the tunnel, since so long.
+    Unsteer(&'static str, &'static str, Moment),
 }
 
 fn any_edit() -> impl Strategy<Value = Edit> {
@@ -74,6 +76,8 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (node(), node()).prop_map(|(from, to)| Edit::LoseEchoes(from, to)),
         node().prop_map(Edit::Stale),
         (node(), select(SourceId::ALL.to_vec())).prop_map(|(node, id)| Edit::Gap(node, id)),
+        (node(), node(), chaos::any_moment())
+            .prop_map(|(from, to, since)| Edit::Unsteer(from, to, since)),
         (node(), any::<Index>()).prop_map(|(node, fact)| Edit::Remove(node, fact)),
     ]
 }
@@ -88,6 +92,7 @@ fn edited(lab: &Lab, edit: &Edit) -> Lab {
         Edit::LoseEchoes(from, to) if from != to && here(from) => lose_more(lab.clone(), from, to),
         Edit::Stale(node) if here(node) => lab.clone().stale(node, 6000),
         Edit::Gap(node, source) if here(node) => lab.clone().gap(node, source, "no permission"),
+        Edit::Unsteer(from, to, since) if here(from) => unsteer(lab.clone(), from, to, since),
         Edit::Remove(node, index) if here(node) => remove(lab, node, index),
         _ => lab.clone(),
     }
@@ -115,6 +120,20 @@ fn unheard(mut lab: Lab, from: &str, to: &str) -> Lab {
         let mut heard = heard.clone();
         heard.last_heard = heard.last_heard.map(|at| at.min(before));
         lab.put(to, Fact::EchoHeard(key(from), heard));
+    }
+    lab
+}
+
+/// The chains of `from` no longer mark what is for `to`, and marked packets have no way.
+fn unsteer(mut lab: Lab, from: &str, to: &str, since: Moment) -> Lab {
+    let asked = FactKey::Steered(key(to));
+    if let Some(Fact::Steered(_, mut steered)) = lab.node(from).facts.get(&asked).cloned() {
+        steered.since = since;
+        for prefix in &mut steered.prefixes {
+            prefix.outgoing = Some(false);
+            prefix.marked_via = None;
+        }
+        lab.put(from, Fact::Steered(key(to), steered));
     }
     lab
 }
@@ -198,6 +217,10 @@ fn from_a_healthy_mesh_any_such_evidence_on_any_pair_shuts_it() {
             );
         }
         shut(
+            Lab::healthy().without(a, &FactKey::Steering),
+            format!("{a} tells nothing of its rules"),
+        );
+        shut(
             Lab::healthy().without(a, &FactKey::Identity),
             format!("{a} without identity"),
         );
@@ -207,6 +230,10 @@ fn from_a_healthy_mesh_any_such_evidence_on_any_pair_shuts_it() {
             shut(
                 Lab::healthy().without(a, &asked),
                 format!("{a} without echo to {b}"),
+            );
+            shut(
+                Lab::healthy().without(a, &FactKey::Steered(key(b))),
+                format!("{a} tells nothing of how it steers {b}"),
             );
             shut(
                 Lab::healthy().without(a, &FactKey::Peer(key(b))),
@@ -372,5 +399,5 @@ fn every_case_of_the_table_speaks_of_codes_that_have_pages() {
         let ready = case.lab.verdict().gate("mesh").map(|gate| gate.phase);
         assert_eq!(ready, Some(case.expected.gates[2]), "{}", case.title);
     }
-    assert_eq!(pages().len(), 19);
+    assert_eq!(pages().len(), 24);
 }

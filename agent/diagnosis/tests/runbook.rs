@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),
+    include_str!("../src/findings/steering.rs"),
     include_str!("../src/findings/underlay.rs"),
 ];
 
@@ -73,7 +74,16 @@ fn no_section_of_a_page_is_empty() {
 #[test]
 fn a_page_names_other_findings_by_codes_that_exist() {
     let known: BTreeSet<&str> = pages().iter().map(|page| page.code).collect();
-    let prefixes = ["udp-51820-", "peer-", "reports-", "tunnel-", "agent-not-"];
+    let prefixes = [
+        "udp-51820-",
+        "peer-",
+        "reports-",
+        "tunnel-",
+        "agent-not-",
+        "steering-",
+        "nft-",
+        "allowed-",
+    ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);
         for name in quoted.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {

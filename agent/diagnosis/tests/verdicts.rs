@@ -11,7 +11,9 @@ use support::{
     cases::{
         Case, Expected, NOT_READY, SINCE, all, nodes, quiet, session,
         session::{arrives_but_silent, without_tap},
-        sizes, underlay,
+        sizes, steering,
+        steering::{without_node_address, without_rule},
+        underlay,
         underlay::{blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard},
     },
     key,
@@ -86,6 +88,41 @@ fn a_narrow_way_shuts_the_gate_of_sizes_and_names_the_mtu_that_fits() {
 }
 
 #[test]
+fn trouble_with_steering_is_named_where_it_is_and_accuses_no_path() {
+    check_all(steering::cases());
+}
+
+#[test]
+fn a_missing_address_names_both_ends_and_who_has_it_and_explains_both_ways() {
+    let verdict = without_node_address("vps-1", "home-cp").verdict();
+    let root = root(&verdict);
+    assert_eq!(root.confidence, Confidence::Certain);
+    for part in ["vps-1", "home-cp", "192.168.50.11"] {
+        assert!(root.summary.contains(part), "{}", root.summary);
+    }
+    assert_eq!(root.explains.len(), 2);
+    assert_eq!(root.evidence[0].reporter.to_string(), "vps-1");
+}
+
+#[test]
+fn a_lost_rule_breaks_the_ladder_at_steering_in_every_direction_from_the_node_and_in_no_other() {
+    let verdict = without_rule("vps-2").verdict();
+    for ladder in &verdict.pairs {
+        let broken = (ladder.from.to_string() == "vps-2").then_some(evidence::Rung::Steering);
+        assert_eq!(ladder.broken_at, broken, "{} -> {}", ladder.from, ladder.to);
+    }
+    assert_eq!(root(&verdict).explains.len(), 3);
+}
+
+#[test]
+fn a_gate_says_which_source_leaves_steering_undecided() {
+    let lab = Lab::healthy().without("vps-1", &FactKey::Steering);
+    let gate = lab.verdict().gate("mesh").cloned().unwrap();
+    let says = |reason: &String| reason.contains("vps-1 has not told what it steers");
+    assert!(gate.reasons.iter().any(says), "{:?}", gate.reasons);
+}
+
+#[test]
 fn trouble_of_a_node_excuses_its_pairs() {
     check_all(nodes::cases());
 }
@@ -119,7 +156,8 @@ fn a_healthy_mesh_opens_what_is_measured_and_nothing_above() {
     assert!(verdict.findings.is_empty());
     let api = verdict.gate("kubernetes-api").unwrap();
     assert_eq!((api.phase, api.may_start), (Phase::Unknown, Phase::Unknown));
-    assert_eq!(verdict.gate("mtu").unwrap().may_start, Phase::Ready);
+    let mtu = verdict.gate("mtu").unwrap();
+    assert_eq!((mtu.phase, mtu.may_start), (Phase::Ready, Phase::Ready));
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(crate) mod nodes;
 pub(crate) mod quiet;
 pub(crate) mod session;
 pub(crate) mod sizes;
+pub(crate) mod steering;
 pub(crate) mod underlay;
 
 use super::Lab;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         underlay::cases(),
         session::cases(),
         sizes::cases(),
+        steering::cases(),
         nodes::cases(),
         quiet::cases(),
     ]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert, Initiated, Layer,
-    Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, TooBig,
+    Arrival, Bracket, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity, Inert,
+    Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered,
+    SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -81,6 +82,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_initiated(),
         1 => any_arrivals(),
         2 => any_sizes(),
+        2 => any_steering(),
+        3 => any_steered(),
     ]
 }
 
@@ -120,11 +123,18 @@ fn any_source() -> impl Strategy<Value = Fact> {
 
 fn any_peer() -> impl Strategy<Value = Fact> {
     let when = || option::of(any_moment());
-    (any_key(), option::of(any_address()), when(), when()).prop_map(
-        |(key, endpoint, last_handshake, rx_moved)| {
+    let allowed = vec(any_prefix(), 0..3);
+    (
+        any_key(),
+        option::of(any_address()),
+        when(),
+        when(),
+        allowed,
+    )
+        .prop_map(|(key, endpoint, last_handshake, rx_moved, allowed_ips)| {
             let peer = Peer {
                 endpoint,
-                allowed_ips: Vec::new(),
+                allowed_ips,
                 last_handshake,
                 rx_bytes: 1,
                 tx_bytes: 1,
@@ -132,8 +142,75 @@ fn any_peer() -> impl Strategy<Value = Fact> {
                 keepalive: Some(25),
             };
             Fact::Peer(key, peer)
+        })
+}
+
+/// Node addresses of the lab among them, and what is no prefix.
+fn any_prefix() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (0..4_u8, 24..34_u8).prop_map(|(host, length)| format!("198.51.100.{host}/{length}")),
+        4 => select(vec!["203.0.113.11/32", "203.0.113.12/32", "192.168.50.11/32", "::/0", "x"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn any_link() -> impl Strategy<Value = Option<String>> {
+    option::of(select(vec!["kubespan", "eth0"]).prop_map(str::to_owned))
+}
+
+fn any_steering() -> impl Strategy<Value = Fact> {
+    let family = || {
+        any::<(Option<u32>, bool, bool)>().prop_map(|(rule_priority, default_route, undecoded)| {
+            SteeringFamily {
+                rule_priority,
+                default_route,
+                undecoded,
+            }
+        })
+    };
+    let chains = any::<Option<(bool, bool)>>();
+    (any_moment(), family(), family(), chains).prop_map(|(since, ipv4, ipv6, chains)| {
+        let chains = chains.map(|(outgoing, prerouting)| SteeringChains {
+            outgoing,
+            prerouting,
+        });
+        Fact::Steering(Steering {
+            since,
+            ipv4,
+            ipv6,
+            chains,
+        })
+    })
+}
+
+fn any_steered() -> impl Strategy<Value = Fact> {
+    let marks = any::<(Option<bool>, Option<bool>)>();
+    let source = option::of(any_address());
+    let prefix = (any_prefix(), marks, any_link(), source).prop_map(
+        |(prefix, (outgoing, prerouting), marked_via, source)| SteeredPrefix {
+            prefix,
+            outgoing,
+            prerouting,
+            marked_via,
+            source: source.map(|source| source.ip()),
         },
+    );
+    let endpoint = (any_address(), any_link()).prop_map(|(to, via)| EndpointWay { to, via });
+    (
+        any_key(),
+        any_moment(),
+        vec(prefix, 0..4),
+        option::of(endpoint),
     )
+        .prop_map(|(key, since, prefixes, endpoint)| {
+            let steered = Steered {
+                since,
+                prefixes,
+                left_out: 0,
+                endpoint,
+            };
+            Fact::Steered(key, steered)
+        })
 }
 
 fn any_echo_sent() -> impl Strategy<Value = Fact> {

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{NodeView, Stream};
 use evidence::{
-    Device, EchoHeard, EchoSent, Fact, Facts, Identity, Layer, Peer, Rtt, Sizes, SourceId,
-    SourceState,
+    Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, Layer, Peer, Rtt, Sizes,
+    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
 };
 
 use super::{ago, key, name};
@@ -25,7 +25,9 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         mtu: Some(1420),
         up: Some(true),
     }));
+    facts.insert(Fact::Steering(steering()));
     for other in nodes.iter().filter(|other| **other != node) {
+        facts.insert(Fact::Steered(key(other), steered(node, other)));
         facts.insert(Fact::Peer(key(other), healthy_peer(node, other)));
         facts.insert(Fact::EchoSent(key(other), answered_echo()));
         let heard = EchoHeard {
@@ -86,12 +88,51 @@ fn identity(node: &str) -> Identity {
 fn healthy_peer(node: &str, other: &str) -> Peer {
     Peer {
         endpoint: Some(endpoint(node, other)),
-        allowed_ips: vec![format!("{}/128", ula(other))],
+        allowed_ips: vec![
+            format!("{}/128", ula(other)),
+            format!("{}/32", own_address(other)),
+        ],
         last_handshake: Some(ago(60_000)),
         rx_bytes: 10_000,
         tx_bytes: 10_000,
         rx_moved: Some(ago(1000)),
         keepalive: Some(25),
+    }
+}
+
+fn steering() -> Steering {
+    let family = SteeringFamily {
+        rule_priority: Some(32_500),
+        default_route: true,
+        undecoded: false,
+    };
+    Steering {
+        since: ago(590_000),
+        ipv4: family,
+        ipv6: family,
+        chains: Some(SteeringChains {
+            outgoing: true,
+            prerouting: true,
+        }),
+    }
+}
+
+fn steered(node: &str, other: &str) -> Steered {
+    let prefix = SteeredPrefix {
+        prefix: format!("{}/32", own_address(other)),
+        outgoing: Some(true),
+        prerouting: Some(true),
+        marked_via: Some("kubespan".to_owned()),
+        source: Some(IpAddr::V4(own_address(node))),
+    };
+    Steered {
+        since: ago(590_000),
+        prefixes: vec![prefix],
+        left_out: 0,
+        endpoint: Some(EndpointWay {
+            to: endpoint(node, other),
+            via: Some("eth0".to_owned()),
+        }),
     }
 }
 

@@ -343,6 +343,7 @@ impl Lab {
             FactKey::Peer(key),
             FactKey::EchoSent(key),
             FactKey::EchoHeard(key),
+            FactKey::Steered(key),
         ] {
             self.node(node).facts.remove(&fact);
         }

@@ -1,0 +1,257 @@
+//! The tunnel carries, and traffic for node addresses does not get into it, or is not taken out of it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use evidence::{Confidence, Finding, Fix, NodeRef, Outcome, Subject};
+
+use super::{Draft, fix};
+use crate::{
+    pair::{Direction, Missing, Trouble},
+    text,
+};
+
+/// What breaks the tunnel itself: packets of the tunnel that go into the tunnel, and an address inside it that is not
+/// among the allowed IPs.
+pub(super) fn below(directions: &[&Direction]) -> Vec<Finding> {
+    let missing = grouped(directions, |trouble| match trouble {
+        Trouble::Missing(missing) if missing.of_tunnel => Some(key(missing)),
+        _ => None,
+    });
+    let loops = directions
+        .iter()
+        .filter(|direction| direction.trouble == Some(Trouble::Loop));
+    loops
+        .map(|direction| looped(direction))
+        .chain(missing.values().filter_map(|hit| missing_addresses(hit)))
+        .collect()
+}
+
+/// What keeps traffic out of a tunnel that carries. Where it does not carry, the chains may leave out a peer on purpose.
+pub(super) fn above(directions: &[&Direction]) -> Vec<Finding> {
+    let carrying: Vec<&Direction> = directions
+        .iter()
+        .filter(|direction| direction.tunnel.outcome != Outcome::Fail)
+        .copied()
+        .collect();
+    let of_node = |wanted: fn(&Trouble) -> bool| {
+        let mut nodes: BTreeMap<NodeRef, Vec<&Direction>> = BTreeMap::new();
+        for direction in &carrying {
+            if direction.trouble.as_ref().is_some_and(wanted) {
+                nodes
+                    .entry(direction.from.clone())
+                    .or_default()
+                    .push(direction);
+            }
+        }
+        nodes
+    };
+    let rules = of_node(|trouble| *trouble == Trouble::RuleMissing);
+    let tables = of_node(|trouble| *trouble == Trouble::TableEmpty);
+    let marks = of_node(|trouble| matches!(trouble, Trouble::NotMarked(_)));
+    let missing = grouped(&carrying, |trouble| match trouble {
+        Trouble::Missing(missing) if !missing.of_tunnel => Some(key(missing)),
+        _ => None,
+    });
+    let rules = rules.iter().map(|(node, hit)| rule_missing(node, hit));
+    let tables = tables.iter().map(|(node, hit)| table_empty(node, hit));
+    let marks = marks.iter().map(|(node, hit)| not_marked(node, hit));
+    let missing = missing.values().filter_map(|hit| missing_addresses(hit));
+    rules.chain(tables).chain(marks).chain(missing).collect()
+}
+
+/// Both directions of a pair suffer from what one end lacks.
+type Lack = (NodeRef, IpAddr);
+
+fn key(missing: &Missing) -> Lack {
+    (missing.owner.clone(), missing.address)
+}
+
+fn grouped<'d>(
+    directions: &[&'d Direction],
+    which: impl Fn(&Trouble) -> Option<Lack>,
+) -> BTreeMap<Lack, Vec<&'d Direction>> {
+    let mut groups: BTreeMap<Lack, Vec<&Direction>> = BTreeMap::new();
+    for direction in directions {
+        if let Some(lack) = direction.trouble.as_ref().and_then(&which) {
+            groups.entry(lack).or_default().push(direction);
+        }
+    }
+    groups
+}
+
+fn looped(direction: &Direction) -> Finding {
+    let (from, to) = (&direction.from, &direction.to);
+    let summary = format!(
+        "the encrypted packets of {from} for {to} are routed into the tunnel that they are to carry"
+    );
+    let mut draft = Draft::new(
+        "tunnel-in-tunnel",
+        one_way(from, to),
+        Confidence::Certain,
+        summary,
+    );
+    draft.fixes.push(fix(
+        format!("who set the routes of {from}"),
+        format!("let the endpoint of {to} be reached by the underlay: take away the route through kubespan, or announce another endpoint"),
+        Some(format!(
+            "talosctl -n {from} get routes | grep kubespan; talosctl -n {to} get kubespanendpoints"
+        )),
+    ));
+    finish(draft, &[direction])
+}
+
+fn rule_missing(node: &NodeRef, hit: &[&Direction]) -> Finding {
+    let summary = format!(
+        "{node} marks traffic for node addresses, and no rule sends it to table 180: it leaves beside the tunnel"
+    );
+    let mut draft = of_node("steering-rule-missing", node, Confidence::Certain, summary);
+    draft.fixes.push(look_who(
+        node,
+        "find out what removed the rule, and let KubeSpan make it again: a restart of the node does",
+        "get routingrules; talosctl -n",
+    ));
+    draft.fixes.push(fix(
+        "who may change the node's rules by hand",
+        "until then put the rule back as KubeSpan makes it",
+        Some("ip rule add fwmark 0x40/0x60 table 180 pref 32500".to_owned()),
+    ));
+    finish(draft, hit)
+}
+
+fn table_empty(node: &NodeRef, hit: &[&Direction]) -> Finding {
+    let summary = format!(
+        "table 180 of {node} does not lead into kubespan: traffic for node addresses leaves beside the tunnel"
+    );
+    let mut draft = of_node("steering-table-empty", node, Confidence::Certain, summary);
+    draft.fixes.push(look_who(
+        node,
+        "find out what flushed the table, and let KubeSpan make its routes again: a restart of the node does",
+        "get routes | grep 180; talosctl -n",
+    ));
+    draft.fixes.push(fix(
+        "who may change the node's routes by hand",
+        "until then put the route back as KubeSpan makes it",
+        Some("ip route add default dev kubespan table 180 metric 1".to_owned()),
+    ));
+    finish(draft, hit)
+}
+
+fn not_marked(node: &NodeRef, hit: &[&Direction]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| &direction.to).collect();
+    let summary = format!(
+        "the nftables chains of {node} leave out {}, whose tunnel carries: traffic for it leaves beside the tunnel",
+        text::list(&peers)
+    );
+    let subject = match hit {
+        [one] => one_way(node, &one.to),
+        _ => Subject::Node { node: node.clone() },
+    };
+    let mut draft = Draft::new("nft-set-lacks-peer", subject, Confidence::Likely, summary);
+    draft.could_also_be.push(
+        "KubeSpan does not call the peer up yet: with allowDownPeerBypass a peer is left out until it does, which it \
+         looks at every 30 s"
+            .to_owned(),
+    );
+    draft.decided_by = Some(format!(
+        "talosctl -n {node} get kubespanpeerstatuses: whether it says up"
+    ));
+    draft.fixes.push(look_who(
+        node,
+        "if the peer is up, KubeSpan has missed an update of its chains: upgrade Talos; a restart of the node makes them anew",
+        "get nftableschains kubespan_outgoing -o yaml; talosctl -n",
+    ));
+    finish(draft, hit)
+}
+
+fn missing_addresses(hit: &[&Direction]) -> Option<Finding> {
+    let mut lacking: BTreeMap<&NodeRef, &Missing> = BTreeMap::new();
+    for direction in hit {
+        if let Some(Trouble::Missing(missing)) = &direction.trouble {
+            lacking.insert(&missing.holder, missing);
+        }
+    }
+    let holders: Vec<&NodeRef> = lacking.keys().copied().collect();
+    let mut draft = missing_draft(&holders, lacking.values().next()?);
+    draft.explains = hit
+        .iter()
+        .flat_map(|direction| {
+            let (from, to) = (direction.from.clone(), direction.to.clone());
+            [(from.clone(), to.clone()), (to, from)]
+        })
+        .collect();
+    for direction in hit {
+        draft.evidence.extend(direction.steering.evidence.clone());
+    }
+    Some(draft.finish(None))
+}
+
+fn missing_draft(holders: &[&NodeRef], first: &Missing) -> Draft {
+    let (owner, address) = (&first.owner, first.address);
+    let instead = first.held_for.as_ref().map_or_else(String::new, |other| {
+        format!("; there it belongs to {other}")
+    });
+    let summary = format!(
+        "{} lacks {address} among the allowed IPs of {owner}, whose address it is{instead}",
+        text::list(holders)
+    );
+    let subject = match holders {
+        [holder] => one_way(holder, owner),
+        _ => Subject::Node {
+            node: owner.clone(),
+        },
+    };
+    let confidence = if first.witness.is_some() {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
+    let mut draft = Draft::new("allowed-ip-missing", subject, confidence, summary);
+    if first.held_for.is_some() {
+        draft
+            .could_also_be
+            .push("two nodes have the same address, and only one of them can get it".to_owned());
+    }
+    draft.fixes.push(fix(
+        "who runs the cluster",
+        format!("compare what {owner} announces with what is accepted, and look for an overlap of addresses"),
+        Some(format!(
+            "talosctl -n {holder} get kubespanpeerspecs -o yaml; talosctl -n {owner} get nodeaddresses; \
+             talosctl -n {holder} logs controller-runtime | grep overlap",
+            holder = first.holder
+        )),
+    ));
+    draft
+}
+
+fn of_node(code: &'static str, node: &NodeRef, confidence: Confidence, summary: String) -> Draft {
+    let subject = Subject::Node { node: node.clone() };
+    Draft::new(code, subject, confidence, summary)
+}
+
+fn one_way(from: &NodeRef, to: &NodeRef) -> Subject {
+    Subject::Direction {
+        from: from.clone(),
+        to: to.clone(),
+    }
+}
+
+/// KubeSpan makes what is missing; its controller's log says why it did not.
+fn look_who(node: &NodeRef, action: &str, look: &str) -> Fix {
+    fix(
+        format!("who runs {node}"),
+        action,
+        Some(format!(
+            "talosctl -n {node} {look} {node} logs controller-runtime | grep -i kubespan"
+        )),
+    )
+}
+
+fn finish(mut draft: Draft, hit: &[&Direction]) -> Finding {
+    for direction in hit {
+        draft.evidence.extend(direction.steering.evidence.clone());
+        draft
+            .explains
+            .insert((direction.from.clone(), direction.to.clone()));
+    }
+    draft.finish(None)
+}

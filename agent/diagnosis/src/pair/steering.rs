@@ -1,0 +1,450 @@
+//! Does traffic from A to B's node addresses enter the tunnel, and does B take it?
+//!
+//! Four things must agree: B's addresses as B has them, the allowed IPs of A's device, the two nftables chains, and the
+//! rule with table 180. What nobody in the mesh steers is not missed: it may be excluded by configuration.
+
+use std::net::IpAddr;
+
+use evidence::{
+    FactKey, Moment, NodeRef, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering,
+};
+
+use super::{Answer, undecided};
+use crate::{
+    mesh::{Member, Mesh},
+    prefix::Prefix,
+    timing,
+};
+
+/// The link that leads into the tunnel.
+const KUBESPAN: &str = "kubespan";
+const METHOD: &str = "allowed IPs, nftables chains, rule and table 180 compared";
+
+/// What is wrong with the steering of a direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The tunnel's own packets would go into the tunnel.
+    Loop,
+    /// Marked packets are not sent to table 180.
+    RuleMissing,
+    /// Table 180 does not lead into the tunnel.
+    TableEmpty,
+    /// The chains do not mark the address.
+    NotMarked(IpAddr),
+    /// One end's device lacks an address that is the other's.
+    Missing(Missing),
+}
+
+/// An address that is not among the allowed IPs where it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Whose device lacks it.
+    pub(crate) holder: NodeRef,
+    /// Whose address it is.
+    pub(crate) owner: NodeRef,
+    pub(crate) address: IpAddr,
+    /// Whether it is the owner's `KubeSpan` address: without it the tunnel itself carries nothing.
+    pub(crate) of_tunnel: bool,
+    /// The peer that has it in that device instead.
+    pub(crate) held_for: Option<NodeRef>,
+    /// Another node whose device has it where it should be.
+    pub(crate) witness: Option<NodeRef>,
+}
+
+/// An answer, and what is wrong if it is a failure.
+pub(super) struct Judged {
+    pub(super) answer: Answer,
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Judged {
+    fn fail(answer: Answer, trouble: Trouble) -> Self {
+        Self {
+            answer,
+            trouble: Some(trouble),
+        }
+    }
+
+    /// The first failure, else the first unknown, else the first warning, else the first of them.
+    fn worst(all: Vec<Self>) -> Option<Self> {
+        let rank = |judged: &Self| match judged.answer.outcome {
+            Outcome::Fail => 0,
+            Outcome::Unknown | Outcome::NotApplicableYet => 1,
+            Outcome::Warn => 2,
+            Outcome::Pass => 3,
+        };
+        all.into_iter().min_by_key(rank)
+    }
+}
+
+impl From<Answer> for Judged {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            trouble: None,
+        }
+    }
+}
+
+/// Does traffic from A to B's node addresses enter the tunnel?
+pub(super) fn steering(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: &Answer) -> Judged {
+    let judged = judge(mesh, a, b, tunnel);
+    if judged.trouble.is_some() && mesh.settling(a, b) {
+        return Answer::unknown("one end has just come").into();
+    }
+    judged
+}
+
+fn judge(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: &Answer) -> Judged {
+    let (Some(_), Some(_), Some(b_key)) = (a.fresh(), b.fresh(), b.key) else {
+        return undecided(a, b).into();
+    };
+    let Some((node, steered)) = a.steering().zip(a.steered(&b_key)) else {
+        return Answer::unknown(unread(a)).into();
+    };
+    let pair = Pair {
+        mesh,
+        a,
+        b,
+        b_key,
+        node,
+        steered,
+        tunnel,
+    };
+    pair.looped()
+        .or_else(|| pair.tunnel_address())
+        .unwrap_or_else(|| pair.addresses())
+}
+
+fn unread(a: &Member<'_>) -> String {
+    let gap = a
+        .source(SourceId::Routes)
+        .and_then(|state| state.gap.as_ref());
+    match gap {
+        Some(gap) => format!("{} cannot read its routes: {}", a.node, gap.reason),
+        None => format!("{} has not told what it steers", a.node),
+    }
+}
+
+/// What is looked at together.
+struct Pair<'m, 'a> {
+    mesh: &'m Mesh<'a>,
+    a: &'m Member<'a>,
+    b: &'m Member<'a>,
+    b_key: PublicKey,
+    node: &'a Steering,
+    steered: &'a Steered,
+    tunnel: &'m Answer,
+}
+
+impl Pair<'_, '_> {
+    fn answer(&self, outcome: Outcome, fact: FactKey, text: String) -> Answer {
+        let at = if fact == FactKey::Steering {
+            self.node.since
+        } else {
+            self.steered.since
+        };
+        Answer::new(
+            outcome,
+            METHOD,
+            vec![self.mesh.cite(self.a, fact, at, text)],
+        )
+    }
+
+    fn steered_fact(&self) -> FactKey {
+        FactKey::Steered(self.b_key)
+    }
+
+    fn settled(&self) -> bool {
+        self.has_settled(self.steered.since) && self.has_settled(self.node.since)
+    }
+
+    fn has_settled(&self, since: Moment) -> bool {
+        self.mesh.now.since(since) >= timing::STEERING_SETTLES
+    }
+
+    /// A failure, once it has stood for a moment: Talos makes its chains anew as a whole, and peers come and go.
+    fn failed(&self, fact: FactKey, text: String, trouble: Trouble) -> Judged {
+        if !self.settled() {
+            return Answer::unknown(format!("what {} steers has just changed", self.a.node)).into();
+        }
+        Judged::fail(self.answer(Outcome::Fail, fact, text), trouble)
+    }
+
+    /// Packets of the tunnel itself must leave by another link.
+    fn looped(&self) -> Option<Judged> {
+        let endpoint = self.steered.endpoint.as_ref()?;
+        (endpoint.via.as_deref() == Some(KUBESPAN)).then(|| {
+            let text = format!(
+                "its route to {}, the endpoint of {}, leads into kubespan itself",
+                endpoint.to, self.b.node
+            );
+            self.failed(self.steered_fact(), text, Trouble::Loop)
+        })
+    }
+
+    /// Without B's `KubeSpan` address no echo goes, nor is one taken.
+    fn tunnel_address(&self) -> Option<Judged> {
+        let address = IpAddr::V6(self.b.identity()?.kubespan_address?);
+        let missing = self.missing(self.a, self.b, address)?;
+        Some(self.lacks(missing))
+    }
+
+    fn addresses(&self) -> Judged {
+        let own = self
+            .b
+            .identity()
+            .map_or(&[][..], |identity| &identity.addresses);
+        let judged = own.iter().filter_map(|address| self.address(*address));
+        Judged::worst(judged.collect()).unwrap_or_else(|| {
+            let text = format!(
+                "no node has an address of {} among its allowed IPs: excluded by configuration?",
+                self.b.node
+            );
+            Answer::unknown(text).into()
+        })
+    }
+
+    /// None if nobody steers this address.
+    fn address(&self, address: IpAddr) -> Option<Judged> {
+        if self.a.holdings.holder(address) == Some(self.b_key) {
+            return Some(self.held(address));
+        }
+        let missing = self.missing(self.a, self.b, address)?;
+        if holds_any(self.a, self.b, address) && !self.stood_long(&missing) {
+            let text = format!(
+                "has no {address} for {}, and other addresses of it",
+                self.b.node
+            );
+            return Some(self.answer(Outcome::Warn, self.steered_fact(), text).into());
+        }
+        Some(self.lacks(missing))
+    }
+
+    /// What is missing is the word of the node that lacks it, and must have stood for a moment there.
+    fn lacks(&self, missing: Missing) -> Judged {
+        let (holder, owner) = if missing.holder == self.a.node {
+            (self.a, self.b)
+        } else {
+            (self.b, self.a)
+        };
+        let text = match &missing.held_for {
+            Some(other) => format!(
+                "has {} of {} among the allowed IPs of {other}",
+                missing.address, missing.owner
+            ),
+            None => format!(
+                "has no {} among the allowed IPs of {}",
+                missing.address, missing.owner
+            ),
+        };
+        let told = owner
+            .key
+            .and_then(|key| Some((key, holder.steered(&key)?.since)));
+        let Some((key, since)) = told.filter(|(_, since)| self.has_settled(*since)) else {
+            return Answer::unknown(format!("the peers of {} have just changed", holder.node))
+                .into();
+        };
+        let cited = vec![self.mesh.cite(holder, FactKey::Steered(key), since, text)];
+        let answer = Answer::new(Outcome::Fail, METHOD, cited);
+        Judged::fail(answer, Trouble::Missing(missing))
+    }
+
+    /// An address of B that A's device has for B: does a packet to it get there, and would B take it?
+    fn held(&self, address: IpAddr) -> Judged {
+        let Some(prefix) = self.told(address) else {
+            return Answer::unknown(format!("{} has not told of {address} yet", self.a.node))
+                .into();
+        };
+        let family = self.node.family(address);
+        let not_certain = || {
+            Answer::unknown(format!(
+                "a rule or route of {} was not understood",
+                self.a.node
+            ))
+            .into()
+        };
+        if !self.mesh.steers() {
+            return Answer::unknown("no node has any part of KubeSpan's steering").into();
+        }
+        if family.rule_priority.is_none() {
+            if family.undecoded {
+                return not_certain();
+            }
+            let text = "has no rule that sends what is marked 0x40/0x60 to table 180".to_owned();
+            return self.failed(FactKey::Steering, text, Trouble::RuleMissing);
+        }
+        if !family.default_route {
+            if family.undecoded {
+                return not_certain();
+            }
+            let text = "its table 180 has no default route through kubespan".to_owned();
+            return self.failed(FactKey::Steering, text, Trouble::TableEmpty);
+        }
+        self.marked(address, prefix)
+            .or_else(|| self.diverted(address, prefix))
+            .or_else(|| self.refused(prefix))
+            .unwrap_or_else(|| {
+                let text =
+                    format!("{address} is marked, and marked packets to it leave by kubespan");
+                self.answer(Outcome::Pass, self.steered_fact(), text).into()
+            })
+    }
+
+    /// The longest prefix that A has told of, which is the one its device uses.
+    fn told(&self, address: IpAddr) -> Option<&SteeredPrefix> {
+        let length = |told: &&SteeredPrefix| {
+            Prefix::parse(&told.prefix)
+                .filter(|prefix| prefix.contains(address))
+                .map(|prefix| prefix.length())
+        };
+        let told = self.steered.prefixes.iter();
+        told.filter(|told| length(told).is_some())
+            .max_by_key(length)
+    }
+
+    fn marked(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged> {
+        let (outgoing, prerouting) = (prefix.outgoing, prefix.prerouting);
+        if outgoing == Some(true) && prerouting == Some(true) {
+            return None;
+        }
+        if outgoing != Some(false) && prerouting != Some(false) {
+            return Some(Answer::unknown(unread_chains(self.a)).into());
+        }
+        if !self.tunnel.outcome.is_good() {
+            let text = "the chains may leave out a peer whose tunnel is not up";
+            return Some(Answer::unknown(text).into());
+        }
+        let chains = [
+            (outgoing, "kubespan_outgoing"),
+            (prerouting, "kubespan_prerouting"),
+        ];
+        let chains = chains.iter().filter(|(marks, _)| *marks == Some(false));
+        let chains: Vec<&str> = chains.map(|(_, chain)| *chain).collect();
+        let text = format!(
+            "its chain {} does not mark {address} of {}",
+            chains.join(" and "),
+            self.b.node
+        );
+        Some(self.failed(self.steered_fact(), text, Trouble::NotMarked(address)))
+    }
+
+    fn diverted(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged> {
+        let via = prefix.marked_via.as_deref();
+        (via != Some(KUBESPAN)).then(|| {
+            let text = match via {
+                Some(link) => {
+                    format!("marked packets to {address} leave by {link}: another rule comes first")
+                }
+                None => {
+                    format!("marked packets to {address} have no way: another rule comes first")
+                }
+            };
+            self.failed(self.steered_fact(), text, Trouble::RuleMissing)
+        })
+    }
+
+    /// B drops what comes from a source that is not A's in its own device.
+    fn refused(&self, prefix: &SteeredPrefix) -> Option<Judged> {
+        let source = prefix.source?;
+        let own = self
+            .a
+            .identity()
+            .is_some_and(|identity| identity.addresses.contains(&source));
+        let missing = own
+            .then(|| self.missing(self.b, self.a, source))
+            .flatten()?;
+        let warned = holds_any(self.b, self.a, source) && !self.stood_long(&missing);
+        (!warned).then(|| self.lacks(missing))
+    }
+
+    /// Whether an own address of `owner` should be in the device of `holder` and is not: somebody else has it there.
+    fn missing(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<Missing> {
+        let key = owner.key?;
+        holder.peer(&key)?;
+        let holds = holder.holdings.holder(address);
+        if holds == Some(key) {
+            return None;
+        }
+        let witness = self.mesh.witness(holder, owner, address);
+        let is_kubespan = owner
+            .identity()
+            .is_some_and(|identity| identity.kubespan_address.map(IpAddr::V6) == Some(address));
+        (witness.is_some() || holds.is_some() || is_kubespan).then(|| Missing {
+            holder: holder.node.clone(),
+            owner: owner.node.clone(),
+            address,
+            of_tunnel: is_kubespan,
+            held_for: holds.map(|key| self.mesh.named(&key)),
+            witness: witness.map(|member| member.node.clone()),
+        })
+    }
+
+    /// Whether a witness has had the address, and the holder has been without it, longer than any address takes to move
+    /// from node to node.
+    fn stood_long(&self, missing: &Missing) -> bool {
+        let long = |member: Option<&Member<'_>>| {
+            let owner = self.mesh.members.get(&missing.owner)?.key?;
+            let since = member?.steered(&owner)?.since;
+            Some(self.mesh.now.since(since) >= timing::ADDRESS_MOVES)
+        };
+        let member = |node: &NodeRef| self.mesh.members.get(node);
+        let witness = missing.witness.as_ref().and_then(member);
+        long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
+    }
+}
+
+fn unread_chains(a: &Member<'_>) -> String {
+    let gap = a
+        .source(SourceId::Nftables)
+        .and_then(|state| state.gap.as_ref());
+    match gap {
+        Some(gap) => format!("{} cannot read its nftables chains: {}", a.node, gap.reason),
+        None => format!("a rule in the chains of {} was not understood", a.node),
+    }
+}
+
+/// Whether the device of `holder` has another own address of `owner` of the same family where it should be.
+fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
+    let addresses = owner
+        .identity()
+        .map_or(&[][..], |identity| &identity.addresses);
+    addresses
+        .iter()
+        .filter(|address| address.is_ipv4() == than.is_ipv4() && **address != than)
+        .any(|address| owner.key.is_some() && holder.holdings.holder(*address) == owner.key)
+}
+
+impl Mesh<'_> {
+    /// Another node that has the address where it should be, and not just since now.
+    fn witness(
+        &self,
+        holder: &Member<'_>,
+        owner: &Member<'_>,
+        address: IpAddr,
+    ) -> Option<&Member<'_>> {
+        let key = owner.key?;
+        self.members.values().find(|member| {
+            let settled = member
+                .steered(&key)
+                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES);
+            member.node != holder.node && settled && member.holdings.holder(address) == Some(key)
+        })
+    }
+
+    /// Whether anybody has any part of what steers.
+    fn steers(&self) -> bool {
+        self.members
+            .values()
+            .filter_map(Member::steering)
+            .any(Steering::is_any)
+    }
+
+    fn named(&self, key: &PublicKey) -> NodeRef {
+        let member = self
+            .members
+            .values()
+            .find(|member| member.key == Some(*key));
+        member.map_or(NodeRef::Unnamed { key: *key }, |member| member.node.clone())
+    }
+}
