@@ -176,7 +176,11 @@ fn a_node_has_no_more_facts_than_the_limit_however_many_deltas_bring_them() {
     let over = apply(&mut state, vec![peer_fact(limits::FACTS)], vec![]).unwrap_err();
     assert_eq!(
         over.to_string(),
-        "field delta.upserts: expected at most 5184 facts of one node, got 5185"
+        format!(
+            "field delta.upserts: expected at most {} facts of one node, got {}",
+            limits::FACTS,
+            limits::FACTS + 1
+        )
     );
     apply(&mut state, vec![peer_fact(1)], vec![]).unwrap();
     let swap = apply(
