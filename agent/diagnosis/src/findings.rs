@@ -1,5 +1,6 @@
 //! What is wrong: roots first, and under each root what it explains.
 
+mod keys;
 mod nodes;
 mod session;
 mod sizes;
@@ -22,20 +23,22 @@ const CITED: usize = 6;
 
 /// All findings, roots first.
 pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
-    let (mut roots, excused) = nodes::find(mesh);
+    let (wrong, nobody): (Vec<Finding>, BTreeSet<NodeRef>) = keys::wrong(mesh).into_iter().unzip();
+    let (mut roots, excused) = nodes::find(mesh, &nobody);
     let open: Vec<&Direction> = directions
         .iter()
         .filter(|direction| !excused.contains(&direction.from) && !excused.contains(&direction.to))
         .collect();
-    let missing = missing_peers(&open);
-    let rest = without(&open, &missing);
+    let rest = without(&open, &wrong);
+    let missing = missing_peers(&rest);
+    let rest = without(&rest, &missing);
     let inside = steering::below(&rest);
     let rest = without(&rest, &inside);
     let blocked = underlay(mesh, &rest);
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);
     let beside = steering::above(&without(&rest, &broken));
-    let path: Vec<Finding> = [missing, inside, blocked, broken, beside].concat();
+    let path: Vec<Finding> = [wrong, missing, inside, blocked, broken, beside].concat();
     let effects = effects(mesh, &path, &open);
     let large = sizes::find(mesh, &without(&open, &path));
     roots.extend(path);

@@ -27,6 +27,9 @@ pub const LISTENED: Duration = Duration::from_secs(3);
 /// datagrams (10 s apart) or four of `WireGuard`'s handshake attempts (5 s apart), and their reports.
 pub const UNDERLAY_FRESH: Duration = Duration::from_secs(25);
 
+/// How old a handshake that was refused for its key may be: `WireGuard` tries again each 5 s, for 90 s after data.
+pub const KEYS_FRESH: Duration = Duration::from_mins(1);
+
 /// How far ahead of the collector a node's moments may run: a stream's first message that came late shifts all later
 /// ones. What lies further ahead is not fresh, it is odd.
 pub const AHEAD: Duration = Duration::from_secs(4);

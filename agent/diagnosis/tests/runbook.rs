@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
+    include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/session.rs"),

@@ -13,11 +13,15 @@ use crate::{
     text, timing,
 };
 
-/// The findings, and the nodes whose pairs they excuse.
-pub(super) fn find(mesh: &Mesh<'_>) -> (Vec<Finding>, BTreeSet<NodeRef>) {
+/// The findings, and the nodes whose pairs they excuse. Of `nobody`, keys that no node has, nothing more is said.
+pub(super) fn find(
+    mesh: &Mesh<'_>,
+    nobody: &BTreeSet<NodeRef>,
+) -> (Vec<Finding>, BTreeSet<NodeRef>) {
     let mut findings = Vec::new();
-    let mut excused = BTreeSet::new();
-    for member in mesh.members.values() {
+    let mut excused = nobody.clone();
+    let known = mesh.members.values();
+    for member in known.filter(|member| !nobody.contains(&member.node)) {
         let finding = absent(mesh, member).or_else(|| no_device(mesh, member));
         if let Some(finding) = finding {
             excused.insert(member.node.clone());

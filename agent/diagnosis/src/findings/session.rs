@@ -6,11 +6,11 @@ use evidence::{
     Citation, Confidence, FactKey, Finding, Fix, NodeRef, Outcome, PublicKey, SourceId, Subject,
 };
 
-use super::{Draft, explained, fix, place_text, subject};
+use super::{Draft, explained, fix, keys, place_text, subject};
 use crate::{
     journey::{Journey, LastSeen, journeys},
     localise::{Culprit, Pair, Place},
-    mesh::Mesh,
+    mesh::{Member, Mesh},
     pair::Direction,
     text, timing,
 };
@@ -30,6 +30,8 @@ struct Signs {
     not_taken: Vec<Citation>,
     /// Where datagrams arrived and went no further.
     at: BTreeSet<NodeRef>,
+    /// Whose `WireGuard` answered a handshake: what answers is not cut off by its host.
+    answered: BTreeSet<NodeRef>,
     never_connected: bool,
 }
 
@@ -39,7 +41,12 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     let proven = way_back_carries(&hit, directions);
     let mut draft = if !signs.completed.is_empty() {
         data_dropped(culprit, signs.completed)
-    } else if let Some(node) = only(&signs.at).filter(|_| proven || !signs.unanswered.is_empty()) {
+    } else if let Some((evidence, certain)) = keys::preshared(mesh, &hit, directions) {
+        preshared_keys_differ(culprit, evidence, certain)
+    } else if let Some(node) = only(&signs.at)
+        .filter(|_| proven || !signs.unanswered.is_empty())
+        .filter(|node| !signs.answered.contains(node))
+    {
         dropped_by_host(&node, proven, [signs.unanswered, signs.not_taken].concat())
     } else if signs.never_connected {
         never_connected(culprit)
@@ -113,9 +120,11 @@ fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
         };
         let since = direction.loss_since.unwrap_or(mesh.now).plus(timing::SKEW);
         for journey in journeys(mesh, a, b, since) {
+            signs.answered.extend(answered(&journey, b));
             note(&mut signs, mesh, (a, b), &b_key, &journey);
         }
         for journey in journeys(mesh, b, a, since) {
+            signs.answered.extend(answered(&journey, a));
             note_back(&mut signs, mesh, (b, a), &a_key, &journey);
         }
         let known =
@@ -125,7 +134,13 @@ fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
     signs
 }
 
-type Ends<'m, 'a> = (&'m crate::mesh::Member<'a>, &'m crate::mesh::Member<'a>);
+/// The node that a handshake was for, if it answered.
+fn answered(journey: &Journey<'_>, to: &Member<'_>) -> Option<NodeRef> {
+    journey.arrival?.answered_at?;
+    Some(to.node.clone())
+}
+
+type Ends<'m, 'a> = (&'m Member<'a>, &'m Member<'a>);
 
 /// A handshake in the failing direction.
 fn note(
@@ -219,6 +234,36 @@ fn data_dropped(culprit: &Culprit, evidence: Vec<Citation>) -> Draft {
         "look for a filter by content or size, or a rate limit on UDP 51820; handshakes are 148 and 92 bytes, data is \
          message type 4",
         Some("nft list ruleset | grep -n -e '@th' -e 'length' -e 'limit rate' -e 51820".to_owned()),
+    ));
+    draft
+}
+
+fn preshared_keys_differ(culprit: &Culprit, evidence: Vec<Citation>, certain: bool) -> Draft {
+    let summary = format!(
+        "handshakes are answered and the answers are refused ({}): the preshared keys of the two ends differ",
+        place_text(&culprit.place)
+    );
+    let confidence = if certain {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
+    let code = "wireguard-psk-mismatch";
+    let mut draft = Draft::new(code, subject(&culprit.place), confidence, summary);
+    draft.evidence = evidence;
+    if !certain {
+        draft
+            .could_also_be
+            .push("a firewall of the host drops these answers behind the tap".to_owned());
+        draft.decided_by = Some("a handshake that the other end begins".to_owned());
+    }
+    draft.fixes.push(fix(
+        "who writes the machine configs",
+        "give all nodes the same cluster secret: KubeSpan makes the preshared key of it",
+        Some(
+            "talosctl gen config --with-secrets secrets.yaml ...; talosctl get discoveryconfigs"
+                .to_owned(),
+        ),
     ));
     draft
 }

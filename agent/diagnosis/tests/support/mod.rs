@@ -187,6 +187,36 @@ impl Lab {
         self
     }
 
+    /// `from` has a key that nobody has at the endpoint of `to`, and not its own.
+    pub(crate) fn dial_with_a_stale_key(mut self, from: &str, to: &str) -> Self {
+        let stale = PublicKey::from_bytes([99; 32]);
+        let Some(Fact::Peer(_, peer)) = self.node(from).facts.get(&FactKey::Peer(key(to))).cloned()
+        else {
+            panic!("{from} has {to} as a peer");
+        };
+        let mut lab = self.forget_peer(from, to, 60_000);
+        let sent = Initiated {
+            sender_index: 4711,
+            sent_at: ago(4000),
+            to: endpoint(from, to),
+            response_at: None,
+        };
+        lab.arrivals(to).push(Arrival {
+            sender_index: sent.sender_index,
+            at: ago(3980),
+            from: endpoint(to, from),
+            for_us: Some(false),
+            answered_at: None,
+        });
+        let peer = Peer {
+            last_handshake: None,
+            ..peer
+        };
+        lab.put(from, Fact::Peer(stale, peer));
+        lab.put(from, Fact::Initiated(stale, vec![sent]));
+        lab
+    }
+
     /// The last handshake of the two is so old.
     pub(crate) fn shook_hands(mut self, a: &str, b: &str, age: i64) -> Self {
         for (a, b) in [(a, b), (b, a)] {
