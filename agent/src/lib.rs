@@ -20,6 +20,7 @@ mod facts;
 mod machines;
 mod observer;
 mod peers;
+pub mod privileges;
 mod readers;
 mod sockets;
 mod steering;

@@ -37,8 +37,7 @@ struct Arguments {
     echo_budget: u32,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -46,13 +45,29 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match run(arguments).await {
+    match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Privileges are given up while there is one thread; the runtime starts the others.
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let kept = mesh_agent::privileges::give_up()?;
+    tracing::info!(
+        net_admin = kept.net_admin,
+        net_raw = kept.net_raw,
+        "all other capabilities are given up"
+    );
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(run(arguments))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {

@@ -120,6 +120,39 @@ pub(crate) fn agents_change_nothing_and_show_no_key() {
         assert!(!sockets.contains(":8472 "), "{sockets}");
     }
     no_key_in(&lab, &text(&status));
+    for node in NODES {
+        only_needed_privileges(&lab, node);
+    }
+}
+
+/// The agent was started by root with all capabilities. It keeps two (bits 12 and 13) and can gain none.
+fn only_needed_privileges(lab: &TestLab, node: &str) {
+    let status = lab.shell(
+        node,
+        "for p in $(pgrep -x mesh-agent); do cat /proc/$p/task/*/status; done",
+    );
+    let field = |name: &str| -> Vec<&str> {
+        let lines = status.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(str::trim).collect()
+    };
+    for (name, expected) in [
+        ("CapInh:", "0000000000000000"),
+        ("CapPrm:", "0000000000003000"),
+        ("CapEff:", "0000000000003000"),
+        ("CapBnd:", "0000000000003000"),
+        ("CapAmb:", "0000000000000000"),
+        ("NoNewPrivs:", "1"),
+    ] {
+        let found = field(name);
+        assert!(
+            found.len() > 1,
+            "{node}: a thread for each worker, got {found:?}"
+        );
+        assert!(
+            found.iter().all(|value| *value == expected),
+            "{node}: {name} {found:?}"
+        );
+    }
 }
 
 /// Neither logs, nor command lines, nor environments, nor what a reader gets may hold a key, in base64 or in hex.
