@@ -14,7 +14,7 @@ use evidence::{
 use probe_io::clock;
 use sources::{
     Gap,
-    links::{self, FORCE_MARK, Question, Snapshot, Way},
+    links::{self, FORCE_MARK, KUBESPAN, Question, Snapshot, Way},
     nftables::{self, Chains},
     wireguard::{AllowedIp, Device, Peer},
 };
@@ -144,11 +144,26 @@ impl SteeringReading {
         }
         for (key, steered) in &mut self.peers {
             let before = last.and_then(|last| last.peers.get(key));
-            steered.since = before.map_or(now, |before| before.since);
-            if before != Some(steered) {
-                steered.since = now;
-            }
+            date_peer(steered, before, now);
         }
+    }
+}
+
+fn date_peer(steered: &mut Steered, before: Option<&Steered>, now: Moment) {
+    let known = before.and_then(|before| before.endpoint.as_ref());
+    if let Some(endpoint) = &mut steered.endpoint {
+        let same = known.filter(|known| known.to == endpoint.to);
+        endpoint.looped = same.and_then(|known| known.looped);
+    }
+    steered.since = before.map_or(now, |before| before.since);
+    if before != Some(&*steered) {
+        steered.since = now;
+    }
+    // Each reading of a loop dates it anew, and that is no change.
+    if let Some(endpoint) = &mut steered.endpoint
+        && endpoint.via.as_deref() == Some(KUBESPAN)
+    {
+        endpoint.looped = Some(now);
     }
 }
 
@@ -230,6 +245,7 @@ fn assemble(
         let endpoint = asked.peer.endpoint.map(|to| EndpointWay {
             to,
             via: name(next()),
+            looped: None,
         });
         let prefixes = asked.prefixes.iter().map(|prefix| {
             let (marked, plain) = (next(), next());
@@ -410,6 +426,27 @@ mod tests {
         let steered = other.peers.values().next().unwrap();
         assert_eq!(steered.since, Moment::from_millis(30));
         assert_eq!(other.node.since, Moment::from_millis(10));
+    }
+
+    #[test]
+    fn a_loop_is_remembered_with_the_moment_it_was_last_seen() {
+        let looped = |reading: &SteeringReading| {
+            let steered = reading.peers.values().next().unwrap();
+            steered.endpoint.as_ref().unwrap().looped
+        };
+        let at = Moment::from_millis;
+        let mut first = reading(&[3, 3, 2]);
+        first.date(None, at(10));
+        let mut second = reading(&[3, 3, 2]);
+        second.date(Some(&first), at(20));
+        assert_eq!(looped(&second), Some(at(20)));
+        assert_eq!(second.peers.values().next().unwrap().since, at(10));
+        let mut third = reading(&[2, 3, 2]);
+        third.date(Some(&second), at(30));
+        let mut fourth = reading(&[2, 3, 2]);
+        fourth.date(Some(&third), at(40));
+        assert_eq!(looped(&fourth), Some(at(20)));
+        assert_eq!(fourth.peers.values().next().unwrap().since, at(30));
     }
 
     #[test]

@@ -309,7 +309,8 @@ fn steered() -> impl Strategy<Value = Fact> {
             },
         );
     let prefixes = prop::collection::vec(prefix, 0..=limits::STEERED);
-    let endpoint = (endpoint(), link()).prop_map(|(to, via)| EndpointWay { to, via });
+    let endpoint =
+        (endpoint(), link(), maybe()).prop_map(|(to, via, looped)| EndpointWay { to, via, looped });
     let endpoint = prop::option::of(endpoint);
     (key(), moment(), prefixes, any::<u32>(), endpoint).prop_map(
         |(key, since, prefixes, left_out, endpoint)| {

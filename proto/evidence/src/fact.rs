@@ -358,7 +358,12 @@ impl Fact {
                 }
             }
             Self::Steering(steering) => one(&mut steering.since),
-            Self::Steered(_, steered) => one(&mut steered.since),
+            Self::Steered(_, steered) => {
+                one(&mut steered.since);
+                if let Some(endpoint) = &mut steered.endpoint {
+                    maybe(&mut endpoint.looped);
+                }
+            }
         }
         self
     }

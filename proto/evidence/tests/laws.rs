@@ -5,8 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, Fact, Facts, Gap, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
+    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity,
+    Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
     Steered, Steering, SteeringFamily, TooBig,
 };
 use proptest::prelude::*;
@@ -73,7 +73,11 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
                 since: after(1),
                 prefixes: Vec::new(),
                 left_out: 0,
-                endpoint: None,
+                endpoint: Some(EndpointWay {
+                    to: endpoint(),
+                    via: None,
+                    looped: Some(after(2)),
+                }),
             },
         ),
         _ => Fact::Arrivals(vec![Arrival {

@@ -101,10 +101,11 @@ pub(super) fn steered_to_wire(key: &PublicKey, steered: &Steered) -> wire::Steer
         left_out: *left_out,
         endpoint: endpoint
             .as_ref()
-            .map(|EndpointWay { to, via }| wire::EndpointWay {
+            .map(|EndpointWay { to, via, looped }| wire::EndpointWay {
                 address: ip_to_wire(to.ip()),
                 port: u32::from(to.port()),
                 via: via.clone(),
+                looped_ms: looped.map(Moment::as_millis),
             }),
     }
 }
@@ -172,12 +173,18 @@ fn prefix_from_wire(prefix: wire::SteeredPrefix) -> Result<SteeredPrefix, Conver
 }
 
 fn endpoint_from_wire(endpoint: wire::EndpointWay) -> Result<EndpointWay, ConvertError> {
-    let wire::EndpointWay { address, port, via } = endpoint;
+    let wire::EndpointWay {
+        address,
+        port,
+        via,
+        looped_ms,
+    } = endpoint;
     let ip = ip_from_wire("steered.endpoint", &address)?;
     let port = port_from_wire("steered.endpoint", port)?;
     Ok(EndpointWay {
         to: SocketAddr::new(ip, port),
         via: link_name("steered.endpoint.via", via)?,
+        looped: looped_ms.map(Moment::from_millis),
     })
 }
 

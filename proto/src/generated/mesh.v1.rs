@@ -50,6 +50,8 @@ pub struct EndpointWay {
     pub port: u32,
     #[prost(string, optional, tag = "3")]
     pub via: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(int64, optional, tag = "4")]
+    pub looped_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Steered {

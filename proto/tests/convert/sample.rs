@@ -143,6 +143,7 @@ pub(crate) fn steered() -> wire::Steered {
             address: vec![192, 0, 2, 1],
             port: 51_820,
             via: Some("eth0".to_owned()),
+            looped_ms: Some(1),
         }),
     }
 }

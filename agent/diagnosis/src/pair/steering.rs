@@ -13,7 +13,7 @@ use super::{Answer, undecided};
 use crate::{
     mesh::{Member, Mesh},
     prefix::Prefix,
-    timing,
+    text, timing,
 };
 
 /// The link that leads into the tunnel.
@@ -89,7 +89,7 @@ impl From<Answer> for Judged {
 /// Does traffic from A to B's node addresses enter the tunnel?
 pub(super) fn steering(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: &Answer) -> Judged {
     let judged = judge(mesh, a, b, tunnel);
-    if judged.trouble.is_some() && mesh.settling(a, b) {
+    if judged.trouble.is_some() && judged.trouble != Some(Trouble::Loop) && mesh.settling(a, b) {
         return Answer::unknown("one end has just come").into();
     }
     judged
@@ -139,11 +139,7 @@ struct Pair<'m, 'a> {
 
 impl Pair<'_, '_> {
     fn answer(&self, outcome: Outcome, fact: FactKey, text: String) -> Answer {
-        let at = if fact == FactKey::Steering {
-            self.node.since
-        } else {
-            self.steered.since
-        };
+        let at = seen(self.a).unwrap_or(self.steered.since);
         Answer::new(
             outcome,
             METHOD,
@@ -171,15 +167,36 @@ impl Pair<'_, '_> {
         Judged::fail(self.answer(Outcome::Fail, fact, text), trouble)
     }
 
-    /// Packets of the tunnel itself must leave by another link.
+    /// Packets of the tunnel itself must leave by another link. What was lost while they did not is explained by it until
+    /// the probes have come round again.
     fn looped(&self) -> Option<Judged> {
         let endpoint = self.steered.endpoint.as_ref()?;
-        (endpoint.via.as_deref() == Some(KUBESPAN)).then(|| {
-            let text = format!(
-                "its route to {}, the endpoint of {}, leads into kubespan itself",
-                endpoint.to, self.b.node
-            );
-            self.failed(self.steered_fact(), text, Trouble::Loop)
+        let (to, other) = (endpoint.to, &self.b.node);
+        let now = endpoint.via.as_deref() == Some(KUBESPAN);
+        let until = endpoint
+            .looped
+            .filter(|at| self.mesh.recent(*at, timing::LISTENED * 2));
+        let carries = self.tunnel.outcome.is_good();
+        let text = match (now, until) {
+            (true, _) => {
+                format!("its route to {to}, the endpoint of {other}, leads into kubespan itself")
+            }
+            (false, Some(at)) if !carries => format!(
+                "its route to {to}, the endpoint of {other}, led into kubespan itself until {} ago",
+                text::age(self.mesh.now.since(at))
+            ),
+            _ => return None,
+        };
+        // Some implementations keep to the way on which the last packet came.
+        let outcome = if carries {
+            Outcome::Warn
+        } else {
+            Outcome::Fail
+        };
+        let answer = self.answer(outcome, self.steered_fact(), text);
+        Some(Judged {
+            answer,
+            trouble: (!carries).then_some(Trouble::Loop),
         })
     }
 
@@ -245,7 +262,8 @@ impl Pair<'_, '_> {
             return Answer::unknown(format!("the peers of {} have just changed", holder.node))
                 .into();
         };
-        let cited = vec![self.mesh.cite(holder, FactKey::Steered(key), since, text)];
+        let at = seen(holder).unwrap_or(since);
+        let cited = vec![self.mesh.cite(holder, FactKey::Steered(key), at, text)];
         let answer = Answer::new(Outcome::Fail, METHOD, cited);
         Judged::fail(answer, Trouble::Missing(missing))
     }
@@ -322,9 +340,9 @@ impl Pair<'_, '_> {
         let chains = chains.iter().filter(|(marks, _)| *marks == Some(false));
         let chains: Vec<&str> = chains.map(|(_, chain)| *chain).collect();
         let text = format!(
-            "its chain {} does not mark {address} of {}",
-            chains.join(" and "),
-            self.b.node
+            "does not mark {address} of {} in {}",
+            self.b.node,
+            chains.join(" and ")
         );
         Some(self.failed(self.steered_fact(), text, Trouble::NotMarked(address)))
     }
@@ -392,6 +410,13 @@ impl Pair<'_, '_> {
         let witness = missing.witness.as_ref().and_then(member);
         long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
     }
+}
+
+/// When the node last looked.
+fn seen(member: &Member<'_>) -> Option<Moment> {
+    member
+        .working(SourceId::Routes)
+        .map(|source| source.read_at)
 }
 
 fn unread_chains(a: &Member<'_>) -> String {

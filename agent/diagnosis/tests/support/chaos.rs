@@ -195,7 +195,8 @@ fn any_steered() -> impl Strategy<Value = Fact> {
             source: source.map(|source| source.ip()),
         },
     );
-    let endpoint = (any_address(), any_link()).prop_map(|(to, via)| EndpointWay { to, via });
+    let endpoint = (any_address(), any_link(), option::of(any_moment()))
+        .prop_map(|(to, via, looped)| EndpointWay { to, via, looped });
     (
         any_key(),
         any_moment(),

@@ -135,12 +135,26 @@ fn without_tunnel_address(node: &str, other: &str) -> Lab {
 }
 
 fn loops(node: &str, other: &str) -> Lab {
+    routed_into_itself(node, other)
+        .lose(node, other, SINCE)
+        .inert_unheard(node, other)
+}
+
+fn looped_until_now(node: &str, other: &str) -> Lab {
     let lab = edit_peer(Lab::healthy(), node, other, |steered| {
-        if let Some(EndpointWay { via, .. }) = &mut steered.endpoint {
-            *via = Some("kubespan".to_owned());
+        if let Some(endpoint) = &mut steered.endpoint {
+            endpoint.looped = Some(ago(1500));
         }
     });
     lab.lose(node, other, SINCE).inert_unheard(node, other)
+}
+
+fn routed_into_itself(node: &str, other: &str) -> Lab {
+    edit_peer(Lab::healthy(), node, other, |steered| {
+        if let Some(EndpointWay { via, .. }) = &mut steered.endpoint {
+            *via = Some("kubespan".to_owned());
+        }
+    })
 }
 
 /// No node steers anything, as on a mesh that is not Talos'.
@@ -234,7 +248,7 @@ fn gone_with_the_node(node: &str) -> Lab {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [wrong(), quiet()].concat()
+    [wrong(), missing_and_loops(), quiet()].concat()
 }
 
 fn wrong() -> Vec<Case> {
@@ -290,6 +304,11 @@ fn wrong() -> Vec<Case> {
             MESH_ONLY,
             &["steering-rule-missing"],
         ),
+    ]
+}
+
+fn missing_and_loops() -> Vec<Case> {
+    vec![
         case(
             "one device lacks the node address of a peer that the others have",
             without_node_address("vps-1", "home-cp"),
@@ -326,6 +345,13 @@ fn wrong() -> Vec<Case> {
             &["one-way-loss", "path-broken"],
         ),
         case(
+            "the route that led the tunnel into itself was taken away a moment ago, and no probe has come round yet",
+            looped_until_now("home-cp", "vps-2"),
+            &[("tunnel-in-tunnel", "home-cp -> vps-2")],
+            [Phase::NotReady; 3],
+            &["one-way-loss", "path-broken"],
+        ),
+        case(
             "a second address has long been known to others, and one device lacks it",
             second_address(60_000),
             &[("allowed-ip-missing", "vps-1 -> vps-2")],
@@ -343,6 +369,13 @@ fn quiet() -> Vec<Case> {
             &[],
             READY,
             &["allowed-ip-missing"],
+        ),
+        case(
+            "a route leads the tunnel's own packets into it, and they pass all the same",
+            routed_into_itself("home-cp", "vps-2"),
+            &[],
+            READY,
+            &["tunnel-in-tunnel"],
         ),
         case(
             "a rule is gone since a second",
