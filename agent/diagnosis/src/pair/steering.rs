@@ -263,7 +263,12 @@ impl Pair<'_, '_> {
                 .into();
         };
         let at = seen(holder).unwrap_or(since);
-        let cited = vec![self.mesh.cite(holder, FactKey::Steered(key), at, text)];
+        let fact = if missing.of_tunnel {
+            FactKey::Peer(key)
+        } else {
+            FactKey::Steered(key)
+        };
+        let cited = vec![self.mesh.cite(holder, fact, at, text)];
         let answer = Answer::new(Outcome::Fail, METHOD, cited);
         Judged::fail(answer, Trouble::Missing(missing))
     }
