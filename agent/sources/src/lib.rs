@@ -6,6 +6,7 @@
 //! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`] and [`host`].
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod host;
 pub mod links;
 pub mod nftables;

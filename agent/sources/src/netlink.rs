@@ -73,6 +73,14 @@ pub(crate) async fn dump<P: NetlinkSerializable>(
     Ok(())
 }
 
+/// Hands each payload in `messages` to `each`, as [`dump`] does with what it receives.
+pub(crate) fn take_apart(
+    messages: &mut [u8],
+    mut each: impl FnMut(u16, &mut [u8]) -> Result<(), &'static str>,
+) -> Result<(), NetlinkError> {
+    Progress::default().datagram(messages, &mut each)
+}
+
 /// Whether the kernel filters a dump by the fields of its request, as iproute2 asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {

@@ -69,6 +69,22 @@ pub struct Cause {
     pub icmp: Option<(u8, u8)>,
     /// Who sent that message.
     pub reporter: Option<IpAddr>,
+    /// The MTU of the link that was too narrow, with `EMSGSIZE`; else it means nothing.
+    pub mtu: u32,
+}
+
+impl Cause {
+    /// Reads the control messages that came with an entry of the error queue; `None` if none of them is of an error.
+    pub fn in_control(control: &[u8]) -> Option<Self> {
+        let error = messages(control).find_map(|message| ExtendedError::read(&message))?;
+        let from_network = ICMP_ORIGINS.contains(&error.origin);
+        Some(Self {
+            errno: error.errno,
+            icmp: from_network.then_some((error.kind, error.code)),
+            reporter: error.offender.filter(|_| from_network),
+            mtu: error.info,
+        })
+    }
 }
 
 /// What was passed over.
@@ -259,32 +275,19 @@ fn read_error(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<
         .with_control(&mut control);
     socket.recvmsg(&mut message, libc::MSG_ERRQUEUE)?;
     let length = message.control_len();
-    let error = messages(sys::filled(&control, length)).find_map(|m| ExtendedError::read(&m));
-    let (Some(to), Some(error)) = (address.as_socket(), error) else {
+    let cause = Cause::in_control(sys::filled(&control, length));
+    let (Some(to), Some(cause)) = (address.as_socket(), cause) else {
         counters.unclear_errors += 1;
         return Ok(None);
     };
-    if error.errno == libc::EMSGSIZE {
-        let reporter = cause(&error).reporter;
+    if cause.errno == libc::EMSGSIZE {
         return Ok(Some(EchoEvent::TooBig {
             to,
-            mtu: error.info,
-            reporter,
+            mtu: cause.mtu,
+            reporter: cause.reporter,
         }));
     }
-    Ok(Some(EchoEvent::Refused {
-        to,
-        cause: cause(&error),
-    }))
-}
-
-fn cause(error: &ExtendedError) -> Cause {
-    let from_network = ICMP_ORIGINS.contains(&error.origin);
-    Cause {
-        errno: error.errno,
-        icmp: from_network.then_some((error.kind, error.code)),
-        reporter: error.offender.filter(|_| from_network),
-    }
+    Ok(Some(EchoEvent::Refused { to, cause }))
 }
 
 fn read_datagram(

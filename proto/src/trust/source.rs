@@ -70,13 +70,36 @@ impl KeySource {
     /// Reads the key: file, then `secrets.yaml`, then environment.
     pub fn load(&self) -> Result<MeshKey, KeyError> {
         if let Some(path) = &self.file {
-            return parse(&read(path)?, &path.display().to_string());
+            return MeshKey::from_base64(&read(path)?, &path.display().to_string());
         }
         if let Some(path) = &self.secrets {
-            return from_secrets(&read(path)?, path);
+            return MeshKey::from_secrets_yaml(&read(path)?, path);
         }
         let text = env::var(MESH_KEY_VARIABLE).map_err(|_| KeyError::Missing)?;
-        parse(&Zeroizing::new(text), MESH_KEY_VARIABLE)
+        MeshKey::from_base64(&Zeroizing::new(text), MESH_KEY_VARIABLE)
+    }
+}
+
+impl MeshKey {
+    /// Reads base64 of 32 bytes, with white space around it. `origin` is for messages.
+    pub fn from_base64(text: &str, origin: &str) -> Result<Self, KeyError> {
+        let form = || KeyError::Form {
+            origin: origin.to_owned(),
+        };
+        let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| form())?);
+        let bytes: [u8; 32] = decoded.as_slice().try_into().map_err(|_| form())?;
+        Ok(Self::from_bytes(Zeroizing::new(bytes)))
+    }
+
+    /// Reads the text of Talos' `secrets.yaml`. `path` is for messages.
+    pub fn from_secrets_yaml(text: &str, path: &Path) -> Result<Self, KeyError> {
+        // The parser's own message may quote the line, which can be a secret: it is dropped on purpose.
+        let mut secrets: Secrets = serde_saphyr::from_str(text).map_err(|_| KeyError::Secrets {
+            path: path.to_owned(),
+        })?;
+        let key = Self::from_base64(&secrets.cluster.secret, &path.display().to_string());
+        secrets.cluster.secret.zeroize();
+        key
     }
 }
 
@@ -95,15 +118,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     fs::read_to_string(path).map(Zeroizing::new).map_err(wrap)
 }
 
-fn parse(text: &str, origin: &str) -> Result<MeshKey, KeyError> {
-    let form = || KeyError::Form {
-        origin: origin.to_owned(),
-    };
-    let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| form())?);
-    let bytes: [u8; 32] = decoded.as_slice().try_into().map_err(|_| form())?;
-    Ok(MeshKey::from_bytes(Zeroizing::new(bytes)))
-}
-
 /// The one field that is needed; the rest of the file stays unread.
 #[derive(Deserialize)]
 struct Secrets {
@@ -113,16 +127,6 @@ struct Secrets {
 #[derive(Deserialize)]
 struct Cluster {
     secret: String,
-}
-
-fn from_secrets(text: &str, path: &Path) -> Result<MeshKey, KeyError> {
-    // The parser's own message may quote the line, which can be a secret: it is dropped on purpose.
-    let mut secrets: Secrets = serde_saphyr::from_str(text).map_err(|_| KeyError::Secrets {
-        path: path.to_owned(),
-    })?;
-    let key = parse(&secrets.cluster.secret, &path.display().to_string());
-    secrets.cluster.secret.zeroize();
-    key
 }
 
 #[cfg(test)]

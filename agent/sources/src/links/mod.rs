@@ -19,3 +19,7 @@ pub use snapshot::{
 };
 pub use steering::{FORCE_MARK, FORCE_MASK, FamilySteering, Steering, TABLE, read_steering};
 pub use watch::{Change, Watch, watch};
+
+pub(crate) use read::decode as decode_links;
+pub(crate) use steering::decode as decode_steering;
+pub(crate) use watch::decode as decode_changes;

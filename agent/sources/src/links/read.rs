@@ -42,10 +42,38 @@ pub(super) async fn bounded<T>(
         .unwrap_or(Err(LinksError::TimedOut { subject, after }))
 }
 
+/// Reads dumps that are already there.
+pub(crate) fn decode(links: &mut [u8], addresses: &mut [u8]) -> Result<Snapshot, LinksError> {
+    Ok(assemble(
+        Dump::of("links", links)?,
+        Dump::of("addresses", addresses)?,
+    ))
+}
+
 /// What a dump gave: the messages, and how many could not be decoded.
+#[derive(Default)]
 pub(super) struct Dump {
     pub(super) messages: Vec<RouteNetlinkMessage>,
     pub(super) undecoded: u64,
+}
+
+impl Dump {
+    pub(super) fn of(subject: &'static str, messages: &mut [u8]) -> Result<Self, LinksError> {
+        let mut dump = Self::default();
+        let taken = netlink::take_apart(messages, |kind, payload| {
+            dump.take(kind, payload);
+            Ok(())
+        });
+        taken.map_err(|error| LinksError::new(subject, error))?;
+        Ok(dump)
+    }
+
+    fn take(&mut self, kind: u16, payload: &[u8]) {
+        match decode_message(kind, payload) {
+            Some(message) => self.messages.push(message),
+            None => self.undecoded += 1,
+        }
+    }
 }
 
 /// Dumps until one dump was consistent.
@@ -55,15 +83,9 @@ pub(super) async fn dump(
     request: &RouteNetlinkMessage,
 ) -> Result<Dump, LinksError> {
     for _ in 0..MAX_ATTEMPTS {
-        let mut dump = Dump {
-            messages: Vec::new(),
-            undecoded: 0,
-        };
+        let mut dump = Dump::default();
         let each = |kind, payload: &mut [u8]| {
-            match decode(kind, payload) {
-                Some(message) => dump.messages.push(message),
-                None => dump.undecoded += 1,
-            }
+            dump.take(kind, payload);
             Ok(())
         };
         match netlink::dump(NETLINK_ROUTE, filter, request.clone(), each).await {
@@ -75,7 +97,7 @@ pub(super) async fn dump(
     Err(LinksError::new(subject, NetlinkError::Interrupted))
 }
 
-fn decode(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
+fn decode_message(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
     let mut header = NetlinkHeader::default();
     header.message_type = kind;
     RouteNetlinkMessage::deserialize(&header, payload).ok()
@@ -290,7 +312,7 @@ mod tests {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = byte;
             }
-            drop(decode(16, &bytes));
+            drop(decode_message(16, &bytes));
         }
     }
 }

@@ -73,6 +73,16 @@ pub async fn read_steering(snapshot: &Snapshot) -> Result<Steering, LinksError> 
     .await
 }
 
+/// Judges dumps that are already there.
+pub(crate) fn decode(
+    rules: &mut [u8],
+    routes: &mut [u8],
+    kubespan: Option<u32>,
+) -> Result<FamilySteering, LinksError> {
+    let (rules, routes) = (Dump::of("rules", rules)?, Dump::of("routes", routes)?);
+    Ok(judge(&rules.messages, &routes.messages, kubespan))
+}
+
 async fn family(
     family: AddressFamily,
     kubespan: Option<u32>,
@@ -98,10 +108,7 @@ async fn routes(family: AddressFamily) -> Result<Dump, LinksError> {
     let request = RouteNetlinkMessage::GetRoute(request);
     match dump("routes", Filter::ByRequest, &request).await {
         Err(LinksError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Dump {
-                messages: Vec::new(),
-                undecoded: 0,
-            })
+            Ok(Dump::default())
         }
         result => result,
     }

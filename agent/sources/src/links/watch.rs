@@ -95,6 +95,13 @@ impl std::fmt::Debug for Watch {
     }
 }
 
+/// What one datagram says has changed.
+pub(crate) fn decode(datagram: &[u8]) -> BTreeSet<Change> {
+    let mut pending = BTreeSet::new();
+    changes(datagram, &mut pending);
+    pending
+}
+
 /// Only headers are looked at. What is not netlink at all could have been any change.
 fn changes(mut datagram: &[u8], pending: &mut BTreeSet<Change>) {
     while !datagram.is_empty() {
@@ -141,9 +148,7 @@ mod tests {
     }
 
     fn seen(datagram: &[u8]) -> Vec<Change> {
-        let mut pending = BTreeSet::new();
-        changes(datagram, &mut pending);
-        pending.into_iter().collect()
+        decode(datagram).into_iter().collect()
     }
 
     #[test]

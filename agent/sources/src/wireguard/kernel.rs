@@ -33,6 +33,17 @@ pub(super) async fn preshared_key(interface: &str) -> Result<Key, WireGuardError
     agreement.finish(interface)
 }
 
+/// Reads a dump that is already there.
+pub(crate) fn decode(interface: &str, messages: &mut [u8]) -> Result<Device, WireGuardError> {
+    let mut assembly = Assembly::new(Backend::Kernel);
+    let mut agreement = Agreement::default();
+    netlink::take_apart(messages, |_, payload| {
+        dump::absorb(payload, &mut assembly, &mut agreement)
+    })
+    .map_err(|error| explain(interface, error))?;
+    Ok(assembly.finish())
+}
+
 /// Starts again when the device changed during the dump: a mixture of two states must not be judged.
 async fn consistent_dump(interface: &str) -> Result<(Assembly, Agreement), WireGuardError> {
     let family = family().await.map_err(|error| explain(interface, error))?;

@@ -18,6 +18,9 @@ pub use device::{
 };
 pub use error::WireGuardError;
 
+pub(crate) use kernel::decode as decode_dump;
+pub(crate) use uapi::{device as decode_reply, preshared_key as decode_preshared_key};
+
 use rustix::net::{AddressFamily, SocketType, netdevice};
 use tokio::time::timeout;
 use zeroize::Zeroizing;

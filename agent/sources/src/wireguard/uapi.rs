@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Reads a device out of a whole reply. Private and preshared keys do not leave this function.
-pub(super) fn device(interface: &str, reply: &[u8]) -> Result<Device, WireGuardError> {
+pub(crate) fn device(interface: &str, reply: &[u8]) -> Result<Device, WireGuardError> {
     let mut assembly = Assembly::new(Backend::Userspace);
     let mut current: Option<Peer> = None;
     each_line(interface, reply, |key, value| {
@@ -39,7 +39,7 @@ pub(super) fn device(interface: &str, reply: &[u8]) -> Result<Device, WireGuardE
 }
 
 /// The preshared key that all peers in a whole reply share.
-pub(super) fn preshared_key(interface: &str, reply: &[u8]) -> Result<Key, WireGuardError> {
+pub(crate) fn preshared_key(interface: &str, reply: &[u8]) -> Result<Key, WireGuardError> {
     let mut agreement = Agreement::default();
     let mut current = None;
     each_line(interface, reply, |key, value| {
