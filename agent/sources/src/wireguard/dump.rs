@@ -15,9 +15,15 @@ use super::{
     device::{AllowedIp, Peer},
     secrets::{self, Agreement},
 };
+use crate::netlink::each_attribute;
 
 /// Length of the generic netlink header before the attributes.
 const GENERIC_HEADER: usize = 4;
+
+// Attributes that are looked at before they are decoded (linux/wireguard.h).
+const DEVICE_PEERS: u16 = 8;
+const PEER_ALLOWED_IPS: u16 = 9;
+const ALLOWED_IP_PREFIX_LENGTH: u16 = 3;
 
 /// Adds one message. The keys in `payload` are overwritten first; `witness` sees the preshared ones before.
 pub(super) fn absorb(
@@ -29,6 +35,7 @@ pub(super) fn absorb(
         .split_at_mut_checked(GENERIC_HEADER)
         .ok_or("a generic netlink header")?;
     secrets::overwrite(attributes, witness)?;
+    check_prefix_lengths(attributes)?;
     let header = GenlHeader {
         cmd: header[0],
         version: header[1],
@@ -39,6 +46,26 @@ pub(super) fn absorb(
         device_attribute(assembly, attribute)?;
     }
     Ok(())
+}
+
+/// The decoder takes the one byte of a prefix length without looking whether it is there.
+fn check_prefix_lengths(attributes: &mut [u8]) -> Result<(), &'static str> {
+    each_attribute(attributes, |kind, peers| match kind {
+        DEVICE_PEERS => each_attribute(peers, |_, peer| check_peer(peer)),
+        _ => Ok(()),
+    })
+}
+
+fn check_peer(peer: &mut [u8]) -> Result<(), &'static str> {
+    each_attribute(peer, |kind, list| match kind {
+        PEER_ALLOWED_IPS => each_attribute(list, |_, allowed_ip| {
+            each_attribute(allowed_ip, |kind, value| match (kind, value) {
+                (ALLOWED_IP_PREFIX_LENGTH, []) => Err("a prefix length has a byte"),
+                _ => Ok(()),
+            })
+        }),
+        _ => Ok(()),
+    })
 }
 
 fn device_attribute(
@@ -299,6 +326,26 @@ mod tests {
         assert_eq!(peer.endpoint, Some("[2001:db8::2]:51820".parse().unwrap()));
         assert_eq!((peer.rx_bytes, peer.tx_bytes), (92, 148));
         assert_eq!(peer.allowed_ips[0].to_string(), "10.244.3.0/24");
+    }
+
+    /// One peer with one allowed IP whose prefix length has no byte.
+    #[rustfmt::skip]
+    const NO_PREFIX_LENGTH: &[u8] = &[
+        0, 1, 0, 0,                                     // GET_DEVICE, version 1
+        56, 0, 8, 0x80, 52, 0, 0, 0x80,                 // peers, first peer
+        36, 0, 1, 0,                                    // public key
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+        12, 0, 9, 0x80, 8, 0, 0, 0x80,                  // allowed IPs, the first one
+        4, 0, 3, 0,                                     // prefix length
+    ];
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn an_allowed_ip_whose_prefix_length_has_no_byte_is_refused() {
+        let mut assembly = Assembly::new(Backend::Kernel);
+        let mut bytes = NO_PREFIX_LENGTH.to_vec();
+        let refused = absorb(&mut bytes, &mut assembly, &mut Agreement::default());
+        assert_eq!(refused, Err("a prefix length has a byte"));
     }
 
     proptest! {
