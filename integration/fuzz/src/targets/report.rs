@@ -1,0 +1,85 @@
+//! What an agent says to the collector.
+
+use evidence::{Facts, Moment, limits};
+use prost::Message as _;
+use proto::{
+    convert::{Incoming, delta_to_wire, incoming, snapshot_to_wire},
+    wire::{self, report_request::Body},
+};
+
+use super::wire_facts;
+use crate::Target;
+
+pub(crate) const TARGET: Target = Target {
+    name: "report",
+    run,
+    seeds,
+};
+
+fn run(bytes: &[u8]) {
+    let Ok(request) = wire::ReportRequest::decode(bytes) else {
+        return;
+    };
+    let (sequence, now) = (request.sequence, Moment::from_millis(request.now_ms));
+    match incoming(request.body) {
+        Err(error) => drop(error.to_string()),
+        Ok(Incoming::Snapshot(facts)) => {
+            let sent = snapshot_to_wire(sequence, now, &facts);
+            assert_eq!(carried(&sent), Incoming::Snapshot(facts.clone()));
+            check(&facts, request.now_ms);
+        }
+        Ok(Incoming::Delta(delta)) => {
+            let sent = delta_to_wire(sequence, now, &delta);
+            assert_eq!(carried(&sent), Incoming::Delta(delta.clone()));
+            let mut facts = Facts::new();
+            facts.apply(delta);
+            check(&facts, request.now_ms);
+        }
+    }
+}
+
+fn carried(request: &wire::ReportRequest) -> Incoming {
+    let bytes = request.encode_to_vec();
+    let decoded =
+        wire::ReportRequest::decode(bytes.as_slice()).expect("what was encoded is well-formed");
+    incoming(decoded.body).expect("what was taken once is taken again")
+}
+
+/// What the collector does next: shifts the facts onto its own timeline, and tells them apart from those before.
+fn check(facts: &Facts, offset: i64) {
+    assert!(facts.len() <= limits::FACTS);
+    let shifted: Facts = facts
+        .iter()
+        .map(|fact| fact.clone().shifted(offset))
+        .collect();
+    assert_eq!(shifted.len(), facts.len());
+    let mut followed = Facts::new();
+    followed.apply(facts.difference_from(&Facts::new()));
+    assert_eq!(&followed, facts);
+    for fact in facts.iter() {
+        assert!(!fact.key().to_string().is_empty());
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let request = |body| wire::ReportRequest {
+        sequence: 1,
+        now_ms: 1000,
+        body,
+    };
+    let all = wire_facts::all();
+    let mut requests = vec![
+        request(None),
+        request(Some(Body::Snapshot(wire::Snapshot { facts: all.clone() }))),
+        request(Some(Body::Delta(wire::Delta {
+            upserts: all.clone(),
+            removed: wire_facts::keys(),
+        }))),
+    ];
+    // One of each kind alone, so that each is found quickly.
+    requests.extend(all.into_iter().map(|fact| {
+        let facts = vec![fact];
+        request(Some(Body::Snapshot(wire::Snapshot { facts })))
+    }));
+    requests.iter().map(prost::Message::encode_to_vec).collect()
+}
