@@ -8,6 +8,7 @@
 //! - [`size`] asks "how long a packet passes inside the tunnel, and on the overlay's port?";
 //! - [`wireguard`] reads the headers of handshake datagrams and checks whom an initiation is for;
 //! - [`sightings`] remembers which handshake datagrams were seen leaving and arriving;
+//! - [`sweep`] asks "how large a packet passes?";
 //! - [`packet`] takes IP and UDP headers off a captured packet and puts a UDP header on a raw one.
 //!
 //! State machines share one contract: hand in an input, then drain `poll()` until it returns `Wait`.
@@ -19,6 +20,7 @@ pub mod inert;
 pub mod packet;
 pub mod sightings;
 pub mod size;
+pub mod sweep;
 pub mod wireguard;
 
 mod budget;
