@@ -26,7 +26,7 @@ pub(crate) struct ExtendedError {
     pub(crate) origin: u8,
     pub(crate) kind: u8,
     pub(crate) code: u8,
-    /// The MTU, of a packet that was too big.
+    /// Of "packet too big": the MTU that was named.
     pub(crate) info: u32,
     pub(crate) offender: Option<IpAddr>,
 }
@@ -139,7 +139,9 @@ mod tests {
     #[test]
     fn an_error_of_either_family_names_its_offender() {
         let mut data = 111_u32.to_ne_bytes().to_vec();
-        data.extend([2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        data.extend([2, 3, 3, 0]);
+        data.extend(1400_u32.to_ne_bytes());
+        data.extend([0; 4]);
         data.extend(u16::try_from(libc::AF_INET).unwrap().to_ne_bytes());
         data.extend([0, 0, 203, 0, 113, 1, 0, 0]);
         let message = Message {
@@ -153,7 +155,7 @@ mod tests {
             origin: 2,
             kind: 3,
             code: 3,
-            info: 0,
+            info: 1400,
             offender,
         };
         assert_eq!(ExtendedError::read(&message), Some(expected));

@@ -3,6 +3,8 @@
 //! - [`EchoSocket`] carries echo inside the tunnel and tells refused requests from lost ones;
 //! - [`Tap`] sees handshake and inert datagrams pass, before the host's firewall;
 //! - [`OverlayListener`] hears what was delivered to the overlay's port, behind the host's firewall;
+//! - [`PathSocket`] sends packets that nobody may fragment, and tells how each fared;
+//! - [`Knock`] sends to one UDP port and hears who answers or refuses;
 //! - [`InertSender`] sends from the tunnel's own port without owning it;
 //! - [`clock`] is the one clock of all drivers, [`mark_socket`] keeps a socket out of the tunnel.
 //!
@@ -12,9 +14,12 @@ pub mod clock;
 
 mod control;
 mod echo_socket;
+mod error_queue;
 mod filter;
+mod knock;
 mod listener;
 mod mark;
+mod path_socket;
 mod raw;
 mod sys;
 mod tap;
@@ -23,7 +28,9 @@ pub use echo_socket::{
     Cause, EchoEvent, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
 };
 pub use filter::{OVERLAY_PORT, SNAP_LENGTH};
+pub use knock::{Heard, Knock, KnockError};
 pub use listener::{Delivered, ListenError, OverlayListener};
 pub use mark::{UNDERLAY_MARK, mark_socket};
+pub use path_socket::{PathSocket, PathSocketError, Way};
 pub use raw::{InertSender, RawError};
 pub use tap::{Sighted, Tap, TapError, TapStatistics};

@@ -3,5 +3,6 @@
 mod echo;
 mod listener;
 mod namespace;
+mod path;
 mod tap;
 mod wireguard;

@@ -282,7 +282,7 @@ fn without_the_capability_the_tap_says_what_to_do() {
     );
 }
 
-fn drop_capabilities() {
+pub(crate) fn drop_capabilities() {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
     let none = CapabilitySet::empty();
     let sets = CapabilitySets {
