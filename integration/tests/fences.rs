@@ -27,6 +27,8 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-probe", "evidence", "the verdict it prints"),
     ("mesh-probe", "diagnosis", "the pages of explain"),
     ("mesh-probe", "proto", "the questions it asks"),
+    ("mesh-probe", "probe-core", "the size sweep of mtu"),
+    ("mesh-probe", "probe-io", "the sockets of mtu and udp"),
     ("integration", "evidence", "names and keys of the lab"),
     ("integration", "proto", "tests: the keys that must not show"),
     ("integration", "sources", "benches: a reader"),

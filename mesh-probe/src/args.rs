@@ -1,10 +1,14 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
+mod adhoc;
+
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
+
+pub use adhoc::{Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, UdpArgs, WIREGUARD_PORT};
 
 use crate::exit;
 
@@ -17,7 +21,9 @@ Examples:
   mesh-probe pairs -o wide                    every direction, rung by rung
   mesh-probe gate mesh                        is the mesh ready? checks once
   mesh-probe wait kubernetes-api --may-start  wait until the API may be started
-  mesh-probe explain --all                    all findings that there can be";
+  mesh-probe explain --all                    all findings that there can be
+  mesh-probe mtu vps-1                        the largest packet that gets there
+  mesh-probe udp vps-1:51820                  does anything listen there?";
 
 /// Ask the mesh collector what is ready, what is wrong, and what to do
 #[derive(Debug, Parser)]
@@ -99,6 +105,10 @@ pub enum Command {
     Wait(WaitArgs),
     /// The page of a finding code; needs no collector
     Explain(ExplainArgs),
+    /// From here: the path MTU to a host, and who limits it; needs no collector
+    Mtu(MtuArgs),
+    /// From here: is a UDP port of a host open, closed or silent? needs no collector
+    Udp(UdpArgs),
 }
 
 #[derive(Debug, Args)]

@@ -2,8 +2,11 @@
 
 mod explain;
 mod gate;
+mod looking;
+mod mtu;
 mod pairs;
 mod status;
+mod udp;
 mod waiting;
 
 use crate::{
@@ -16,26 +19,31 @@ use crate::{
 
 /// Runs the command that was typed.
 pub fn run(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
-    if let Command::Explain(arguments) = &cli.command {
-        return explain::run(arguments, diagnosis::pages(), output);
-    }
-    let collector = Collector::new(&cli.connection)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ProbeError::Runtime)?;
-    let exit = runtime.block_on(ask(&cli.command, &collector, output));
+    let exit = runtime.block_on(answer(cli, output));
     // A resolver that hangs is a blocking thread: waiting for it would break the promise of --timeout.
     runtime.shutdown_background();
     exit
 }
 
-async fn ask(command: &Command, collector: &Collector, output: Output) -> Result<Exit, ProbeError> {
-    match command {
-        Command::Status => status::run(collector, output).await,
-        Command::Pairs => pairs::run(collector, output).await,
-        Command::Gate(gate) => gate::run(collector, &gate.level, gate.wait_timeout, output).await,
-        Command::Wait(wait) => gate::run(collector, &wait.level, wait.wait_timeout, output).await,
+/// Only who asks the collector needs its address and the mesh key.
+async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
+    let collector = || Collector::new(&cli.connection);
+    let within = cli.connection.timeout;
+    match &cli.command {
+        Command::Status => status::run(&collector()?, output).await,
+        Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Gate(gate) => {
+            gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
+        }
+        Command::Wait(wait) => {
+            gate::run(&collector()?, &wait.level, wait.wait_timeout, output).await
+        }
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
+        Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
+        Command::Udp(arguments) => udp::run(arguments, within, output).await,
     }
 }

@@ -4,7 +4,7 @@ use diagnosis::Page;
 use evidence::{Gate, Verdict};
 use serde::Serialize;
 
-use crate::{error::ProbeError, render::text::is_unsafe};
+use crate::{adhoc::Facts, error::ProbeError, render::text::is_unsafe};
 
 /// Version of all documents.
 pub const API_VERSION: &str = "mesh.talos/v1";
@@ -107,6 +107,31 @@ impl CodesDocument {
             api_version: API_VERSION,
             kind: "Codes",
             codes: pages.iter().map(code).collect(),
+        }
+    }
+}
+
+/// The commands that ask no collector.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FactsDocument<'a, F> {
+    api_version: &'static str,
+    kind: &'static str,
+    exit_code: u8,
+    facts: &'a F,
+    conclusions: Vec<String>,
+    method: String,
+}
+
+impl<'a, F: Facts> FactsDocument<'a, F> {
+    pub fn new(facts: &'a F) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: F::KIND,
+            exit_code: facts.exit().code(),
+            facts,
+            conclusions: facts.conclusions(),
+            method: facts.method(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
+use probe_io::{KnockError, PathSocketError};
 use proto::{
     convert::ConvertError,
     transport::DialError,
@@ -70,6 +71,16 @@ pub enum ProbeError {
         #[source]
         source: Box<ProbeError>,
     },
+    #[error("failed to find the address of {host}")]
+    UnknownHost {
+        host: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to measure the path")]
+    Path(#[source] PathSocketError),
+    #[error("failed to ask the port")]
+    Knock(#[source] KnockError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -94,6 +105,9 @@ impl ProbeError {
             | Self::Request { .. }
             | Self::Answer { .. }
             | Self::Unreachable { .. }
+            | Self::UnknownHost { .. }
+            | Self::Path(_)
+            | Self::Knock(_)
             | Self::Print(_)
             | Self::Json(_) => Exit::CannotTell,
         }
@@ -129,6 +143,10 @@ impl ProbeError {
                 source: DialError::Resolve { .. } | DialError::NoAddress(_),
                 ..
             } => Some("give the collector's address instead of its name".to_owned()),
+            Self::Path(PathSocketError::Mark { .. }) | Self::Knock(KnockError::Mark { .. }) => {
+                Some("run as root, or without --mark".to_owned())
+            }
+            Self::UnknownHost { .. } => Some("give its address instead of its name".to_owned()),
             Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
                 "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
             )),

@@ -24,10 +24,10 @@ pub enum Exit {
 /// The table as `--help` shows it.
 pub const TABLE: &str = "\
 Exit codes:
-  0  ready; for status, pairs and explain: an answer was printed
-  1  judged, and not ready
+  0  ready; for other commands than gate and wait: an answer was printed
+  1  judged, and not ready; for udp: the port is closed
   2  usage: a wrong argument, no mesh key, an unknown level or code
-  3  cannot tell: the collector is unreachable, or says unknown
+  3  cannot tell: the collector is unreachable or says unknown, or a host is silent
   4  the wait timed out
   5  not authorised: another mesh key, or a role that may not ask";
 

@@ -3,6 +3,7 @@
 //! In reading order:
 //!
 //! - [`exit`]: the exit codes, which are the contract with scripts.
+//! - [`adhoc`]: what the commands find that ask no collector, and what follows from it.
 //! - [`args`]: what can be typed.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
@@ -11,6 +12,7 @@
 //! - [`output`]: stdout, stderr, colours, broken pipes.
 //! - [`error`]: why there is no answer, with its exit code and what to do.
 
+pub mod adhoc;
 pub mod args;
 pub mod collector;
 pub mod command;

@@ -4,6 +4,7 @@
 //! machines.
 
 mod explain;
+mod facts;
 mod findings;
 mod gate;
 mod gates;
@@ -18,6 +19,7 @@ mod table;
 pub mod text;
 
 pub use explain::{codes, page};
+pub use facts::facts;
 pub use gate::{Asked, gate, one_line};
 pub use pairs::pairs;
 pub use screen::{Paint, Screen};

@@ -318,6 +318,7 @@ impl Sweep {
     /// The silence of a round counts only if something else of it was heard.
     fn close(&mut self) {
         self.round.closed = true;
+        self.known.miss_unanswered(self.round.first_token);
         if self.round.answered_at.is_some() {
             self.unheard = 0;
             self.known.count_silence(self.round.first_token);

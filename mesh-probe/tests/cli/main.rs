@@ -1,6 +1,7 @@
 //! The program as its users meet it: screens, documents, exit codes.
 #![cfg(test)]
 
+mod adhoc;
 mod documents;
 mod exit_codes;
 mod fixture;

@@ -32,6 +32,8 @@ struct Sent {
     size: u16,
     at: Stamp,
     answered: bool,
+    /// Its round ended without an answer to it.
+    missed: bool,
 }
 
 impl Tried {
@@ -58,6 +60,7 @@ impl Knowledge {
             size,
             at,
             answered: false,
+            missed: false,
         });
         token
     }
@@ -110,6 +113,13 @@ impl Knowledge {
     pub(super) fn is_exact(&self) -> bool {
         self.passed()
             .is_some_and(|passed| passed >= MAX_SIZE || self.told(passed + 1).is_some())
+    }
+
+    /// Notes which datagrams from this token on are missing at the end of their round.
+    pub(super) fn miss_unanswered(&mut self, first_token: usize) {
+        for sent in self.sent.iter_mut().skip(first_token) {
+            sent.missed = !sent.answered;
+        }
     }
 
     /// One more silence for each size from this token on that is not decided.
@@ -226,7 +236,7 @@ impl Knowledge {
         let lost = self
             .sent
             .iter()
-            .filter(|sent| sent.size <= passed && !sent.answered);
+            .filter(|sent| sent.size <= passed && sent.missed && !sent.answered);
         Cost {
             datagrams: count(self.sent.len()),
             bytes: bytes.map(|sent| u32::from(sent.size)).sum(),

@@ -253,6 +253,18 @@ fn a_path_that_breaks_under_way_is_called_unsteady_and_not_narrow() {
 }
 
 #[test]
+fn only_what_is_missing_at_the_end_of_a_round_is_called_lost() {
+    let lossy = BTreeSet::from([1300, 1400]);
+    let path = Path {
+        lossy,
+        ..Path::new(1400, Wall::BlackHole)
+    };
+    assert_eq!(path.sweep(Answers::Free).swept.cost.lost, 2);
+    let wide = Path::new(MAX_SIZE, Wall::BlackHole).sweep(Answers::Free);
+    assert_eq!(wide.swept.cost.lost, 0, "{wide:?}");
+}
+
+#[test]
 fn what_was_never_sent_is_counted_and_changes_nothing() {
     let now = Stamp::from_micros(0);
     let mut sweep = Sweep::new(Answers::Free, now);

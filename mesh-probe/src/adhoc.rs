@@ -1,0 +1,37 @@
+//! What the commands without a collector found: facts first, then what follows from them, and how they were got.
+//!
+//! Everything here is pure: the commands fill in the facts, [`crate::render::facts`] prints them.
+
+mod mtu;
+mod refusal;
+mod udp;
+mod way;
+
+pub use mtu::{Limiter, PathMtu};
+pub use refusal::{Refused, Why};
+pub use udp::{Reply, UdpReach};
+pub use way::{Asked, Marking};
+
+use serde::Serialize;
+
+use crate::exit::Exit;
+
+/// The facts of one command. As JSON they are the field `facts` of its document.
+pub trait Facts: Serialize {
+    /// Of the document.
+    const KIND: &'static str;
+
+    /// What was asked, on one line.
+    fn title(&self) -> String;
+
+    /// The facts, each with its name.
+    fn lines(&self) -> Vec<(&'static str, String)>;
+
+    /// What follows from them, the most important first.
+    fn conclusions(&self) -> Vec<String>;
+
+    /// How they were got, and what they cannot tell.
+    fn method(&self) -> String;
+
+    fn exit(&self) -> Exit;
+}

@@ -1,0 +1,52 @@
+//! `mtu`
+
+use std::{net::IpAddr, time::Duration};
+
+use probe_core::sweep::Swept;
+use probe_io::{PathSocket, PathSocketError, Way};
+
+use super::looking::{asked, open_marked, progress, resolve, show};
+use crate::{
+    adhoc::{Marking, PathMtu},
+    args::{MtuArgs, PathArgs},
+    error::ProbeError,
+    exit::Exit,
+    output::Output,
+};
+
+pub(super) async fn run(
+    arguments: &MtuArgs,
+    within: Duration,
+    output: Output,
+) -> Result<Exit, ProbeError> {
+    let MtuArgs { host, path } = arguments;
+    let address = resolve(host, *path, within).await?;
+    progress(&format!("measuring the path to {address}"));
+    let by_echo = match sweep(address, Way::Echo, *path).await {
+        Ok((swept, marking)) if swept.passed.is_some() => Some((swept, marking)),
+        // Echo requests are often forbidden, here or there; what a host says of a closed port measures the same.
+        Ok(_) | Err(PathSocketError::Permission { .. }) => None,
+        Err(error) => return Err(ProbeError::Path(error)),
+    };
+    if let Some((swept, marking)) = by_echo {
+        return show(
+            &PathMtu::new(asked(host, address, marking), true, &swept),
+            output,
+        );
+    }
+    progress("no answer to echo requests; trying closed UDP ports");
+    let (swept, marking) = sweep(address, Way::ClosedPort, *path)
+        .await
+        .map_err(ProbeError::Path)?;
+    show(
+        &PathMtu::new(asked(host, address, marking), false, &swept),
+        output,
+    )
+}
+
+async fn sweep(to: IpAddr, way: Way, path: PathArgs) -> Result<(Swept, Marking), PathSocketError> {
+    let open = |mark| PathSocket::open(to, way, mark, rand::random());
+    let lacks_mark = |error: &PathSocketError| matches!(error, PathSocketError::Mark { .. });
+    let (mut socket, marking) = open_marked(path, open, lacks_mark)?;
+    Ok((socket.sweep().await?, marking))
+}
