@@ -2,11 +2,13 @@
 //!
 //! Everything here is pure: the commands fill in the facts, [`crate::render::facts`] prints them.
 
+mod handshake;
 mod mtu;
 mod refusal;
 mod udp;
 mod way;
 
+pub use handshake::{HandshakeTest, Outcome};
 pub use mtu::{Limiter, PathMtu};
 pub use refusal::{Refused, Why};
 pub use udp::{Reply, UdpReach};

@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
 
-pub use adhoc::{Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, UdpArgs, WIREGUARD_PORT};
+pub use adhoc::{
+    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, UdpArgs, WIREGUARD_PORT,
+};
 
 use crate::exit;
 
@@ -109,6 +111,8 @@ pub enum Command {
     Mtu(MtuArgs),
     /// From here: is a UDP port of a host open, closed or silent? needs no collector
     Udp(UdpArgs),
+    /// From here: a real WireGuard handshake with a key that is for diagnosis only; needs no collector
+    Handshake(HandshakeArgs),
 }
 
 #[derive(Debug, Args)]

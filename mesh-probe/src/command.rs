@@ -2,6 +2,7 @@
 
 mod explain;
 mod gate;
+mod handshake;
 mod looking;
 mod mtu;
 mod pairs;
@@ -45,5 +46,6 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
+        Command::Handshake(arguments) => handshake::run(arguments, within, output).await,
     }
 }

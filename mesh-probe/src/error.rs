@@ -11,7 +11,9 @@ use proto::{
 use thiserror::Error;
 use tonic::Code;
 
-use crate::{args::Target, exit::Exit, render::text::human};
+use crate::{
+    args::Target, exit::Exit, own_keys::OwnKeyError, render::text::human, secret::SecretError,
+};
 
 /// Longest chain of causes that is printed.
 const CAUSES: usize = 8;
@@ -81,6 +83,14 @@ pub enum ProbeError {
     Path(#[source] PathSocketError),
     #[error("failed to ask the port")]
     Knock(#[source] KnockError),
+    #[error("no usable key for the handshake")]
+    Secret(#[source] SecretError),
+    #[error(
+        "the key file holds the private key of --peer-key: a device does not shake hands with itself"
+    )]
+    PeerIsSelf,
+    #[error("no handshake is made with this key")]
+    OwnKey(#[source] OwnKeyError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -94,6 +104,9 @@ impl ProbeError {
             Self::Usage(_)
             | Self::NoCollector
             | Self::Key(_)
+            | Self::Secret(_)
+            | Self::PeerIsSelf
+            | Self::OwnKey(_)
             | Self::UnknownCode { .. }
             | Self::UnknownLevel { .. } => Exit::Usage,
             Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
@@ -146,6 +159,8 @@ impl ProbeError {
             Self::Path(PathSocketError::Mark { .. }) | Self::Knock(KnockError::Mark { .. }) => {
                 Some("run as root, or without --mark".to_owned())
             }
+            Self::OwnKey(OwnKeyError::OwnKey { .. }) => Some(OTHER_KEY.to_owned()),
+            Self::OwnKey(_) => Some(LOOK.to_owned()),
             Self::UnknownHost { .. } => Some("give its address instead of its name".to_owned()),
             Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
                 "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
@@ -154,6 +169,10 @@ impl ProbeError {
         }
     }
 }
+
+const OTHER_KEY: &str =
+    "make a key for diagnosis only (wg genkey), and add its public key as a peer at the other end";
+const LOOK: &str = "run it where all WireGuard devices of the node can be read: as root or with CAP_NET_ADMIN, or on a machine without any";
 
 fn other_key() -> String {
     "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"

@@ -25,7 +25,7 @@ pub enum Exit {
 pub const TABLE: &str = "\
 Exit codes:
   0  ready; for other commands than gate and wait: an answer was printed
-  1  judged, and not ready; for udp: the port is closed
+  1  judged, and not ready; for udp and handshake: refused
   2  usage: a wrong argument, no mesh key, an unknown level or code
   3  cannot tell: the collector is unreachable or says unknown, or a host is silent
   4  the wait timed out

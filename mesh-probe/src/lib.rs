@@ -9,6 +9,7 @@
 //! - [`collector`]: the connection and its requests, each with a time limit.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
 //! - [`document`]: the JSON documents.
+//! - [`initiator`], [`secret`], [`own_keys`]: a real handshake, with a key that must not be a node's.
 //! - [`output`]: stdout, stderr, colours, broken pipes.
 //! - [`error`]: why there is no answer, with its exit code and what to do.
 
@@ -19,8 +20,11 @@ pub mod command;
 pub mod document;
 pub mod error;
 pub mod exit;
+pub mod initiator;
 pub mod output;
+pub mod own_keys;
 pub mod render;
+pub mod secret;
 
 use std::ffi::OsString;
 

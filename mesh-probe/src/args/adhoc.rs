@@ -1,8 +1,9 @@
 //! Arguments of the commands that look for themselves, without a collector.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
 
 use clap::Args;
+use evidence::PublicKey;
 use thiserror::Error;
 
 /// `WireGuard`'s port, as Talos sets it for `KubeSpan`.
@@ -21,6 +22,24 @@ pub struct UdpArgs {
     /// Name or address of the other end; the port may be left out (51820)
     #[arg(value_name = "HOST[:PORT]")]
     pub host: HostPort,
+    #[command(flatten)]
+    pub path: PathArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct HandshakeArgs {
+    /// Name or address of the other end; the port may be left out (51820)
+    #[arg(value_name = "HOST[:PORT]")]
+    pub host: HostPort,
+    /// Public key of the other end's device
+    #[arg(long, value_name = "KEY")]
+    pub peer_key: PublicKey,
+    /// File with a private key that is for diagnosis only, as wg genkey writes it. Never that of a node
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// File with the preshared key that the other end has for this peer, if any
+    #[arg(long, value_name = "FILE")]
+    pub psk_file: Option<PathBuf>,
     #[command(flatten)]
     pub path: PathArgs,
 }

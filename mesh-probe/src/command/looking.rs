@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use probe_io::UNDERLAY_MARK;
+use probe_io::{Knock, KnockError, UNDERLAY_MARK};
 use tokio::{net::lookup_host, time::timeout};
 
 use crate::{
@@ -62,6 +62,11 @@ pub(super) fn open_marked<S, E>(
     }
 }
 
+pub(super) fn open_knock(to: SocketAddr, path: PathArgs) -> Result<(Knock, Marking), ProbeError> {
+    let lacks_mark = |error: &KnockError| matches!(error, KnockError::Mark { .. });
+    open_marked(path, |mark| Knock::open(to, mark), lacks_mark).map_err(ProbeError::Knock)
+}
+
 pub(super) fn asked(host: &Host, address: IpAddr, marking: Marking) -> Asked {
     Asked {
         host: host.to_string(),
@@ -76,6 +81,10 @@ pub(super) fn show<F: Facts>(facts: &F, output: Output) -> Result<Exit, ProbeErr
         render::facts(facts, style)
     })?;
     Ok(facts.exit())
+}
+
+pub(super) fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// One line for who watches.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use probe_io::{Heard, Knock, KnockError};
 use tokio::time::{Instant, timeout_at};
 
-use super::looking::{asked, open_marked, progress, resolve, show};
+use super::looking::{asked, micros, open_knock, progress, resolve, show};
 use crate::{
     adhoc::{Reply, UdpReach},
     args::{HostPort, UdpArgs},
@@ -30,9 +30,7 @@ pub(super) async fn run(
     let address = resolve(host, arguments.path, within).await?;
     let to = SocketAddr::new(address, *port);
     progress(&format!("asking UDP {port} of {address}"));
-    let lacks_mark = |error: &KnockError| matches!(error, KnockError::Mark { .. });
-    let (knock, marking) = open_marked(arguments.path, |mark| Knock::open(to, mark), lacks_mark)
-        .map_err(ProbeError::Knock)?;
+    let (knock, marking) = open_knock(to, arguments.path)?;
     let (sent, reply) = ask(&knock).await.map_err(ProbeError::Knock)?;
     let facts = UdpReach {
         asked: asked(host, address, marking),
@@ -67,8 +65,4 @@ async fn ask(knock: &Knock) -> Result<(u32, Reply), KnockError> {
     }
     let within_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok((DATAGRAMS, Reply::Nothing { within_ms }))
-}
-
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

@@ -5,6 +5,8 @@ mod adhoc;
 mod documents;
 mod exit_codes;
 mod fixture;
+mod handshake;
+mod namespace;
 mod program;
 mod screens;
 mod server;

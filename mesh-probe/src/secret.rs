@@ -1,0 +1,98 @@
+//! Keys from files, as `wg genkey` and `wg genpsk` write them.
+
+use std::{
+    fmt, fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Bytes of a file that are read at most: base64 of 32 bytes has 44, and some write blanks around it.
+const MAX_FILE: u64 = 256;
+
+/// 32 secret bytes. They never show themselves, and are wiped when they go.
+pub struct SecretKey(Zeroizing<[u8; 32]>);
+
+/// Why there is no key. Never shows what was read.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    #[error("failed to read the key file {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} does not hold a key: expected base64 of 32 bytes, as wg genkey writes it")]
+    Form { path: PathBuf },
+}
+
+impl SecretKey {
+    pub fn load(path: &Path) -> Result<Self, SecretError> {
+        let text = read(path).map_err(|source| SecretError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let form = || SecretError::Form {
+            path: path.to_owned(),
+        };
+        let text = text.trim_ascii();
+        let decoded = Zeroizing::new(STANDARD.decode(text).map_err(|_| form())?);
+        let bytes = decoded.as_slice().try_into().map_err(|_| form())?;
+        Ok(Self(Zeroizing::new(bytes)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn expose(&self) -> [u8; 32] {
+        *self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With its room made beforehand it is never moved, which would leave a copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(512));
+    let mut file = fs::File::open(path)?.take(MAX_FILE);
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_key_is_read_and_does_not_show_itself() {
+        let key =
+            SecretKey::load(written(b"QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=\n").path())
+                .unwrap();
+        assert_eq!(key.expose(), [0x42; 32]);
+        assert_eq!(format!("{key:?}"), "SecretKey(..)");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_showing_it() {
+        let long = [b'A'; 4000];
+        for text in [&b""[..], b"secret", b"QkJC", &long, b"\xff\xfe"] {
+            let error = SecretKey::load(written(text).path()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+    }
+}
