@@ -5,18 +5,23 @@
 mod handshake;
 mod mtu;
 mod refusal;
+mod tap;
 mod udp;
 mod way;
 
 pub use handshake::{HandshakeTest, Outcome};
 pub use mtu::{Limiter, PathMtu};
 pub use refusal::{Refused, Why};
+pub use tap::TapView;
 pub use udp::{Reply, UdpReach};
 pub use way::{Asked, Marking};
 
 use serde::Serialize;
 
 use crate::exit::Exit;
+
+/// Facts with their names, in the order in which they are shown.
+pub type Lines = Vec<(String, String)>;
 
 /// The facts of one command. As JSON they are the field `facts` of its document.
 pub trait Facts: Serialize {
@@ -27,7 +32,7 @@ pub trait Facts: Serialize {
     fn title(&self) -> String;
 
     /// The facts, each with its name.
-    fn lines(&self) -> Vec<(&'static str, String)>;
+    fn lines(&self) -> Lines;
 
     /// What follows from them, the most important first.
     fn conclusions(&self) -> Vec<String>;
@@ -36,4 +41,8 @@ pub trait Facts: Serialize {
     fn method(&self) -> String;
 
     fn exit(&self) -> Exit;
+}
+
+fn line(name: &str, value: String) -> (String, String) {
+    (name.to_owned(), value)
 }

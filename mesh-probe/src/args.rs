@@ -9,7 +9,8 @@ use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
 
 pub use adhoc::{
-    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, UdpArgs, WIREGUARD_PORT,
+    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, TapArgs, UdpArgs,
+    WIREGUARD_PORT,
 };
 
 use crate::exit;
@@ -113,6 +114,8 @@ pub enum Command {
     Udp(UdpArgs),
     /// From here: a real WireGuard handshake with a key that is for diagnosis only; needs no collector
     Handshake(HandshakeArgs),
+    /// Here: the handshake messages that pass this node's interfaces; needs raw sockets, no collector
+    Tap(TapArgs),
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod looking;
 mod mtu;
 mod pairs;
 mod status;
+mod tap;
 mod udp;
 mod waiting;
 
@@ -46,6 +47,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
+        Command::Tap(arguments) => tap::run(arguments, output).await,
         Command::Handshake(arguments) => handshake::run(arguments, within, output).await,
     }
 }

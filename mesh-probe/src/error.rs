@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
-use probe_io::{KnockError, PathSocketError};
+use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
     transport::DialError,
@@ -91,6 +91,8 @@ pub enum ProbeError {
     PeerIsSelf,
     #[error("no handshake is made with this key")]
     OwnKey(#[source] OwnKeyError),
+    #[error("failed to watch the interfaces")]
+    Tap(#[source] TapError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -121,6 +123,7 @@ impl ProbeError {
             | Self::UnknownHost { .. }
             | Self::Path(_)
             | Self::Knock(_)
+            | Self::Tap(_)
             | Self::Print(_)
             | Self::Json(_) => Exit::CannotTell,
         }

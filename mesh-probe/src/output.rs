@@ -61,6 +61,22 @@ impl Output {
         .map_err(ProbeError::Print)
     }
 
+    /// One line of an answer that goes on; programs get all of it at the end, in one document.
+    pub fn live(self, line: &str) -> Result<(), ProbeError> {
+        if self.format == Format::Json {
+            return Ok(());
+        }
+        let mut screen = Screen::new(false);
+        screen.line(line);
+        let mut stdout = io::stdout().lock();
+        unless_closed(
+            stdout
+                .write_all(screen.finish().as_bytes())
+                .and_then(|()| stdout.flush()),
+        )
+        .map_err(ProbeError::Print)
+    }
+
     /// Prints an error once, with its causes and what to do; for programs also as a document on stdout.
     pub fn error(self, error: &ProbeError) {
         message(&self.rendered(error));

@@ -3,7 +3,7 @@
 use evidence::PublicKey;
 use serde::Serialize;
 
-use super::{Asked, Facts, Refused};
+use super::{Asked, Facts, Lines, Refused, line};
 use crate::{exit::Exit, render::text::human_us};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,7 +91,7 @@ impl Facts for HandshakeTest {
         format!("handshake with UDP {} of {}", self.port, self.asked.name())
     }
 
-    fn lines(&self) -> Vec<(&'static str, String)> {
+    fn lines(&self) -> Lines {
         let came = match self.outcome {
             Outcome::Completed { after_us } => {
                 format!(
@@ -105,9 +105,9 @@ impl Facts for HandshakeTest {
             Outcome::Silent { within_ms } => format!("nothing within {within_ms} ms"),
         };
         vec![
-            ("peer", self.peer_key.to_string()),
-            ("diagnostic key", self.own_key.to_string()),
-            (
+            line("peer", self.peer_key.to_string()),
+            line("diagnostic key", self.own_key.to_string()),
+            line(
                 "preshared key",
                 if self.with_preshared_key {
                     "given"
@@ -116,9 +116,9 @@ impl Facts for HandshakeTest {
                 }
                 .to_owned(),
             ),
-            ("initiations sent", self.initiations.to_string()),
-            ("what came", came),
-            ("marked", self.asked.marking.line()),
+            line("initiations sent", self.initiations.to_string()),
+            line("what came", came),
+            line("marked", self.asked.marking.line()),
         ]
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use probe_core::sweep::{Limit, Swept};
 use serde::Serialize;
 
-use super::{Asked, Facts, Refused};
+use super::{Asked, Facts, Lines, Refused, line};
 use crate::{exit::Exit, render::text::human_us};
 
 /// What `WireGuard` puts around a packet: IP header, UDP header, and 32 bytes of its own.
@@ -146,23 +146,26 @@ impl Facts for PathMtu {
         format!("path MTU to {}", self.asked.name())
     }
 
-    fn lines(&self) -> Vec<(&'static str, String)> {
+    fn lines(&self) -> Lines {
         let size =
             |size: Option<u16>| size.map_or_else(|| "none".to_owned(), |size| size.to_string());
         let mut lines = vec![
-            ("largest packet that passed", size(self.passed)),
-            ("smallest that did not", size(self.failed)),
+            line("largest packet that passed", size(self.passed)),
+            line("smallest that did not", size(self.failed)),
         ];
-        lines.extend(self.limiter.map(|limiter| ("limited by", limiter.line())));
-        lines.extend(self.refused.map(|refused| ("refused", refused.line())));
+        lines.extend(
+            self.limiter
+                .map(|limiter| line("limited by", limiter.line())),
+        );
+        lines.extend(self.refused.map(|refused| line("refused", refused.line())));
         let rtt = self
             .rtt_us
             .map(|rtt| u32::try_from(rtt).unwrap_or(u32::MAX));
-        lines.extend(rtt.map(|rtt| ("slowest answer", human_us(rtt))));
+        lines.extend(rtt.map(|rtt| line("slowest answer", human_us(rtt))));
         let asked_by = if self.by_echo { ECHO } else { CLOSED_PORT };
-        lines.push(("asked by", asked_by.to_owned()));
-        lines.push(("it took", self.cost()));
-        lines.push(("marked", self.asked.marking.line()));
+        lines.push(line("asked by", asked_by.to_owned()));
+        lines.push(line("it took", self.cost()));
+        lines.push(line("marked", self.asked.marking.line()));
         lines
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Asked, Facts, Refused, Why};
+use super::{Asked, Facts, Lines, Refused, Why, line};
 use crate::{exit::Exit, render::text::human_us};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +74,7 @@ impl Facts for UdpReach {
         format!("UDP {} of {}", self.port, self.asked.name())
     }
 
-    fn lines(&self) -> Vec<(&'static str, String)> {
+    fn lines(&self) -> Lines {
         let heard = match self.reply {
             Reply::Answer { bytes, after_us } => {
                 format!("an answer of {bytes} bytes after {}", human_us(after_us))
@@ -85,9 +85,9 @@ impl Facts for UdpReach {
             Reply::Nothing { within_ms } => format!("nothing within {within_ms} ms"),
         };
         vec![
-            ("datagrams sent", self.sent.to_string()),
-            ("heard", heard),
-            ("marked", self.asked.marking.line()),
+            line("datagrams sent", self.sent.to_string()),
+            line("heard", heard),
+            line("marked", self.asked.marking.line()),
         ]
     }
 

@@ -1,6 +1,6 @@
 //! Arguments of the commands that look for themselves, without a collector.
 
-use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
+use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use evidence::PublicKey;
@@ -42,6 +42,19 @@ pub struct HandshakeArgs {
     pub psk_file: Option<PathBuf>,
     #[command(flatten)]
     pub path: PathArgs,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TapArgs {
+    /// How long to watch
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::positive)]
+    pub duration: Duration,
+    /// End after so many messages
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// The UDP port of the tunnel
+    #[arg(long, value_name = "PORT", default_value_t = WIREGUARD_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
 }
 
 /// Which way packets take.

@@ -13,7 +13,7 @@ pub fn facts<F: Facts>(facts: &F, style: Style) -> String {
     screen.put(Paint::Bold, &facts.title()).end();
     let mut table = Table::new();
     for (name, value) in facts.lines() {
-        table.row([Cell::plain(name), Cell::plain(value)]);
+        table.row([Cell::plain(&name), Cell::plain(value)]);
     }
     table.draw(&mut screen, 2);
     for conclusion in facts.conclusions() {

@@ -10,4 +10,5 @@ mod namespace;
 mod program;
 mod screens;
 mod server;
+mod tap;
 mod waits;
