@@ -22,7 +22,7 @@ const STATE: &str = "wg show all dump | awk -F'\\t' 'NF==5{print} NF==9{print $1
     ip -d -o link; ip -o addr; cat /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/src_valid_mark";
 
 /// Whether the programs are there; a machine where they must be fails.
-fn staged() -> bool {
+pub(crate) fn staged() -> bool {
     let missing = Binaries::beside(Path::new(env!("CARGO_BIN_EXE_lab"))).err();
     if let Some(missing) = &missing {
         println!("SKIPPED: {missing}");

@@ -8,6 +8,7 @@
     reason = "a test harness reports on standard output"
 )]
 
+mod adhoc;
 mod agents;
 mod judging;
 mod network;
@@ -116,6 +117,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "bad_input_is_answered_by_name",
         agents::bad_input_is_answered_by_name,
+    ),
+    (
+        "the_path_mtu_is_measured_beside_the_tunnel_and_through_it",
+        adhoc::the_path_mtu_is_measured_beside_the_tunnel_and_through_it,
     ),
     (
         "an_agent_without_raw_sockets_says_so_and_still_reports",
