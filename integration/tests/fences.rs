@@ -28,11 +28,15 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-probe", "diagnosis", "the pages of explain"),
     ("mesh-probe", "proto", "the questions it asks"),
     ("mesh-probe", "probe-core", "the size sweep of mtu"),
-    ("mesh-probe", "probe-io", "the sockets of mtu, udp, handshake and tap"),
+    (
+        "mesh-probe",
+        "probe-io",
+        "the sockets of mtu, udp, handshake and tap",
+    ),
     (
         "mesh-probe",
         "sources",
-        "handshake: that a key is not that of a device here",
+        "steering, and that a key of handshake is none of a device here",
     ),
     ("integration", "evidence", "names and keys of the lab"),
     ("integration", "proto", "tests: the keys that must not show"),

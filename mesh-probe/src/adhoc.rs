@@ -5,15 +5,19 @@
 mod handshake;
 mod mtu;
 mod refusal;
+mod steering;
 mod tap;
 mod udp;
+mod vxlan;
 mod way;
 
 pub use handshake::{HandshakeTest, Outcome};
 pub use mtu::{Limiter, PathMtu};
 pub use refusal::{Refused, Why};
+pub use steering::{Device, Family, Peer, Steering};
 pub use tap::TapView;
 pub use udp::{Reply, UdpReach};
+pub use vxlan::{VXLAN_PORT, VxlanDevice, VxlanReach};
 pub use way::{Asked, Marking};
 
 use serde::Serialize;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 pub use adhoc::{
     HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, TapArgs, UdpArgs,
-    WIREGUARD_PORT,
+    VxlanArgs, WIREGUARD_PORT,
 };
 
 use crate::exit;
@@ -108,14 +108,18 @@ pub enum Command {
     Wait(WaitArgs),
     /// The page of a finding code; needs no collector
     Explain(ExplainArgs),
-    /// From here: the path MTU to a host, and who limits it; needs no collector
+    /// From here, without a collector: the path MTU to a host, and who limits it
     Mtu(MtuArgs),
-    /// From here: is a UDP port of a host open, closed or silent? needs no collector
+    /// From here, without a collector: is a UDP port of a host open, closed or silent?
     Udp(UdpArgs),
-    /// From here: a real WireGuard handshake with a key that is for diagnosis only; needs no collector
+    /// From here, without a collector: a real handshake with a key that is for diagnosis only
     Handshake(HandshakeArgs),
-    /// Here: the handshake messages that pass this node's interfaces; needs raw sockets, no collector
+    /// Here, without a collector: the handshake messages that pass this node's interfaces
     Tap(TapArgs),
+    /// Here, without a collector: are marked packets led into the tunnel?
+    Steering,
+    /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
+    Vxlan(VxlanArgs),
 }
 
 #[derive(Debug, Args)]

@@ -7,8 +7,10 @@ mod looking;
 mod mtu;
 mod pairs;
 mod status;
+mod steering;
 mod tap;
 mod udp;
+mod vxlan;
 mod waiting;
 
 use crate::{
@@ -47,6 +49,8 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
+        Command::Steering => steering::run(output).await,
+        Command::Vxlan(arguments) => vxlan::run(arguments, within, output).await,
         Command::Tap(arguments) => tap::run(arguments, output).await,
         Command::Handshake(arguments) => handshake::run(arguments, within, output).await,
     }

@@ -8,6 +8,7 @@ use proto::{
     transport::DialError,
     trust::{KeyError, TrustError},
 };
+use sources::links::LinksError;
 use thiserror::Error;
 use tonic::Code;
 
@@ -93,6 +94,8 @@ pub enum ProbeError {
     OwnKey(#[source] OwnKeyError),
     #[error("failed to watch the interfaces")]
     Tap(#[source] TapError),
+    #[error("failed to read this node")]
+    Links(#[source] LinksError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -124,6 +127,7 @@ impl ProbeError {
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)
+            | Self::Links(_)
             | Self::Print(_)
             | Self::Json(_) => Exit::CannotTell,
         }

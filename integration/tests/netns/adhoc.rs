@@ -16,6 +16,11 @@ pub(crate) fn the_path_mtu_is_measured_beside_the_tunnel_and_through_it() {
         return;
     }
     let lab = TestLab::up();
+    let steering = lab.shell("home-worker", "mesh-probe steering");
+    assert!(
+        steering.contains("packets with the mark 0x40 go into kubespan, in both families"),
+        "{steering}"
+    );
     lab.shell("home-router", "ip link set wan mtu 1407");
     let told = path_mtu(&lab, "");
     assert_eq!(told["passed"], 1407, "{told}");

@@ -101,7 +101,14 @@ impl PathMtu {
 
     /// What fits, if the path is known.
     fn tunnels(&self, tunnel: u16) -> Vec<String> {
-        let mut text = vec![match self.asked.address {
+        let mut text: Vec<String> = (!self.asked.marking.is_beside_kubespan())
+            .then(|| {
+                "not marked: if this was measured inside of a tunnel, the rest does not apply"
+                    .to_owned()
+            })
+            .into_iter()
+            .collect();
+        text.push(match self.asked.address {
             IpAddr::V4(_) => format!(
                 "WireGuard with an MTU of {tunnel} fits (less {WIREGUARD_OVER_IPV4} over IPv4), of {} if other peers are \
                  reached over IPv6",
@@ -112,7 +119,7 @@ impl PathMtu {
                     "WireGuard with an MTU of {tunnel} fits (less {WIREGUARD_OVER_IPV6} over IPv6)"
                 )
             }
-        }];
+        });
         text.push(format!(
             "VXLAN in that tunnel: {} between IPv4 node addresses, {} between IPv6 ones",
             tunnel.saturating_sub(VXLAN_OVER_IPV4),
@@ -204,7 +211,7 @@ impl Facts for PathMtu {
 }
 
 impl Limiter {
-    fn line(self) -> String {
+    pub(super) fn line(self) -> String {
         match self {
             Self::ThisNode { mtu: Some(mtu) } => {
                 format!("this node: the interface towards it has an MTU of {mtu}")

@@ -40,6 +40,18 @@ impl UdpReach {
         refused.why == Why::PortUnreachable && refused.reporter == Some(self.asked.address)
     }
 
+    pub(super) fn heard(&self) -> String {
+        match self.reply {
+            Reply::Answer { bytes, after_us } => {
+                format!("an answer of {bytes} bytes after {}", human_us(after_us))
+            }
+            Reply::Refused { refused, after_us } => {
+                format!("{}, after {}", refused.line(), human_us(after_us))
+            }
+            Reply::Nothing { within_ms } => format!("nothing within {within_ms} ms"),
+        }
+    }
+
     fn refusal(&self, refused: &Refused) -> String {
         let port = self.port;
         let host = self.asked.address;
@@ -75,18 +87,9 @@ impl Facts for UdpReach {
     }
 
     fn lines(&self) -> Lines {
-        let heard = match self.reply {
-            Reply::Answer { bytes, after_us } => {
-                format!("an answer of {bytes} bytes after {}", human_us(after_us))
-            }
-            Reply::Refused { refused, after_us } => {
-                format!("{}, after {}", refused.line(), human_us(after_us))
-            }
-            Reply::Nothing { within_ms } => format!("nothing within {within_ms} ms"),
-        };
         vec![
             line("datagrams sent", self.sent.to_string()),
-            line("heard", heard),
+            line("heard", self.heard()),
             line("marked", self.asked.marking.line()),
         ]
     }

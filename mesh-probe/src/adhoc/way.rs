@@ -45,9 +45,13 @@ impl Asked {
 }
 
 impl Marking {
+    pub(super) const fn is_beside_kubespan(self) -> bool {
+        matches!(self, Self::Marked { mark } if mark & MASK == BESIDE)
+    }
+
     pub(super) fn line(self) -> String {
         match self {
-            Self::Marked { mark } if mark & MASK == BESIDE => {
+            Self::Marked { mark } if self.is_beside_kubespan() => {
                 format!("{mark:#x}: beside KubeSpan, on the underlay")
             }
             Self::Marked { mark } => format!("{mark:#x}"),

@@ -44,6 +44,18 @@ pub struct HandshakeArgs {
     pub path: PathArgs,
 }
 
+#[derive(Debug, Args)]
+pub struct VxlanArgs {
+    /// Name or address of the other end, as the overlay knows it
+    pub host: Host,
+    /// Use IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Use IPv6 only
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+}
+
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TapArgs {
     /// How long to watch

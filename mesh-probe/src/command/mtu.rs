@@ -8,7 +8,7 @@ use probe_io::{PathSocket, PathSocketError, Way};
 use super::looking::{asked, open_marked, progress, resolve, show};
 use crate::{
     adhoc::{Marking, PathMtu},
-    args::{MtuArgs, PathArgs},
+    args::{Host, MtuArgs, PathArgs},
     error::ProbeError,
     exit::Exit,
     output::Output,
@@ -21,27 +21,29 @@ pub(super) async fn run(
 ) -> Result<Exit, ProbeError> {
     let MtuArgs { host, path } = arguments;
     let address = resolve(host, *path, within).await?;
+    show(&measure(host, address, *path).await?, output)
+}
+
+/// By echo requests if they are answered, and by closed ports otherwise.
+pub(super) async fn measure(
+    host: &Host,
+    address: IpAddr,
+    path: PathArgs,
+) -> Result<PathMtu, ProbeError> {
     progress(&format!("measuring the path to {address}"));
-    let by_echo = match sweep(address, Way::Echo, *path).await {
-        Ok((swept, marking)) if swept.passed.is_some() => Some((swept, marking)),
+    match sweep(address, Way::Echo, path).await {
+        Ok((swept, marking)) if swept.passed.is_some() => {
+            return Ok(PathMtu::new(asked(host, address, marking), true, &swept));
+        }
         // Echo requests are often forbidden, here or there; what a host says of a closed port measures the same.
-        Ok(_) | Err(PathSocketError::Permission { .. }) => None,
+        Ok(_) | Err(PathSocketError::Permission { .. }) => {}
         Err(error) => return Err(ProbeError::Path(error)),
-    };
-    if let Some((swept, marking)) = by_echo {
-        return show(
-            &PathMtu::new(asked(host, address, marking), true, &swept),
-            output,
-        );
     }
     progress("no answer to echo requests; trying closed UDP ports");
-    let (swept, marking) = sweep(address, Way::ClosedPort, *path)
+    let (swept, marking) = sweep(address, Way::ClosedPort, path)
         .await
         .map_err(ProbeError::Path)?;
-    show(
-        &PathMtu::new(asked(host, address, marking), false, &swept),
-        output,
-    )
+    Ok(PathMtu::new(asked(host, address, marking), false, &swept))
 }
 
 async fn sweep(to: IpAddr, way: Way, path: PathArgs) -> Result<(Swept, Marking), PathSocketError> {

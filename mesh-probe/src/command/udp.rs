@@ -41,7 +41,8 @@ pub(super) async fn run(
     show(&facts, output)
 }
 
-async fn ask(knock: &Knock) -> Result<(u32, Reply), KnockError> {
+/// How many datagrams it took, and what was heard first.
+pub(super) async fn ask(knock: &Knock) -> Result<(u32, Reply), KnockError> {
     let begun = Instant::now();
     for number in 1..=DATAGRAMS {
         let sent_at = Instant::now();

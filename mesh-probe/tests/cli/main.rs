@@ -10,5 +10,6 @@ mod namespace;
 mod program;
 mod screens;
 mod server;
+mod steering;
 mod tap;
 mod waits;
