@@ -77,16 +77,15 @@ impl Knock {
     /// Sends one datagram. What this node itself refuses, for want of a route for example, is returned as a refusal.
     pub fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let address = SockAddr::from(self.to);
+        let send = || self.socket.get_ref().send_to(bytes, &address);
         // The error of an earlier datagram is returned once by whatever call comes next; the queue has it too.
         drop(self.socket.get_ref().take_error());
-        match self.socket.get_ref().send_to(bytes, &address) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refusal {
-                reporter: None,
-                icmp: None,
-                errno: error.raw_os_error().unwrap_or(libc::EIO),
-            }),
-        }
+        let outcome = send().or_else(|_| send());
+        outcome.map(drop).map_err(|error| Refusal {
+            reporter: None,
+            icmp: None,
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })
     }
 
     /// What is heard next. Nothing is lost if the future is dropped.

@@ -144,21 +144,33 @@ impl PathSocket {
         self.sizes.push(size);
         let bytes = self.bytes(token, size);
         let address = SockAddr::from(SocketAddr::new(self.to, self.port(token)));
-        // The error of an earlier packet is returned once by whatever call comes next; the queue has it too.
-        drop(self.socket.get_ref().take_error());
-        for _ in 0..2 {
-            let Err(error) = self.socket.get_ref().send_to(&bytes, &address) else {
-                return;
-            };
-            if error.raw_os_error() == Some(libc::EMSGSIZE) {
-                if self.take_errors(token) {
-                    return;
-                }
-            } else if error.kind() != io::ErrorKind::WouldBlock {
+        match self.try_send(token, &bytes, &address) {
+            Err(error) if !is_for_want_of_room(&error) => {
                 self.ready.push_back(refused_here(&error));
-                return;
             }
+            _ => {}
         }
+    }
+
+    /// The error of an earlier packet is returned once by whatever call comes next, and is in the queue too: only what fails
+    /// twice in a row is about this one.
+    fn try_send(&mut self, token: u16, bytes: &[u8], address: &SockAddr) -> io::Result<()> {
+        drop(self.socket.get_ref().take_error());
+        match self.socket.get_ref().send_to(bytes, address) {
+            Err(error) if self.is_too_big(token, &error) => return Ok(()),
+            Err(error) if is_for_want_of_room(&error) => return Err(error),
+            Err(_) => {}
+            Ok(_) => return Ok(()),
+        }
+        match self.socket.get_ref().send_to(bytes, address) {
+            Err(error) if self.is_too_big(token, &error) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Whether the error is that this very packet is too large for the interface.
+    fn is_too_big(&mut self, token: u16, error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::EMSGSIZE) && self.take_errors(token)
     }
 
     /// How one of the packets fared. Nothing is lost if the future is dropped.
@@ -266,19 +278,19 @@ impl Form {
                     mtu: entry.error.info,
                 })
             }
-            Some((reporter, icmp))
-                if *self == Self::ClosedPort && reporter == to && is_closed(to, icmp) =>
-            {
-                Some(Input::Answered { token })
-            }
+            // Whatever else the host itself has against it: it got there.
+            Some((reporter, _)) if reporter == to => Some(Input::Answered { token }),
             _ => Some(Input::Refused(refusal)),
         }
     }
 }
 
-/// "Port unreachable" (RFC 792, RFC 4443).
-fn is_closed(to: IpAddr, icmp: (u8, u8)) -> bool {
-    icmp == if to.is_ipv4() { (3, 3) } else { (1, 4) }
+/// A full queue, here or of the interface: the packet is lost, as it could be later.
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    let room = [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| room.contains(&errno))
 }
 
 fn refused_here(error: &io::Error) -> Input {

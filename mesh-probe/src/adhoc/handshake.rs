@@ -118,7 +118,7 @@ impl Facts for HandshakeTest {
             ),
             line("initiations sent", self.initiations.to_string()),
             line("what came", came),
-            line("marked", self.asked.marking.line()),
+            line("marked", self.asked.way()),
         ]
     }
 

@@ -57,7 +57,8 @@ pub enum Limiter {
 impl PathMtu {
     pub fn new(asked: Asked, by_echo: bool, swept: &Swept) -> Self {
         let overhead = wireguard_overhead(asked.address);
-        let tunnel = |passed: u16| passed.checked_sub(overhead);
+        let is_outside = !asked.is_inside_kubespan();
+        let tunnel = |passed: u16| passed.checked_sub(overhead).filter(|_| is_outside);
         Self {
             asked,
             by_echo,
@@ -172,7 +173,7 @@ impl Facts for PathMtu {
         let asked_by = if self.by_echo { ECHO } else { CLOSED_PORT };
         lines.push(line("asked by", asked_by.to_owned()));
         lines.push(line("it took", self.cost()));
-        lines.push(line("marked", self.asked.marking.line()));
+        lines.push(line("marked", self.asked.way()));
         lines
     }
 
@@ -184,7 +185,11 @@ impl Facts for PathMtu {
             )];
         };
         let mut conclusions = vec![self.first_conclusion(passed)];
-        if let Some(tunnel) = self.wireguard_mtu.filter(|_| self.is_known()) {
+        if self.asked.is_inside_kubespan() {
+            conclusions.push(format!(
+                "the tunnel carries packets of {passed}: a larger MTU of KubeSpan loses packets"
+            ));
+        } else if let Some(tunnel) = self.wireguard_mtu.filter(|_| self.is_known()) {
             conclusions.extend(self.tunnels(tunnel));
         }
         conclusions

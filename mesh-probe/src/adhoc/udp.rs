@@ -90,7 +90,7 @@ impl Facts for UdpReach {
         vec![
             line("datagrams sent", self.sent.to_string()),
             line("heard", self.heard()),
-            line("marked", self.asked.marking.line()),
+            line("marked", self.asked.way()),
         ]
     }
 

@@ -116,7 +116,7 @@ impl Facts for VxlanReach {
                 format!("MTU {}", device.mtu),
             )
         }));
-        lines.push(line("marked", self.asked.marking.line()));
+        lines.push(line("marked", self.asked.way()));
         lines
     }
 

@@ -31,8 +31,31 @@ pub enum Marking {
 /// The bits of a mark that `KubeSpan` looks at, and their value for what it lets pass beside the tunnel.
 const MASK: u32 = 0x60;
 const BESIDE: u32 = 0x20;
+const UNIQUE_LOCAL: u8 = 0xfd;
+const PURPOSE_BYTE: usize = 7;
+const KUBESPAN_PURPOSE: u8 = 0x02;
 
 impl Asked {
+    /// Whether the address is one of `KubeSpan`'s own: unique local, with its purpose in the eighth byte. Whoever asks it is
+    /// inside of the tunnel, however packets are marked.
+    pub(super) fn is_inside_kubespan(&self) -> bool {
+        match self.address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(address) => {
+                let octets = address.octets();
+                octets[0] == UNIQUE_LOCAL && octets[PURPOSE_BYTE] == KUBESPAN_PURPOSE
+            }
+        }
+    }
+
+    pub(super) fn way(&self) -> String {
+        if self.is_inside_kubespan() {
+            return "the address is KubeSpan's own: packets to it are inside of the tunnel"
+                .to_owned();
+        }
+        self.marking.line()
+    }
+
     /// `vps-1 (203.0.113.11)`, or the address alone if that was typed.
     pub(super) fn name(&self) -> String {
         let address = self.address.to_string();
@@ -49,7 +72,7 @@ impl Marking {
         matches!(self, Self::Marked { mark } if mark & MASK == BESIDE)
     }
 
-    pub(super) fn line(self) -> String {
+    fn line(self) -> String {
         match self {
             Self::Marked { mark } if self.is_beside_kubespan() => {
                 format!("{mark:#x}: beside KubeSpan, on the underlay")

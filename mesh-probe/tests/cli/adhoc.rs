@@ -116,6 +116,20 @@ fn a_path_of_which_nothing_is_heard_is_not_judged() {
 }
 
 #[test]
+fn an_address_of_kubespan_is_inside_of_the_tunnel_whatever_the_mark() {
+    let inside = "fd5f:dc07:a059:4702:5054:ff:fec5:c522";
+    let mtu = PathMtu::new(asked(inside, inside), true, &swept(1344, Limit::Silent));
+    let text = screen(&mtu);
+    assert!(text.contains("inside of the tunnel"), "{text}");
+    assert!(
+        text.contains("the tunnel carries packets of 1344"),
+        "{text}"
+    );
+    assert!(!text.contains("WireGuard with an MTU"), "{text}");
+    assert_eq!(mtu.wireguard_mtu, None);
+}
+
+#[test]
 fn a_path_that_broke_under_way_gives_no_advice_on_tunnels() {
     let mtu = PathMtu::new(asked("vps-1", FAR), true, &swept(1400, Limit::Unsteady));
     let text = screen(&mtu);

@@ -181,7 +181,9 @@ impl Knowledge {
     fn hinted(&self, passed: u16) -> Vec<u16> {
         let ceiling = self.ceiling(passed);
         let named = self.sizes.values().filter_map(|tried| tried.failed?.mtu());
-        let sizes = named.flat_map(|mtu| [mtu, mtu.saturating_add(1)]);
+        // Where the MTU that was named did not pass, something narrower is on the path.
+        let possible = named.filter(|mtu| *mtu <= passed || !self.sizes.contains_key(mtu));
+        let sizes = possible.flat_map(|mtu| [mtu, mtu.saturating_add(1)]);
         sizes
             .filter(|size| (passed + 1..ceiling).contains(size) && !self.sizes.contains_key(size))
             .collect()

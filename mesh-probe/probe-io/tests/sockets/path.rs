@@ -85,6 +85,23 @@ fn a_router_that_tells_its_mtu_is_named_in_both_families_and_ways() {
 }
 
 #[test]
+fn a_host_that_rejects_echo_requests_is_measured_by_its_rejections() {
+    inside(
+        "path::a_host_that_rejects_echo_requests_is_measured_by_its_rejections",
+        &["sysctl", "ping", "nft"],
+        async {
+            path(1407);
+            sh(
+                "ip netns exec far nft 'table inet firewall { chain input { type filter hook input priority 0;
+                    icmp type echo-request reject with icmpx type admin-prohibited; }; }'",
+            );
+            let swept = sweep(FAR[0], Way::Echo).await;
+            assert_eq!((swept.passed, swept.failed), (Some(1407), Some(1408)));
+        },
+    );
+}
+
+#[test]
 fn a_group_that_may_ping_needs_no_raw_socket() {
     inside(
         "path::a_group_that_may_ping_needs_no_raw_socket",
