@@ -55,13 +55,19 @@ impl<'a> Waiting<'a> {
 
     /// Waits until the collector has judged, or the time has passed.
     pub(super) async fn run(mut self) -> Result<Waited, ProbeError> {
+        let mut before = None;
         loop {
             match self.attempt().await {
                 Ok(Some(waited)) => return Ok(waited),
                 Ok(None) => {}
                 Err(error) if !error.may_pass() => return Err(error),
-                Err(error) if self.remaining().is_zero() => return Err(self.unreachable(error)),
-                Err(error) => self.progress.show(format!("{error}; trying again")),
+                Err(error) if self.remaining().is_zero() => {
+                    return Err(self.unreachable(telling(before, error)));
+                }
+                Err(error) => {
+                    self.progress.show(format!("{error}; trying again"));
+                    before = Some(error);
+                }
             }
             sleep(PAUSE.min(self.remaining())).await;
         }
@@ -136,6 +142,14 @@ impl<'a> Waiting<'a> {
                 .map_or_else(String::new, |last| format!("; its last word was {last:?}")),
             source: Box::new(source),
         }
+    }
+}
+
+/// The last attempt may have had next to no time: then the one before it says why there is no collector.
+fn telling(before: Option<ProbeError>, last: ProbeError) -> ProbeError {
+    match (before, last) {
+        (Some(before), ProbeError::NoAnswer { after, .. }) if after < PAUSE => before,
+        (_, last) => last,
     }
 }
 

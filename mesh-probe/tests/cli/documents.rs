@@ -44,7 +44,7 @@ async fn a_gate_is_one_document_and_its_exit_code_stays() {
             "timedOut": false,
         })
     );
-    let waited = ask(address, "wait mesh --wait-timeout 200ms -o json").await;
+    let waited = ask(address, "wait mesh --wait-timeout 1s -o json").await;
     assert_eq!((waited.code, &waited.json()["timedOut"]), (4, &json!(true)));
 }
 

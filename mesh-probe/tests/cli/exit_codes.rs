@@ -191,11 +191,11 @@ async fn a_collector_in_trouble_is_3() {
 #[tokio::test]
 async fn a_wait_in_vain_is_4_and_prints_the_last_state() {
     let address = serve(Canned::with_gate(gate("mesh", Phase::NotReady)));
-    let run = ask(address, "wait mesh --wait-timeout 300ms").await;
+    let run = ask(address, "wait mesh --wait-timeout 1s").await;
     assert_eq!(run.code, 4);
     assert!(
         run.stdout
-            .starts_with("mesh: NOT READY (timed out after 0.3 s"),
+            .starts_with("mesh: NOT READY (timed out after 1.0 s"),
         "{run:?}"
     );
     assert!(run.stdout.contains("2 of 12 directions fail"), "{run:?}");

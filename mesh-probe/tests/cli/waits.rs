@@ -45,7 +45,7 @@ async fn what_waiting_cannot_cure_ends_the_wait_at_once() {
 #[tokio::test]
 async fn no_fail_fast_sits_it_out() {
     let address = serve(Canned::with_gate(terminal()));
-    let run = ask(address, "gate mesh --wait-timeout 300ms --no-fail-fast").await;
+    let run = ask(address, "gate mesh --wait-timeout 1s --no-fail-fast").await;
     assert_eq!(run.code, 4, "{run:?}");
 }
 
