@@ -11,7 +11,11 @@ use mesh_probe::{
     adhoc::{Asked, HandshakeTest, Marking, Outcome},
     render::{Style, facts},
 };
-use tokio::{net::UdpSocket, process::Command, task::JoinHandle};
+use tokio::{
+    net::UdpSocket,
+    process::{Child, Command},
+    task::JoinHandle,
+};
 
 use crate::{
     namespace::{inside, sh},
@@ -100,6 +104,17 @@ impl Responder {
     }
 }
 
+/// A device `wg0`, set as `wg set` takes it.
+fn device(settings: &str) -> Child {
+    let mut daemon = Command::new("wireguard-go");
+    let daemon = daemon.args(["-f", "wg0"]).kill_on_drop(true).spawn();
+    // The device is there soon after its daemon; the wait is bounded.
+    sh(&format!(
+        "for attempt in $(seq 100); do wg set wg0 {settings} && exit 0; sleep 0.05; done; exit 1"
+    ));
+    daemon.unwrap()
+}
+
 #[test]
 fn a_handshake_completes_with_the_right_keys_and_names_a_wrong_preshared_one() {
     inside(
@@ -158,12 +173,7 @@ fn the_key_of_a_device_of_this_node_is_refused_before_anything_is_sent() {
         async {
             let keys = Keys::new();
             let own = keys.path("own").display().to_string();
-            let mut daemon = Command::new("wireguard-go");
-            let daemon = daemon.args(["-f", "wg0"]).kill_on_drop(true).spawn();
-            // The device is there soon after its daemon; the wait is bounded.
-            sh(&format!(
-                "for attempt in $(seq 100); do wg set wg0 private-key {own} && exit 0; sleep 0.05; done; exit 1"
-            ));
+            let mut daemon = device(&format!("private-key {own}"));
             let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let run = keys
                 .handshake(silent.local_addr().unwrap().port(), true)
@@ -174,7 +184,33 @@ fn the_key_of_a_device_of_this_node_is_refused_before_anything_is_sent() {
                 silent.try_recv_from(&mut [0; 2048]).is_err(),
                 "nothing was sent"
             );
-            daemon.unwrap().kill().await.unwrap();
+            daemon.kill().await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn wireguard_go_answers_and_its_session_is_left_alone() {
+    inside(
+        "handshake::wireguard_go_answers_and_its_session_is_left_alone",
+        &["wireguard-go", "wg"],
+        async {
+            let keys = Keys::new();
+            fs::write(keys.path("peer"), base64(PEER)).unwrap();
+            let mut daemon = device(&format!(
+                "private-key {} listen-port 51820 peer {} preshared-key {} allowed-ips 192.0.2.1/32",
+                keys.path("peer").display(),
+                public(OWN),
+                keys.path("psk").display()
+            ));
+            sh("ip link set wg0 up");
+            let run = keys.handshake(51820, true).await;
+            assert_eq!(run.code, 0, "{run:?}");
+            // It took one initiation and answered it; nothing confirmed the session, so it never used it.
+            sh(
+                "wg show wg0 transfer | grep -q '148\t92$'; wg show wg0 latest-handshakes | grep -q '\t0$'",
+            );
+            daemon.kill().await.unwrap();
         },
     );
 }

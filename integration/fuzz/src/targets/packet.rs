@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use probe_core::packet::{Datagram, MAX_PAYLOAD, UDP_HEADER_LENGTH, build_udp, parse};
+use probe_core::packet::{Datagram, MAX_PAYLOAD, UDP_HEADER_LENGTH, build_udp, parse, parse_cut};
 
 use crate::Target;
 
@@ -15,13 +15,20 @@ pub(crate) const TARGET: Target = Target {
 const IPV4_HEADER: usize = 20;
 
 fn run(bytes: &[u8]) {
+    let cut = parse_cut(bytes);
     let Ok(datagram) = parse(bytes) else {
         return;
     };
+    assert_eq!(cut, Ok(datagram), "nothing was cut off");
     assert!(datagram.payload.len() + IPV4_HEADER + UDP_HEADER_LENGTH <= bytes.len());
     assert_eq!(datagram.source.is_ipv4(), datagram.destination.is_ipv4());
     if datagram.payload.len() <= MAX_PAYLOAD {
-        assert_eq!(parse(&packet(&datagram)), Ok(datagram));
+        let bare = packet(&datagram);
+        let expected = Datagram {
+            packet_length: bare.len(),
+            ..datagram
+        };
+        assert_eq!(parse(&bare), Ok(expected));
     }
 }
 
@@ -32,6 +39,7 @@ fn packet(datagram: &Datagram<'_>) -> Vec<u8> {
         destination,
         hop_limit,
         payload,
+        packet_length: _,
     } = *datagram;
     let segment = build_udp(source, destination, payload).expect("both ends are of one family");
     let length = u16::try_from(segment.len()).expect("the payload is limited");
@@ -61,6 +69,7 @@ fn seeds() -> Vec<Vec<u8>> {
             source: end(source),
             destination: end(destination),
             hop_limit: 64,
+            packet_length: 0,
             payload,
         })
     };
