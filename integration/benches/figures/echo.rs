@@ -243,7 +243,7 @@ async fn answer(listening: &mpsc::Sender<()>, stopped: &mpsc::Receiver<()>) -> a
                     socket.send_to(&reply, from)?;
                 }
             }
-            Err(_) | Ok(Ok(EchoEvent::Refused { .. })) => {}
+            Err(_) | Ok(Ok(EchoEvent::Refused { .. } | EchoEvent::TooBig { .. })) => {}
             Ok(Err(error)) => return Err(error.into()),
         }
     }

@@ -10,7 +10,7 @@ mod targets;
 
 use targets::{
     certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, packet, peer_list,
-    report, scenario, secrets_yaml, steering, verdict, wireguard_dump, wireguard_reply,
+    report, scenario, secrets_yaml, size, steering, verdict, wireguard_dump, wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     certificate::TARGET,
     echo::TARGET,
     error_queue::TARGET,
@@ -41,6 +41,7 @@ pub const TARGETS: [Target; 17] = [
     report::TARGET,
     scenario::TARGET,
     secrets_yaml::TARGET,
+    size::TARGET,
     steering::TARGET,
     verdict::TARGET,
     wireguard_dump::TARGET,

@@ -13,6 +13,7 @@ pub(crate) mod peer_list;
 pub(crate) mod report;
 pub(crate) mod scenario;
 pub(crate) mod secrets_yaml;
+pub(crate) mod size;
 pub(crate) mod steering;
 pub(crate) mod verdict;
 pub(crate) mod wireguard_dump;

@@ -368,6 +368,7 @@ mod tests {
             Direction::Out => (here, far),
         };
         let datagram = Datagram {
+            packet_length: 0,
             source,
             destination,
             hop_limit: 64,
@@ -429,6 +430,7 @@ mod tests {
         let far = |port: u16| SocketAddr::from(([203, 0, 113, 11], port));
         for port in 0..5000_u16 {
             let datagram = Datagram {
+                packet_length: 0,
                 source: far(port),
                 destination: HERE.parse().unwrap(),
                 hop_limit: 64,

@@ -123,6 +123,7 @@ fn the_summary_says_who_is_not_answered_and_what_was_lost() {
         let (far, here) = (far.parse().unwrap(), "192.0.2.1:51820".parse().unwrap());
         let incoming = direction == Direction::In;
         let datagram = Datagram {
+            packet_length: 0,
             source: if incoming { far } else { here },
             destination: if incoming { here } else { far },
             hop_limit: 64,

@@ -1,0 +1,218 @@
+//! What comes from the sockets and goes to the machines, and full-size packets, which go the other way.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use evidence::{Layer, Moment, PublicKey};
+use probe_core::{
+    Stamp, echo, inert, packet,
+    sightings::{Direction, Sighting},
+    size::{self, Seen, SizeReject},
+    wireguard::Handshake,
+};
+use probe_io::{Cause, EchoEvent, Sighted};
+use sources::links;
+
+use super::{ECHO_BATCH, Observer, PUBLISH_EVERY};
+
+impl Observer {
+    pub(super) fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
+        match event {
+            EchoEvent::Datagram {
+                from,
+                bytes,
+                length,
+                received_at,
+            } => {
+                if bytes.starts_with(&size::MAGIC) {
+                    let packet = length + packet::headers_length(from.ip());
+                    let way = (Layer::Tunnel, Seen::Delivered);
+                    self.on_size(&bytes, way, packet, now.moment());
+                } else {
+                    self.on_echo_datagram(from, &bytes, received_at, now);
+                }
+            }
+            EchoEvent::TooBig { to, mtu, reporter } => {
+                if let Some(peer) = self.peers.owner(to.ip()) {
+                    self.on_too_big((peer, Layer::Tunnel), reporter, mtu, now.moment());
+                }
+            }
+            EchoEvent::Refused { to, cause } => self.on_refused(to, &cause, now),
+        }
+    }
+
+    pub(super) fn on_echo_datagram(
+        &mut self,
+        from: SocketAddr,
+        bytes: &[u8],
+        received_at: Stamp,
+        now: Stamp,
+    ) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        match machines.responder.handle(bytes, now.moment()) {
+            echo::Answer::Reply(reply) => self.echo.send(&reply, from),
+            echo::Answer::Reject(echo::Reject::NotARequest) => {
+                let reply = echo::Input::Datagram { bytes, received_at };
+                machines.prober.handle(reply, now);
+            }
+            // Counted by the responder.
+            echo::Answer::Reject(_) => {}
+        }
+    }
+
+    /// Only the far kernel's own word proves that the tunnel carries; this node's "no route" proves nothing.
+    pub(super) fn on_refused(&mut self, to: SocketAddr, cause: &Cause, now: Stamp) {
+        let refused =
+            io::Error::from_raw_os_error(cause.errno).kind() == io::ErrorKind::ConnectionRefused;
+        if refused
+            && cause.reporter == Some(to.ip())
+            && let Some(peer) = self.peers.owner(to.ip())
+            && let Some(machines) = &mut self.machines
+        {
+            machines.prober.handle(echo::Input::Refused(peer), now);
+        }
+    }
+
+    /// A size probe is answered through the tunnel, whatever way it came; a tally is for our own prober.
+    pub(super) fn on_size(&mut self, bytes: &[u8], way: (Layer, Seen), packet: usize, now: Moment) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        match machines.size_responder.handle(bytes, way, packet, now) {
+            Ok((peer, tally)) => {
+                if let Some(address) = self.peers.address(&peer) {
+                    let to = SocketAddr::new(address.into(), proto::limits::PORT);
+                    self.echo.send(&tally, to);
+                }
+            }
+            Err(SizeReject::NotAProbe) => machines.sizes.handle(size::Input::Datagram(bytes), now),
+            // Counted by the responder.
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn on_too_big(
+        &mut self,
+        (peer, layer): (PublicKey, Layer),
+        reporter: Option<IpAddr>,
+        mtu: u32,
+        now: Moment,
+    ) {
+        if let Some(machines) = &mut self.machines {
+            let word = size::Input::TooBig {
+                peer,
+                layer,
+                reporter,
+                mtu,
+            };
+            machines.sizes.handle(word, now);
+        }
+    }
+
+    pub(super) fn on_sighted(&mut self, sighted: &Sighted) {
+        let (Some(machines), Ok(datagram)) = (&mut self.machines, sighted.datagram()) else {
+            return;
+        };
+        let at = sighted.seen_at.moment();
+        if datagram.payload.starts_with(&size::MAGIC) {
+            if sighted.direction == Direction::In {
+                let (payload, packet) = (datagram.payload.to_vec(), datagram.packet_length);
+                self.on_size(&payload, (Layer::Overlay, Seen::AtInterface), packet, at);
+            }
+            return;
+        }
+        if datagram.payload.starts_with(&inert::MAGIC) {
+            if sighted.direction == Direction::In {
+                // A reject is counted by the tracker.
+                let _counted = machines
+                    .tracker
+                    .handle(datagram.payload, datagram.source, at);
+            }
+            return;
+        }
+        let Ok(handshake) = Handshake::parse(datagram.payload) else {
+            return;
+        };
+        let remote = match sighted.direction {
+            Direction::In => datagram.source,
+            Direction::Out => datagram.destination,
+        };
+        machines.sightings.handle(
+            &Sighting {
+                direction: sighted.direction,
+                remote,
+                handshake,
+            },
+            at,
+        );
+    }
+
+    /// Replies that have come must be known before anything is given up for lost.
+    pub(super) fn read_echo_empty(&mut self, now: Stamp) {
+        for _ in 0..ECHO_BATCH {
+            let Some((_, socket)) = &mut self.echo.socket else {
+                return;
+            };
+            match socket.try_next() {
+                Ok(Some(event)) => self.on_echo(event, now),
+                Ok(None) => return,
+                Err(error) => return self.echo.fail(&error, now.moment()),
+            }
+        }
+    }
+
+    pub(super) fn read_overlay_empty(&mut self, now: Stamp) {
+        for _ in 0..ECHO_BATCH {
+            match self.overlay.try_next() {
+                Some(EchoEvent::TooBig { to, mtu, reporter }) => {
+                    if let Some(peer) = self.peers.node_owner(to.ip()) {
+                        self.on_too_big((peer, Layer::Overlay), reporter, mtu, now.moment());
+                    }
+                }
+                // "Port unreachable" is what a node without an overlay says.
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Sends what the size prober wants sent, and says when it wants to be ticked again.
+    pub(super) fn send_sizes(&mut self, now: Moment) -> Moment {
+        let Some(machines) = &mut self.machines else {
+            return now.plus(PUBLISH_EVERY);
+        };
+        machines.sizes.handle(size::Input::Tick, now);
+        loop {
+            match machines.sizes.poll() {
+                size::Output::Transmit {
+                    layer: Layer::Tunnel,
+                    to,
+                    payload,
+                    ..
+                } => self
+                    .echo
+                    .send(&payload, SocketAddr::new(to, proto::limits::PORT)),
+                size::Output::Transmit { to, payload, .. } => self.overlay.send(&payload, to),
+                size::Output::Wait(until) => return until,
+            }
+        }
+    }
+
+    /// Keeps the ways of full-size packets in step with what was read last.
+    pub(super) fn aim(&mut self, now: Moment) {
+        let full = self.full_size();
+        if let Some(machines) = &mut self.machines {
+            machines.aim(&self.peers, full, now);
+        }
+    }
+
+    /// The longest packet that may enter the tunnel.
+    pub(super) fn full_size(&self) -> Option<u16> {
+        let links = self.links.as_ref()?.value.as_ref().ok()?;
+        u16::try_from(links.link(links::KUBESPAN)?.mtu).ok()
+    }
+}
