@@ -185,7 +185,8 @@ pub enum Limit {
 /// The driver hands in one input with the time, then drains [`Sweep::poll`] until it says [`Output::Wait`] or
 /// [`Output::Done`]. A round is over when all of it is decided, or soon after its latest answer: the next one is sent
 /// without waiting for what may never come. Silence counts against a size only in a round in which another datagram was
-/// answered, and only twice such silence, with a full timeout at the end, makes it one that does not pass.
+/// answered, and only twice such silence, with a full timeout at the end, makes it one that does not pass. Where anything
+/// got lost, the size that decides is sent some times more.
 #[derive(Debug)]
 pub struct Sweep {
     known: Knowledge,

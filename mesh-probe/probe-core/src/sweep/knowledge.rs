@@ -10,6 +10,8 @@ use crate::Stamp;
 
 /// Silent rounds after which a size counts as one that does not pass: it was sent, and repeated once.
 const SILENT_ROUNDS: u32 = 2;
+/// On a path that loses packets the decisive size, one above the largest that passed, is then sent so many times more.
+const CONFIRMATIONS: usize = 4;
 
 /// Every size that was tried, and every datagram that was sent.
 #[derive(Debug, Default)]
@@ -156,9 +158,14 @@ impl Knowledge {
             .filter(|(_, tried)| tried.silent < SILENT_ROUNDS)
             .map(|(size, _)| size);
         let mut next = descending(between(passed, first).chain(repeated));
+        let is_lossy = self.lost(passed) > 0;
+        if next.is_empty() && is_lossy && self.is_unconfirmed(passed + 1) {
+            next = vec![passed + 1; CONFIRMATIONS];
+        }
         if !next.is_empty() {
             // The one that is known to pass shows whether answers still come.
             next.push(passed);
+            next.extend(is_lossy.then_some(passed));
         }
         next
     }
@@ -175,6 +182,21 @@ impl Knowledge {
             rtt_us: self.rtt_us,
             cost: self.cost(rounds, passed.unwrap_or(0)),
         }
+    }
+
+    /// Whether only the silence of two rounds speaks against it.
+    fn is_unconfirmed(&self, size: u16) -> bool {
+        let tried = self.sizes.get(&size);
+        tried.is_some_and(|tried| tried.is_silent() && tried.silent == SILENT_ROUNDS)
+    }
+
+    /// Datagrams of sizes that pass, and that were not answered.
+    fn lost(&self, passed: u16) -> usize {
+        let lost = self
+            .sent
+            .iter()
+            .filter(|sent| sent.size <= passed && sent.missed && !sent.answered);
+        lost.count()
     }
 
     /// The MTUs that were named, and the sizes one above, as far as they are of interest and untried.
@@ -235,15 +257,11 @@ impl Knowledge {
     fn cost(&self, rounds: u32, passed: u16) -> Cost {
         let refused_here = |sent: &&Sent| !matches!(self.told(sent.size), Some(Limit::Here { .. }));
         let bytes = self.sent.iter().filter(refused_here);
-        let lost = self
-            .sent
-            .iter()
-            .filter(|sent| sent.size <= passed && sent.missed && !sent.answered);
         Cost {
             datagrams: count(self.sent.len()),
             bytes: bytes.map(|sent| u32::from(sent.size)).sum(),
             rounds,
-            lost: count(lost.count()),
+            lost: count(self.lost(passed)),
             unknown: self.unknown,
         }
     }

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::random::Random;
 
 const ROUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 /// Most datagrams and bytes that any path below may cost.
@@ -26,6 +27,8 @@ struct Path {
     wall: Wall,
     rtt_us: u64,
     lossy: BTreeSet<u16>,
+    /// Of a hundred datagrams so many get lost, chosen by a seed.
+    loss: (u64, u64),
     /// Answers in a burst, and microseconds until there is one more.
     limit: Option<(u32, u64)>,
 }
@@ -43,6 +46,7 @@ impl Path {
             wall,
             rtt_us: 20_000,
             lossy: BTreeSet::new(),
+            loss: (0, 0),
             limit: None,
         }
     }
@@ -52,12 +56,15 @@ impl Path {
         let mut sweep = Sweep::new(answers, start);
         let mut now = start;
         let mut lossy = self.lossy.clone();
+        let (percent, seed) = self.loss;
+        let mut chance = Random::new(seed);
         let mut bucket = Bucket::new(self.limit, now);
         let mut coming: BTreeMap<(Stamp, u16), Input> = BTreeMap::new();
         loop {
             match sweep.poll() {
                 Output::Transmit { token, size } => {
-                    let lost = size <= self.mtu && lossy.remove(&size);
+                    let lost =
+                        size <= self.mtu && (lossy.remove(&size) || chance.next() % 100 < percent);
                     let input = self.meets(token, size).filter(|_| !lost);
                     let answered = matches!(input, Some(Input::Answered { .. }));
                     if let Some(input) = input.filter(|_| !answered || bucket.take(now)) {
@@ -262,6 +269,17 @@ fn only_what_is_missing_at_the_end_of_a_round_is_called_lost() {
     assert_eq!(path.sweep(Answers::Free).swept.cost.lost, 2);
     let wide = Path::new(MAX_SIZE, Wall::BlackHole).sweep(Answers::Free);
     assert_eq!(wide.swept.cost.lost, 0, "{wide:?}");
+}
+
+#[test]
+fn a_path_that_loses_every_fifth_datagram_is_measured_exactly() {
+    for seed in 0..300 {
+        let path = Path {
+            loss: (20, seed),
+            ..Path::new(1393, Wall::BlackHole)
+        };
+        assert_exact(&path, &path.sweep(Answers::Free));
+    }
 }
 
 #[test]
