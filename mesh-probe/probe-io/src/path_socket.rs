@@ -164,6 +164,11 @@ impl PathSocket {
         }
         match self.socket.get_ref().send_to(bytes, address) {
             Err(error) if self.is_too_big(token, &error) => Ok(()),
+            // A firewall of this node led it to another interface, which found it too large. An ICMP message may name the MTU.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                self.ready.push_back(Input::TooBigHere { token, mtu: None });
+                Ok(())
+            }
             result => result.map(drop),
         }
     }

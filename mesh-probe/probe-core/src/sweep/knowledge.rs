@@ -80,10 +80,15 @@ impl Knowledge {
         true
     }
 
+    /// What names an MTU says more than what names none.
     pub(super) fn failed(&mut self, token: u16, limit: Limit) {
-        match self.sent.get(usize::from(token)) {
-            Some(sent) => self.sizes.entry(sent.size).or_default().failed = Some(limit),
-            None => self.unknown = self.unknown.saturating_add(1),
+        let Some(sent) = self.sent.get(usize::from(token)) else {
+            self.unknown = self.unknown.saturating_add(1);
+            return;
+        };
+        let known = &mut self.sizes.entry(sent.size).or_default().failed;
+        if known.is_none_or(|known| known.mtu().is_none()) {
+            *known = Some(limit);
         }
     }
 
