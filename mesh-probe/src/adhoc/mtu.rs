@@ -75,6 +75,20 @@ impl PathMtu {
         }
     }
 
+    /// A node also tells itself by ICMP, where a firewall rule led a packet to a narrower interface.
+    #[must_use]
+    pub fn seen_by(mut self, own: &[IpAddr]) -> Self {
+        if let Some(Limiter::Router { address, mtu }) = self.limiter {
+            let told = Limiter::ThisNode {
+                mtu: (mtu != 0).then_some(mtu),
+            };
+            self.limiter = Some(told)
+                .filter(|_| own.contains(&address))
+                .or(self.limiter);
+        }
+        self
+    }
+
     fn is_known(&self) -> bool {
         self.passed.is_some() && self.limiter != Some(Limiter::Unknown)
     }

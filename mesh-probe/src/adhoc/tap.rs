@@ -263,13 +263,13 @@ impl Counts {
         let kinds = [
             (self.initiations, "initiation"),
             (self.responses, "response"),
-            (self.cookie_replies, "cookie reply"),
+            (self.cookie_replies, "cookie"),
             (self.inert, "inert probe"),
         ];
         let words: Vec<String> = kinds
             .into_iter()
             .filter(|(number, _)| *number > 0)
-            .map(|(number, noun)| format!("{number} {noun}"))
+            .map(|(number, noun)| count(usize::try_from(number).unwrap_or(usize::MAX), noun))
             .collect();
         if words.is_empty() {
             return "nothing".to_owned();

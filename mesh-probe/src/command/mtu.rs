@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use probe_core::sweep::Swept;
 use probe_io::{PathSocket, PathSocketError, Way};
+use sources::links;
 
 use super::looking::{asked, open_marked, progress, resolve, show};
 use crate::{
@@ -33,7 +34,8 @@ pub(super) async fn measure(
     progress(&format!("measuring the path to {address}"));
     match sweep(address, Way::Echo, path).await {
         Ok((swept, marking)) if swept.passed.is_some() => {
-            return Ok(PathMtu::new(asked(host, address, marking), true, &swept));
+            let facts = PathMtu::new(asked(host, address, marking), true, &swept);
+            return Ok(facts.seen_by(&own_addresses().await));
         }
         // Echo requests are often forbidden, here or there; what a host says of a closed port measures the same.
         Ok(_) | Err(PathSocketError::Permission { .. }) => {}
@@ -43,7 +45,15 @@ pub(super) async fn measure(
     let (swept, marking) = sweep(address, Way::ClosedPort, path)
         .await
         .map_err(ProbeError::Path)?;
-    Ok(PathMtu::new(asked(host, address, marking), false, &swept))
+    let facts = PathMtu::new(asked(host, address, marking), false, &swept);
+    Ok(facts.seen_by(&own_addresses().await))
+}
+
+/// Without them a limit of this node bears its address, which is true too.
+async fn own_addresses() -> Vec<IpAddr> {
+    let links = links::read().await.map(|snapshot| snapshot.links);
+    let addresses = links.into_iter().flatten().flat_map(|link| link.addresses);
+    addresses.map(|address| address.ip).collect()
 }
 
 async fn sweep(to: IpAddr, way: Way, path: PathArgs) -> Result<(Swept, Marking), PathSocketError> {

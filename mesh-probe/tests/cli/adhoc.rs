@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 use mesh_probe::{
-    adhoc::{Asked, Facts, Marking, PathMtu, Refused, Reply, UdpReach},
+    adhoc::{Asked, Facts, Limiter, Marking, PathMtu, Refused, Reply, UdpReach},
     exit::Exit,
     render::{Style, facts},
 };
@@ -89,6 +89,18 @@ fn a_router_that_limits_a_path_is_named() {
     let mtu = PathMtu::new(asked("vps-1", FAR), true, &swept(1420, told));
     assert_eq!(mtu.exit(), Exit::Ready);
     assert_snapshot!(screen(&mtu));
+}
+
+#[test]
+fn what_this_node_tells_itself_is_its_own_limit() {
+    let told = Limit::Told {
+        reporter: address(FAR),
+        mtu: 1420,
+    };
+    let mtu = PathMtu::new(asked("vps-2", "203.0.113.12"), true, &swept(1420, told));
+    let own = mtu.clone().seen_by(&[address(FAR)]);
+    assert_eq!(own.limiter, Some(Limiter::ThisNode { mtu: Some(1420) }));
+    assert_eq!(mtu.clone().seen_by(&[address(ROUTER)]), mtu);
 }
 
 #[test]
