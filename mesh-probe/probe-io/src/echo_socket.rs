@@ -182,7 +182,7 @@ impl EchoSocket {
                 .ready(Interest::READABLE | Interest::ERROR)
                 .await;
             let mut ready = ready.map_err(EchoSocketError::Receive)?;
-            match read(self.socket.get_ref(), &mut self.counters) {
+            match read(&self.socket, &mut self.counters) {
                 Ok(event) => return Ok(event),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) => return Err(EchoSocketError::Receive(error)),
@@ -192,7 +192,7 @@ impl EchoSocket {
 
     /// The next event, if one is waiting: for reading all that has come before time is said to have passed.
     pub fn try_next(&mut self) -> Result<Option<EchoEvent>, EchoSocketError> {
-        match read(self.socket.get_ref(), &mut self.counters) {
+        match read(&self.socket, &mut self.counters) {
             Ok(event) => Ok(Some(event)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(EchoSocketError::Receive(error)),
@@ -247,12 +247,17 @@ fn forbid_fragments(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     sys::set_option(socket, level, name, value)
 }
 
-/// Errors first: they explain what is missing among the datagrams.
-fn read(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<EchoEvent> {
+/// The queue of errors is looked at when a call or the runtime says that there are some: not for each datagram, as there are
+/// many.
+fn read(socket: &AsyncFd<Socket>, counters: &mut EchoSocketCounters) -> io::Result<EchoEvent> {
     for _ in 0..MAX_PASSED_OVER {
-        let event = match read_error(socket, counters) {
+        let event = match read_datagram(socket.get_ref(), counters) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                read_datagram(socket, counters)?
+                socket.try_io(Interest::ERROR, |socket| read_error(socket, counters))?
+            }
+            Err(error) if is_about_the_network(&error) => {
+                counters.pending_errors += 1;
+                read_pending_error(socket.get_ref(), counters)?
             }
             other => other?,
         };
@@ -261,6 +266,17 @@ fn read(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<EchoEv
         }
     }
     Err(io::Error::other("too many errors in a row"))
+}
+
+/// What a call spoke of should be in the queue; if it was read before, there are datagrams to go on with.
+fn read_pending_error(
+    socket: &Socket,
+    counters: &mut EchoSocketCounters,
+) -> io::Result<Option<EchoEvent>> {
+    match read_error(socket, counters) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other,
+    }
 }
 
 fn read_error(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<Option<EchoEvent>> {
@@ -296,15 +312,7 @@ fn read_datagram(
 ) -> io::Result<Option<EchoEvent>> {
     let mut buffer = sys::buffer::<MAX_DATAGRAM>();
     // With MSG_TRUNC the length is that of the datagram, even if it did not fit.
-    let (length, address) = match socket.recv_from_with_flags(&mut buffer, libc::MSG_TRUNC) {
-        Ok(received) => received,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-        Err(error) if is_about_the_network(&error) => {
-            counters.pending_errors += 1;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
+    let (length, address) = socket.recv_from_with_flags(&mut buffer, libc::MSG_TRUNC)?;
     let received_at = clock::stamp();
     let bytes = sys::filled(&buffer, length).to_vec();
     if length > MAX_DATAGRAM && !bytes.starts_with(&size::MAGIC) {
