@@ -1,8 +1,9 @@
 //! Probes per CPU second of the asking side: our prober on its socket, and fping.
 //!
-//! Both ask 68 addresses at the far end of a wire, as fast as replies come. Time of the prober is virtual (two seconds pass
-//! at once when all have answered), because its budget would otherwise be what is measured. fping's replies are made by the kernel on
-//! its own account; ours are made by another thread, which is not counted.
+//! Both ask 68 addresses at the far end of a wire: once as fast as replies come, and once at the pace of an agent, 34 a second, where
+//! waking up is most of the cost. When fast, time of the prober is virtual (two seconds pass at once when all have
+//! answered), because its budget would otherwise be what is measured. fping's replies are made by the kernel on fping's account; ours
+//! are made by another thread, which is not counted.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use probe_core::{
     ProbeKey, Stamp,
     echo::{Answer, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder},
 };
-use probe_io::{EchoEvent, EchoSocket};
+use probe_io::{EchoEvent, EchoSocket, clock};
 
 use crate::{
     cpu,
@@ -32,6 +33,9 @@ const ME: PublicKey = PublicKey::from_bytes([0xee; 32]);
 const PEERS: u8 = 68;
 const PER_PEER: u32 = 300;
 const ROUNDS: usize = 7;
+/// At the pace of an agent: requests per peer, two seconds from each to the next.
+const PACED_PER_PEER: u32 = 5;
+const PACED_ROUNDS: usize = 3;
 const PORT: u16 = 21820;
 /// How long a round may take before something is wrong.
 const BOUND: Duration = Duration::from_mins(1);
@@ -39,20 +43,40 @@ const BOUND: Duration = Duration::from_mins(1);
 pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
     wire_up(PEERS)?;
     let far = Far::start()?;
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(ask()?);
-        peer.push(fping()?);
-    }
+    let figures = vec![
+        figure("echo-probes-per-cpu-second", ROUNDS, Pace::Fast)?,
+        figure(
+            "echo-probes-per-cpu-second-paced",
+            PACED_ROUNDS,
+            Pace::Agent,
+        )?,
+    ];
     far.stop()?;
-    Ok(vec![Figure {
-        name: "echo-probes-per-cpu-second",
+    Ok(figures)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As fast as replies come.
+    Fast,
+    /// Each peer in two seconds.
+    Agent,
+}
+
+fn figure(name: &'static str, rounds: usize, pace: Pace) -> anyhow::Result<Figure> {
+    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ours.push(ask(pace)?);
+        peer.push(fping(pace)?);
+    }
+    Ok(Figure {
+        name,
         unit: "",
         ours: median(ours),
         peer: Some(median(peer)),
         better: Better::More,
         goal: Goal::Ratio(10.0),
-    }])
+    })
 }
 
 fn key() -> ProbeKey {
@@ -68,11 +92,17 @@ fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 9, 0, 2 + number], PORT))
 }
 
-fn ask() -> anyhow::Result<f64> {
+fn ask(pace: Pace) -> anyhow::Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async { tokio::time::timeout(BOUND, Asking::new()?.run()).await? })
+    let asking = async {
+        match pace {
+            Pace::Fast => Asking::new(Stamp::from_micros(0))?.run_fast().await,
+            Pace::Agent => Asking::new(clock::stamp())?.run_paced().await,
+        }
+    };
+    runtime.block_on(async { tokio::time::timeout(BOUND, asking).await? })
 }
 
 struct Asking {
@@ -85,14 +115,14 @@ struct Asking {
 }
 
 impl Asking {
-    fn new() -> anyhow::Result<Self> {
+    fn new(now: Stamp) -> anyhow::Result<Self> {
         // A new session each time, or the responders would take it for a replay.
         let session = u64::from(std::process::id()) << 32 | u64::from(rand::random::<u32>());
         let mut asking = Self {
             socket: EchoSocket::bind("10.9.0.1:0".parse()?)?,
             prober: Prober::new(ME, key(), session, 1, MAX_REQUESTS_PER_SECOND),
             addresses: BTreeMap::new(),
-            now: Stamp::from_micros(0),
+            now,
             sent: 0,
             waiting: 0,
         };
@@ -106,7 +136,7 @@ impl Asking {
     }
 
     /// Probes per CPU second of this thread.
-    async fn run(mut self) -> anyhow::Result<f64> {
+    async fn run_fast(mut self) -> anyhow::Result<f64> {
         let wanted = u64::from(PEERS) * u64::from(PER_PEER);
         let start = cpu::of_this_thread()?;
         while self.sent < wanted {
@@ -120,6 +150,22 @@ impl Asking {
         let spent = cpu::of_this_thread()? - start;
         self.check()?;
         Ok(per_second(self.sent, spent))
+    }
+
+    /// The same in real time, as the agent's driver does it.
+    async fn run_paced(mut self) -> anyhow::Result<f64> {
+        let wanted = u64::from(PEERS) * u64::from(PACED_PER_PEER);
+        let start = cpu::of_this_thread()?;
+        while self.sent < wanted || self.waiting > 0 {
+            let until = self.send()?;
+            let pause = Duration::from_micros(until.micros_since(clock::stamp()));
+            if let Ok(received) = tokio::time::timeout(pause, self.receive()).await {
+                received?;
+            }
+            self.now = clock::stamp();
+            self.prober.handle(Input::Tick, self.now);
+        }
+        Ok(per_second(self.sent, cpu::of_this_thread()? - start))
     }
 
     /// Sends what the prober wants to send now, and says when it wants more.
@@ -163,12 +209,17 @@ impl Asking {
     }
 }
 
-fn fping() -> anyhow::Result<f64> {
+fn fping(pace: Pace) -> anyhow::Result<f64> {
+    // `-i`: milliseconds from one target to the next; `-p`: from one request to the next of the same target.
+    let (options, per_peer) = match pace {
+        Pace::Fast => (["-q", "-i", "0", "-p", "1", "-t", "500"], PER_PEER),
+        Pace::Agent => (
+            ["-q", "-i", "29", "-p", "2000", "-t", "500"],
+            PACED_PER_PEER,
+        ),
+    };
     let mut command = Command::new("fping");
-    // No pause between targets, the shortest one between rounds.
-    command
-        .args(["-q", "-i", "0", "-p", "1", "-t", "500", "-c"])
-        .arg(PER_PEER.to_string());
+    command.args(options).arg("-c").arg(per_peer.to_string());
     command.args((0..PEERS).map(|number| address(number).ip().to_string()));
     let start = cpu::of_children()?;
     let status = command
@@ -178,7 +229,7 @@ fn fping() -> anyhow::Result<f64> {
         .context("start fping")?;
     let spent = cpu::of_children()? - start;
     ensure!(status.success(), "fping lost something: {status}");
-    Ok(per_second(u64::from(PEERS) * u64::from(PER_PEER), spent))
+    Ok(per_second(u64::from(PEERS) * u64::from(per_peer), spent))
 }
 
 fn per_second(probes: u64, seconds: f64) -> f64 {
