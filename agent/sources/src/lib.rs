@@ -14,6 +14,7 @@ pub mod wireguard;
 
 mod gap;
 mod netlink;
+mod wiped;
 
 pub use gap::Gap;
 

@@ -12,7 +12,8 @@ use netlink_packet_core::{
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
-use zeroize::Zeroizing;
+
+use crate::wiped::Wiped;
 
 pub(crate) use ask::Conversation;
 
@@ -57,7 +58,7 @@ pub(crate) async fn dump<P: NetlinkSerializable>(
 ) -> Result<(), NetlinkError> {
     let mut socket = open(protocol, filter)?;
     send(&mut socket, request).await?;
-    let mut buffer = Zeroizing::new(vec![0; DATAGRAM]);
+    let mut buffer = Wiped::zeros(DATAGRAM);
     let mut progress = Progress::default();
     while !progress.done {
         let length = receive(&mut socket, &mut buffer).await?;

@@ -6,9 +6,9 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
 };
-use zeroize::Zeroizing;
 
 use super::error::WireGuardError;
+use crate::wiped::Wiped;
 
 /// Most bytes of one reply.
 const MAX_REPLY: usize = 4 << 20;
@@ -19,7 +19,7 @@ const CONNECT: &str = "connect to the UAPI socket";
 const ASK: &str = "ask over the UAPI socket";
 
 /// The whole reply to `get=1`; none if no daemon has a socket for this interface.
-pub(super) async fn reply(interface: &str) -> Result<Option<Zeroizing<Vec<u8>>>, WireGuardError> {
+pub(super) async fn reply(interface: &str) -> Result<Option<Wiped>, WireGuardError> {
     for directory in DIRECTORIES {
         let path = Path::new(directory).join(format!("{interface}.sock"));
         match UnixStream::connect(&path).await {
@@ -31,13 +31,10 @@ pub(super) async fn reply(interface: &str) -> Result<Option<Zeroizing<Vec<u8>>>,
     Ok(None)
 }
 
-async fn converse(
-    interface: &str,
-    mut stream: UnixStream,
-) -> Result<Zeroizing<Vec<u8>>, WireGuardError> {
+async fn converse(interface: &str, mut stream: UnixStream) -> Result<Wiped, WireGuardError> {
     let failed = |error| explain(interface, ASK, error);
     stream.write_all(b"get=1\n\n").await.map_err(failed)?;
-    let mut buffer = Zeroizing::new(vec![0; FIRST_BUFFER]);
+    let mut buffer = Wiped::zeros(FIRST_BUFFER);
     let mut filled = 0;
     loop {
         if filled == buffer.len() {
@@ -53,14 +50,14 @@ async fn converse(
 }
 
 /// Growing in place would leave the keys in the memory that the vector gives back; the old buffer is overwritten here.
-fn larger(interface: &str, buffer: &[u8]) -> Result<Zeroizing<Vec<u8>>, WireGuardError> {
+fn larger(interface: &str, buffer: &[u8]) -> Result<Wiped, WireGuardError> {
     if buffer.len() >= MAX_REPLY {
         return Err(WireGuardError::TooLarge {
             interface: interface.to_owned(),
             limit: MAX_REPLY,
         });
     }
-    let mut larger = Zeroizing::new(vec![0; (2 * buffer.len()).min(MAX_REPLY)]);
+    let mut larger = Wiped::zeros((2 * buffer.len()).min(MAX_REPLY));
     larger[..buffer.len()].copy_from_slice(buffer);
     Ok(larger)
 }

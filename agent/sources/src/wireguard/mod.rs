@@ -25,7 +25,7 @@ use rustix::net::{AddressFamily, SocketType, netdevice};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::READ_TIMEOUT;
+use crate::{READ_TIMEOUT, wiped::Wiped};
 
 /// `IFNAMSIZ` without the closing zero.
 const MAX_INTERFACE_NAME: usize = 15;
@@ -95,10 +95,7 @@ const fn leaves_room_for_a_daemon(error: &WireGuardError) -> bool {
     )
 }
 
-async fn daemon_reply(
-    interface: &str,
-    kernel: WireGuardError,
-) -> Result<Zeroizing<Vec<u8>>, WireGuardError> {
+async fn daemon_reply(interface: &str, kernel: WireGuardError) -> Result<Wiped, WireGuardError> {
     match daemon::reply(interface).await? {
         Some(reply) => Ok(reply),
         None => Err(sharper(kernel)),
