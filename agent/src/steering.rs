@@ -38,6 +38,9 @@ const QUESTIONS_PER_SECOND: u32 = 200;
 /// Why the chains of a node that does not steer are not read: the question could load a kernel module.
 const NOT_ASKED: &str = "not asked: neither KubeSpan's rule nor table 180 is on this node, so nothing steers into the tunnel";
 
+/// Why there is no reading of a node whose peers are not known at present.
+const WAITS: &str = "not asked: the kubespan device or the links cannot be read";
+
 /// One reading of everything that steers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SteeringReading {
@@ -58,18 +61,30 @@ pub(crate) async fn read_steering(
         let peers = newest(&device).map(|reading| reading.device);
         let snapshot = newest(&links);
         links.mark_unchanged();
-        if let Some((device, snapshot)) = peers.zip(snapshot) {
-            let value = read(&device, &snapshot, last.as_ref()).await;
-            last = value.as_ref().ok().cloned().or(last);
-            sender.send_replace(Some(Reading {
-                at: clock::moment(),
-                value,
-            }));
-        }
+        let Some((device, snapshot)) = peers.zip(snapshot) else {
+            if last.is_some() {
+                publish(&sender, Err(WAITS.to_owned()));
+            }
+            sleep(SETTLE).await;
+            continue;
+        };
+        let value = read(&device, &snapshot, last.as_ref()).await;
+        last = value.as_ref().ok().cloned().or(last);
+        publish(&sender, value);
         // Not an error: the link reader ends only with the agent.
         let _changed = timeout(pace(last.as_ref()), links.changed()).await;
         sleep(SETTLE).await;
     }
+}
+
+fn publish(
+    sender: &watch::Sender<Option<Reading<SteeringReading>>>,
+    value: Result<SteeringReading, String>,
+) {
+    sender.send_replace(Some(Reading {
+        at: clock::moment(),
+        value,
+    }));
 }
 
 fn newest<T: Clone>(receiver: &watch::Receiver<Option<Reading<T>>>) -> Option<T> {
