@@ -3,11 +3,13 @@
 //! Four things must agree: B's addresses as B has them, the allowed IPs of A's device, the two nftables chains, and the
 //! rule with table 180. What nobody in the mesh steers is not missed: it may be excluded by configuration.
 
+mod missing;
+
 use std::net::IpAddr;
 
-use evidence::{
-    FactKey, Moment, NodeRef, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering,
-};
+use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
+
+pub(crate) use missing::Missing;
 
 use super::{Answer, undecided};
 use crate::{
@@ -33,22 +35,6 @@ pub(crate) enum Trouble {
     NotMarked(IpAddr),
     /// One end's device lacks an address that is the other's.
     Missing(Missing),
-}
-
-/// An address that is not among the allowed IPs where it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
-    /// Whose device lacks it.
-    pub(crate) holder: NodeRef,
-    /// Whose address it is.
-    pub(crate) owner: NodeRef,
-    pub(crate) address: IpAddr,
-    /// Whether it is the owner's `KubeSpan` address: without it the tunnel itself carries nothing.
-    pub(crate) of_tunnel: bool,
-    /// The peer that has it in that device instead.
-    pub(crate) held_for: Option<NodeRef>,
-    /// Another node whose device has it where it should be.
-    pub(crate) witness: Option<NodeRef>,
 }
 
 /// An answer, and what is wrong if it is a failure.
@@ -200,13 +186,6 @@ impl Pair<'_, '_> {
         })
     }
 
-    /// Without B's `KubeSpan` address no echo goes, nor is one taken.
-    fn tunnel_address(&self) -> Option<Judged> {
-        let address = IpAddr::V6(self.b.identity()?.kubespan_address?);
-        let missing = self.missing(self.a, self.b, address)?;
-        Some(self.lacks(missing))
-    }
-
     fn addresses(&self) -> Judged {
         let own = self
             .b
@@ -222,89 +201,17 @@ impl Pair<'_, '_> {
         })
     }
 
-    /// None if nobody steers this address.
-    fn address(&self, address: IpAddr) -> Option<Judged> {
-        if self.a.holdings.holder(address) == Some(self.b_key) {
-            return Some(self.held(address));
-        }
-        let missing = self.missing(self.a, self.b, address)?;
-        if holds_any(self.a, self.b, address) && !self.stood_long(&missing) {
-            let text = format!(
-                "has no {address} for {}, and other addresses of it",
-                self.b.node
-            );
-            return Some(self.answer(Outcome::Warn, self.steered_fact(), text).into());
-        }
-        Some(self.lacks(missing))
-    }
-
-    /// What is missing is the word of the node that lacks it, and must have stood for a moment there.
-    fn lacks(&self, missing: Missing) -> Judged {
-        let (holder, owner) = if missing.holder == self.a.node {
-            (self.a, self.b)
-        } else {
-            (self.b, self.a)
-        };
-        let text = match &missing.held_for {
-            Some(other) => format!(
-                "has {} of {} among the allowed IPs of {other}",
-                missing.address, missing.owner
-            ),
-            None => format!(
-                "has no {} among the allowed IPs of {}",
-                missing.address, missing.owner
-            ),
-        };
-        let told = owner
-            .key
-            .and_then(|key| Some((key, holder.steered(&key)?.since)));
-        let Some((key, since)) = told.filter(|(_, since)| self.has_settled(*since)) else {
-            return Answer::unknown(format!("the peers of {} have just changed", holder.node))
-                .into();
-        };
-        let at = seen(holder).unwrap_or(since);
-        let fact = if missing.of_tunnel {
-            FactKey::Peer(key)
-        } else {
-            FactKey::Steered(key)
-        };
-        let cited = vec![self.mesh.cite(holder, fact, at, text)];
-        let answer = Answer::new(Outcome::Fail, METHOD, cited);
-        Judged::fail(answer, Trouble::Missing(missing))
-    }
-
     /// An address of B that A's device has for B: does a packet to it get there, and would B take it?
     fn held(&self, address: IpAddr) -> Judged {
         let Some(prefix) = self.told(address) else {
             return Answer::unknown(format!("{} has not told of {address} yet", self.a.node))
                 .into();
         };
-        let family = self.node.family(address);
-        let not_certain = || {
-            Answer::unknown(format!(
-                "a rule or route of {} was not understood",
-                self.a.node
-            ))
-            .into()
-        };
         if !self.mesh.steers() {
             return Answer::unknown("no node has any part of KubeSpan's steering").into();
         }
-        if family.rule_priority.is_none() {
-            if family.undecoded {
-                return not_certain();
-            }
-            let text = "has no rule that sends what is marked 0x40/0x60 to table 180".to_owned();
-            return self.failed(FactKey::Steering, text, Trouble::RuleMissing);
-        }
-        if !family.default_route {
-            if family.undecoded {
-                return not_certain();
-            }
-            let text = "its table 180 has no default route through kubespan".to_owned();
-            return self.failed(FactKey::Steering, text, Trouble::TableEmpty);
-        }
-        self.marked(address, prefix)
+        self.untabled(address)
+            .or_else(|| self.marked(address, prefix))
             .or_else(|| self.diverted(address, prefix))
             .or_else(|| self.refused(prefix))
             .unwrap_or_else(|| {
@@ -312,6 +219,25 @@ impl Pair<'_, '_> {
                     format!("{address} is marked, and marked packets to it leave by kubespan");
                 self.answer(Outcome::Pass, self.steered_fact(), text).into()
             })
+    }
+
+    /// What is marked must be sent to table 180, and from there into the tunnel.
+    fn untabled(&self, address: IpAddr) -> Option<Judged> {
+        let family = self.node.family(address);
+        let (text, trouble) = if family.rule_priority.is_none() {
+            let text = "has no rule that sends what is marked 0x40/0x60 to table 180";
+            (text, Trouble::RuleMissing)
+        } else if !family.default_route {
+            let text = "its table 180 has no default route through kubespan";
+            (text, Trouble::TableEmpty)
+        } else {
+            return None;
+        };
+        if family.undecoded {
+            let text = format!("a rule or route of {} was not understood", self.a.node);
+            return Some(Answer::unknown(text).into());
+        }
+        Some(self.failed(FactKey::Steering, text.to_owned(), trouble))
     }
 
     /// The longest prefix that A has told of, which is the one its device uses.
@@ -366,55 +292,6 @@ impl Pair<'_, '_> {
             self.failed(self.steered_fact(), text, Trouble::RuleMissing)
         })
     }
-
-    /// B drops what comes from a source that is not A's in its own device.
-    fn refused(&self, prefix: &SteeredPrefix) -> Option<Judged> {
-        let source = prefix.source?;
-        let own = self
-            .a
-            .identity()
-            .is_some_and(|identity| identity.addresses.contains(&source));
-        let missing = own
-            .then(|| self.missing(self.b, self.a, source))
-            .flatten()?;
-        let warned = holds_any(self.b, self.a, source) && !self.stood_long(&missing);
-        (!warned).then(|| self.lacks(missing))
-    }
-
-    /// Whether an own address of `owner` should be in the device of `holder` and is not: somebody else has it there.
-    fn missing(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<Missing> {
-        let key = owner.key?;
-        holder.peer(&key)?;
-        let holds = holder.holdings.holder(address);
-        if holds == Some(key) {
-            return None;
-        }
-        let witness = self.mesh.witness(holder, owner, address);
-        let is_kubespan = owner
-            .identity()
-            .is_some_and(|identity| identity.kubespan_address.map(IpAddr::V6) == Some(address));
-        (witness.is_some() || holds.is_some() || is_kubespan).then(|| Missing {
-            holder: holder.node.clone(),
-            owner: owner.node.clone(),
-            address,
-            of_tunnel: is_kubespan,
-            held_for: holds.map(|key| self.mesh.named(&key)),
-            witness: witness.map(|member| member.node.clone()),
-        })
-    }
-
-    /// Whether a witness has had the address, and the holder has been without it, longer than any address takes to move
-    /// from node to node.
-    fn stood_long(&self, missing: &Missing) -> bool {
-        let long = |member: Option<&Member<'_>>| {
-            let owner = self.mesh.members.get(&missing.owner)?.key?;
-            let since = member?.steered(&owner)?.since;
-            Some(self.mesh.now.since(since) >= timing::ADDRESS_MOVES)
-        };
-        let member = |node: &NodeRef| self.mesh.members.get(node);
-        let witness = missing.witness.as_ref().and_then(member);
-        long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
-    }
 }
 
 /// When the node last looked.
@@ -434,47 +311,12 @@ fn unread_chains(a: &Member<'_>) -> String {
     }
 }
 
-/// Whether the device of `holder` has another own address of `owner` of the same family where it should be.
-fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
-    let addresses = owner
-        .identity()
-        .map_or(&[][..], |identity| &identity.addresses);
-    addresses
-        .iter()
-        .filter(|address| address.is_ipv4() == than.is_ipv4() && **address != than)
-        .any(|address| owner.key.is_some() && holder.holdings.holder(*address) == owner.key)
-}
-
 impl Mesh<'_> {
-    /// Another node that has the address where it should be, and not just since now.
-    fn witness(
-        &self,
-        holder: &Member<'_>,
-        owner: &Member<'_>,
-        address: IpAddr,
-    ) -> Option<&Member<'_>> {
-        let key = owner.key?;
-        self.members.values().find(|member| {
-            let settled = member
-                .steered(&key)
-                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES);
-            member.node != holder.node && settled && member.holdings.holder(address) == Some(key)
-        })
-    }
-
     /// Whether anybody has any part of what steers.
     fn steers(&self) -> bool {
         self.members
             .values()
             .filter_map(Member::steering)
             .any(Steering::is_any)
-    }
-
-    fn named(&self, key: &PublicKey) -> NodeRef {
-        let member = self
-            .members
-            .values()
-            .find(|member| member.key == Some(*key));
-        member.map_or(NodeRef::Unnamed { key: *key }, |member| member.node.clone())
     }
 }

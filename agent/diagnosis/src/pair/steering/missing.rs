@@ -1,0 +1,176 @@
+//! Which own addresses of a node are not where they should be in the device of another.
+//!
+//! An address is missed only where somebody else has it, or where another peer has it instead.
+
+use std::net::IpAddr;
+
+use evidence::{FactKey, NodeRef, Outcome, PublicKey, SteeredPrefix};
+
+use super::{Judged, METHOD, Pair, Trouble, seen};
+use crate::{
+    mesh::{Member, Mesh},
+    pair::Answer,
+    timing,
+};
+
+/// An address that is not among the allowed IPs where it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Whose device lacks it.
+    pub(crate) holder: NodeRef,
+    /// Whose address it is.
+    pub(crate) owner: NodeRef,
+    pub(crate) address: IpAddr,
+    /// Whether it is the owner's `KubeSpan` address: without it the tunnel itself carries nothing.
+    pub(crate) of_tunnel: bool,
+    /// The peer that has it in that device instead.
+    pub(crate) held_for: Option<NodeRef>,
+    /// Another node whose device has it where it should be.
+    pub(crate) witness: Option<NodeRef>,
+}
+
+impl Pair<'_, '_> {
+    /// Without B's `KubeSpan` address no echo goes, nor is one taken.
+    pub(super) fn tunnel_address(&self) -> Option<Judged> {
+        let address = IpAddr::V6(self.b.identity()?.kubespan_address?);
+        let missing = self.missing(self.a, self.b, address)?;
+        Some(self.lacks(missing))
+    }
+
+    /// None if nobody steers this address.
+    pub(super) fn address(&self, address: IpAddr) -> Option<Judged> {
+        if self.a.holdings.holder(address) == Some(self.b_key) {
+            return Some(self.held(address));
+        }
+        let missing = self.missing(self.a, self.b, address)?;
+        if holds_any(self.a, self.b, address) && !self.stood_long(&missing) {
+            let text = format!(
+                "has no {address} for {}, and other addresses of it",
+                self.b.node
+            );
+            return Some(self.answer(Outcome::Warn, self.steered_fact(), text).into());
+        }
+        Some(self.lacks(missing))
+    }
+
+    /// B drops what comes from a source that is not A's in its own device.
+    pub(super) fn refused(&self, prefix: &SteeredPrefix) -> Option<Judged> {
+        let source = prefix.source?;
+        let own = self
+            .a
+            .identity()
+            .is_some_and(|identity| identity.addresses.contains(&source));
+        let missing = own
+            .then(|| self.missing(self.b, self.a, source))
+            .flatten()?;
+        let warned = holds_any(self.b, self.a, source) && !self.stood_long(&missing);
+        (!warned).then(|| self.lacks(missing))
+    }
+
+    /// What is missing is the word of the node that lacks it, and must have stood for a moment there.
+    fn lacks(&self, missing: Missing) -> Judged {
+        let (holder, owner) = if missing.holder == self.a.node {
+            (self.a, self.b)
+        } else {
+            (self.b, self.a)
+        };
+        let text = match &missing.held_for {
+            Some(other) => format!(
+                "has {} of {} among the allowed IPs of {other}",
+                missing.address, missing.owner
+            ),
+            None => format!(
+                "has no {} among the allowed IPs of {}",
+                missing.address, missing.owner
+            ),
+        };
+        let told = owner
+            .key
+            .and_then(|key| Some((key, holder.steered(&key)?.since)));
+        let Some((key, since)) = told.filter(|(_, since)| self.has_settled(*since)) else {
+            return Answer::unknown(format!("the peers of {} have just changed", holder.node))
+                .into();
+        };
+        let at = seen(holder).unwrap_or(since);
+        let fact = if missing.of_tunnel {
+            FactKey::Peer(key)
+        } else {
+            FactKey::Steered(key)
+        };
+        let cited = vec![self.mesh.cite(holder, fact, at, text)];
+        let answer = Answer::new(Outcome::Fail, METHOD, cited);
+        Judged::fail(answer, Trouble::Missing(missing))
+    }
+
+    /// Whether an own address of `owner` should be in the device of `holder` and is not: somebody else has it there.
+    fn missing(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<Missing> {
+        let key = owner.key?;
+        holder.peer(&key)?;
+        let holds = holder.holdings.holder(address);
+        if holds == Some(key) {
+            return None;
+        }
+        let witness = self.mesh.witness(holder, owner, address);
+        let is_kubespan = owner
+            .identity()
+            .is_some_and(|identity| identity.kubespan_address.map(IpAddr::V6) == Some(address));
+        (witness.is_some() || holds.is_some() || is_kubespan).then(|| Missing {
+            holder: holder.node.clone(),
+            owner: owner.node.clone(),
+            address,
+            of_tunnel: is_kubespan,
+            held_for: holds.map(|key| self.mesh.named(&key)),
+            witness: witness.map(|member| member.node.clone()),
+        })
+    }
+
+    /// Whether a witness has had the address, and the holder has been without it, longer than any address takes to move
+    /// from node to node.
+    fn stood_long(&self, missing: &Missing) -> bool {
+        let long = |member: Option<&Member<'_>>| {
+            let owner = self.mesh.members.get(&missing.owner)?.key?;
+            let since = member?.steered(&owner)?.since;
+            Some(self.mesh.now.since(since) >= timing::ADDRESS_MOVES)
+        };
+        let member = |node: &NodeRef| self.mesh.members.get(node);
+        let witness = missing.witness.as_ref().and_then(member);
+        long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
+    }
+}
+
+/// Whether the device of `holder` has another own address of `owner` of the same family where it should be.
+fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
+    let addresses = owner
+        .identity()
+        .map_or(&[][..], |identity| &identity.addresses);
+    addresses
+        .iter()
+        .filter(|address| address.is_ipv4() == than.is_ipv4() && **address != than)
+        .any(|address| owner.key.is_some() && holder.holdings.holder(*address) == owner.key)
+}
+
+impl Mesh<'_> {
+    /// Another node that has the address where it should be, and not just since now.
+    fn witness(
+        &self,
+        holder: &Member<'_>,
+        owner: &Member<'_>,
+        address: IpAddr,
+    ) -> Option<&Member<'_>> {
+        let key = owner.key?;
+        self.members.values().find(|member| {
+            let settled = member
+                .steered(&key)
+                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES);
+            member.node != holder.node && settled && member.holdings.holder(address) == Some(key)
+        })
+    }
+
+    fn named(&self, key: &PublicKey) -> NodeRef {
+        let member = self
+            .members
+            .values()
+            .find(|member| member.key == Some(*key));
+        member.map_or(NodeRef::Unnamed { key: *key }, |member| member.node.clone())
+    }
+}
