@@ -24,6 +24,8 @@ pub(crate) struct Mesh<'a> {
     pub(crate) echo_fresh: Duration,
     /// How old a full-size packet may be.
     pub(crate) size_fresh: Duration,
+    /// Who has which node's own address where it should be: two, so that there is another beside any one.
+    pub(crate) witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
 }
 
 /// One node of the mesh.
@@ -64,8 +66,10 @@ impl<'a> Mesh<'a> {
             members,
             echo_fresh,
             size_fresh,
+            witnesses: BTreeMap::new(),
         };
         mesh.find_sites();
+        mesh.find_witnesses();
         mesh
     }
 

@@ -2,7 +2,7 @@
 //!
 //! An address is missed only where somebody else has it, or where another peer has it instead.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use evidence::{FactKey, NodeRef, Outcome, PublicKey, SteeredPrefix};
 
@@ -120,7 +120,7 @@ impl Pair<'_, '_> {
             address,
             of_tunnel: is_kubespan,
             held_for: holds.map(|key| self.mesh.named(&key)),
-            witness: witness.map(|member| member.node.clone()),
+            witness,
         })
     }
 
@@ -150,20 +150,44 @@ fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
 }
 
 impl Mesh<'_> {
-    /// Another node that has the address where it should be, and not just since now.
-    fn witness(
+    /// Looks once for each own address of each node: for each pair it would be too often.
+    pub(crate) fn find_witnesses(&mut self) {
+        const ENOUGH: usize = 2;
+        let mut witnesses = BTreeMap::new();
+        for owner in self.members.values() {
+            let (Some(key), Some(identity)) = (owner.key, owner.identity()) else {
+                continue;
+            };
+            let of_tunnel = identity.kubespan_address.map(IpAddr::V6);
+            for address in identity.addresses.iter().copied().chain(of_tunnel) {
+                let found = self.members.values();
+                let found =
+                    found.filter(|member| self.has_where_it_should_be(member, &key, address));
+                let found = found.take(ENOUGH).map(|member| member.node.clone());
+                witnesses.insert((key, address), found.collect());
+            }
+        }
+        self.witnesses = witnesses;
+    }
+
+    /// Whether the device of a node has the address for its owner, and not just since now.
+    fn has_where_it_should_be(
         &self,
-        holder: &Member<'_>,
-        owner: &Member<'_>,
+        member: &Member<'_>,
+        owner: &PublicKey,
         address: IpAddr,
-    ) -> Option<&Member<'_>> {
-        let key = owner.key?;
-        self.members.values().find(|member| {
-            let settled = member
-                .steered(&key)
-                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES);
-            member.node != holder.node && settled && member.holdings.holder(address) == Some(key)
-        })
+    ) -> bool {
+        let settled = || {
+            member
+                .steered(owner)
+                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES)
+        };
+        member.holdings.holder(address) == Some(*owner) && settled()
+    }
+
+    fn witness(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<NodeRef> {
+        let all = self.witnesses.get(&(owner.key?, address))?;
+        all.iter().find(|node| **node != holder.node).cloned()
     }
 
     fn named(&self, key: &PublicKey) -> NodeRef {
