@@ -260,8 +260,8 @@ impl Pair<'_, '_> {
         if outgoing != Some(false) && prerouting != Some(false) {
             return Some(Answer::unknown(unread_chains(self.a)).into());
         }
-        if !self.tunnel.outcome.is_good() {
-            let text = "the chains may leave out a peer whose tunnel is not up";
+        if !self.has_carried_for_long() {
+            let text = "the chains may leave out a peer whose tunnel is down or was lately";
             return Some(Answer::unknown(text).into());
         }
         let chains = [
@@ -276,6 +276,14 @@ impl Pair<'_, '_> {
             chains.join(" and ")
         );
         Some(self.failed(self.steered_fact(), text, Trouble::NotMarked(address)))
+    }
+
+    /// Whether the tunnel carries, and did so over the whole window of the echo, which outlasts the 30 s after which
+    /// `KubeSpan` looks at its peers again.
+    fn has_carried_for_long(&self) -> bool {
+        let echo = self.a.echo_sent(&self.b_key);
+        let lost = echo.is_some_and(|echo| echo.window_lost >= timing::LOST_IN_A_ROW);
+        self.tunnel.outcome.is_good() && !lost
     }
 
     fn diverted(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged> {

@@ -241,6 +241,16 @@ fn down_and_left_out() -> Lab {
     lab.kill_node("vps-2", 9000)
 }
 
+fn up_again_and_left_out(node: &str, other: &str) -> Lab {
+    let mut lab = edit_peer(Lab::healthy(), node, other, unmarked);
+    let asked = FactKey::EchoSent(key(other));
+    if let Some(Fact::EchoSent(_, mut echo)) = lab.node(node).facts.get(&asked).cloned() {
+        echo.window_lost = 4;
+        lab.put(node, Fact::EchoSent(key(other), echo));
+    }
+    lab
+}
+
 fn gone_with_the_node(node: &str) -> Lab {
     let mut lab = without_rule(node).stale(node, 6000);
     lab.node(node).stream = Stream::Open;
@@ -376,6 +386,13 @@ fn quiet() -> Vec<Case> {
             &[],
             READY,
             &["tunnel-in-tunnel"],
+        ),
+        case(
+            "a tunnel is up again, and KubeSpan has not looked at its peers since",
+            up_again_and_left_out("vps-1", "home-cp"),
+            &[],
+            MESH_UNKNOWN,
+            &["nft-set-lacks-peer"],
         ),
         case(
             "a rule is gone since a second",
