@@ -5,7 +5,7 @@
 //! 3. [`host`], [`underlay`]: namespaces of one host, and the links, routes and NAT between hosts.
 //! 4. [`address`], [`kubespan`]: what Talos makes of it: keys, addresses, peers, steering; [`boringtun`] as a device.
 //! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
-//! 6. [`programs`], [`stage`]: the programs under test in it.
+//! 6. [`programs`], [`stage`], [`stage_kind`]: the programs under test in it, and who carries their tunnels.
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
 //! 8. [`demo`]: the story for a newcomer.
 
@@ -25,6 +25,7 @@ pub mod runner;
 pub mod sandbox;
 pub mod scenario;
 pub mod stage;
+pub mod stage_kind;
 pub mod state;
 pub mod topology;
 pub mod underlay;

@@ -34,7 +34,14 @@ pub struct Lab {
     topology: Topology,
     mesh: Mesh,
     hosts: BTreeMap<String, Host>,
-    devices: BTreeMap<String, Child>,
+    devices: BTreeMap<String, Device>,
+}
+
+/// Who holds the `kubespan` device of a node.
+#[derive(Debug)]
+enum Device {
+    Process(Child),
+    Kernel,
 }
 
 impl Lab {
@@ -108,18 +115,22 @@ impl Lab {
         Ok(())
     }
 
-    /// Kills the userspace device; the interface and its routes vanish with it.
+    /// Kills or deletes the device; the interface and its routes vanish with it.
     pub fn stop_wireguard(&mut self, node: &str) -> Result<(), LabError> {
-        let Some(mut device) = self.devices.remove(node) else {
-            return Err(LabError::Impossible(format!(
+        match self.devices.remove(node) {
+            Some(Device::Process(mut daemon)) => daemon
+                .kill()
+                .and_then(|()| daemon.wait())
+                .map(drop)
+                .map_err(LabError::io("stop WireGuard on", node)),
+            Some(Device::Kernel) => {
+                let delete = format!("ip link delete {LINK}");
+                self.host(node)?.shell(&delete).map(drop)
+            }
+            None => Err(LabError::Impossible(format!(
                 "WireGuard does not run on {node}"
-            )));
-        };
-        device
-            .kill()
-            .and_then(|()| device.wait())
-            .map(drop)
-            .map_err(LabError::io("stop WireGuard on", node))
+            ))),
+        }
     }
 
     /// Starts the device again with the keys and peers it had.
@@ -203,25 +214,33 @@ impl Lab {
         }))
     }
 
-    fn start_device(&self, node: &Node) -> Result<Child, LabError> {
+    fn start_device(&self, node: &Node) -> Result<Device, LabError> {
         let host = self.host(node.name.as_str())?;
-        let log = self.log(host.name(), LINK);
-        let mut command = match node.wireguard {
+        match node.wireguard {
             Implementation::WireguardGo => {
                 let mut command = host.command("wireguard-go");
                 command.args(["-f", LINK]).env("LOG_LEVEL", "error");
-                command
+                self.start_daemon(host, command)
             }
             Implementation::Boringtun => {
                 let mut command = host.command("/proc/self/exe");
                 command.args(["__boringtun", LINK]);
-                command
+                self.start_daemon(host, command)
             }
-        };
+            Implementation::Kernel => {
+                host.shell(&format!("ip link add {LINK} type wireguard"))?;
+                Ok(Device::Kernel)
+            }
+        }
+    }
+
+    fn start_daemon(&self, host: &Host, mut command: Command) -> Result<Device, LabError> {
+        let log = self.log(host.name(), LINK);
         command
             .stdout(host::log_file(&log)?)
             .stderr(host::log_file(&log)?)
             .spawn()
+            .map(Device::Process)
             .map_err(LabError::io("start WireGuard on", host.name()))
     }
 

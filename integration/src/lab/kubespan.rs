@@ -80,6 +80,7 @@ impl Mesh {
         let mut plan = HostPlan {
             device: Some(DevicePlan {
                 name: LINK.to_owned(),
+                in_kernel: node.wireguard == Implementation::Kernel,
                 private_key: Some(own.private_key.clone()),
                 listen_port: Some(PORT),
                 fwmark: Some(MARK_OUTER),
@@ -121,6 +122,7 @@ impl Mesh {
         HostPlan {
             device: Some(DevicePlan {
                 name: LINK.to_owned(),
+                in_kernel: node.wireguard == Implementation::Kernel,
                 private_key: None,
                 listen_port: None,
                 fwmark: None,

@@ -39,10 +39,11 @@ pub struct HostPlan {
     pub nft: String,
 }
 
-/// A configuration of the userspace device `name`, applied through its control socket.
+/// A configuration of the device `name`, applied through its control socket or, in the kernel, by netlink.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DevicePlan {
     pub name: String,
+    pub in_kernel: bool,
     pub private_key: Option<Secret>,
     pub listen_port: Option<u16>,
     pub fwmark: Option<u32>,
@@ -103,7 +104,9 @@ impl HostPlan {
 impl DevicePlan {
     /// In two requests: boringtun opens new sockets for a new port and forgets the mark, and one request would set the mark first.
     fn apply(&self) -> Result<(), LabError> {
-        wait_for_socket(&self.name)?;
+        if !self.in_kernel {
+            wait_for_socket(&self.name)?;
+        }
         let mut port = DeviceUpdate::new();
         if let Some(secret) = &self.private_key {
             port = port.set_private_key(key(&secret.0)?);
@@ -127,8 +130,16 @@ impl DevicePlan {
         let name =
             name.map_err(|_| LabError::Impossible(format!("{} names no interface", self.name)))?;
         update
-            .apply(&name, Backend::Userspace)
+            .apply(&name, self.backend())
             .map_err(LabError::io("configure WireGuard device", &self.name))
+    }
+
+    fn backend(&self) -> Backend {
+        if self.in_kernel {
+            Backend::Kernel
+        } else {
+            Backend::Userspace
+        }
     }
 }
 

@@ -16,14 +16,13 @@ use crate::lab::{
     faults::Action,
     scenario::{EVERY_CODE, Expect, Scenario},
     stage::Stage,
+    stage_kind::StageKind,
     verdict::{Phase, Verdict},
 };
 
 pub use result::RunResult;
 use result::mismatches;
 
-/// How often the collector is asked.
-const POLL: Duration = Duration::from_millis(250);
 /// How long the mesh may take to become ready after the start.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long a healthy mesh is left alone before it is broken: a gate opens on the first proof in each direction, and it takes
@@ -35,15 +34,17 @@ const WATCH: Duration = Duration::from_secs(30);
 /// The gate that must be open before anything is broken.
 const START_GATE: &str = "mesh";
 
-/// Runs the scenario; `log` gets what is done and when.
+/// Runs the scenario on a stage that carries it; `log` gets what is done and when.
 pub fn run(
     scenario: &Scenario,
+    kind: StageKind,
     folder: &Path,
     log: &mut dyn Write,
 ) -> Result<(RunResult, Stage), LabError> {
-    let stage = Stage::network(scenario.topology.clone(), folder)?;
+    let stage = Stage::network(kind.topology(&scenario.topology), folder)?;
     let mut run = Run {
         stage,
+        kind,
         log,
         begin: Instant::now(),
         last: Verdict::default(),
@@ -57,7 +58,7 @@ pub fn run(
     } = run;
     let result = RunResult {
         scenario: scenario.name.clone(),
-        stage: "namespaces",
+        stage: kind,
         pass: failures.is_empty(),
         roots: times.verdict.roots(),
         suppressed: times.verdict.suppressed(),
@@ -65,12 +66,14 @@ pub fn run(
         time_to_verdict_s: times.to_verdict,
         time_to_recovery_s: times.to_recovery,
         failures,
+        not_carried: None,
     };
     Ok((result, stage))
 }
 
 struct Run<'a> {
     stage: Stage,
+    kind: StageKind,
     log: &'a mut dyn Write,
     begin: Instant,
     /// The last readable answer, and why the one after it was not.
@@ -125,7 +128,8 @@ impl Run<'_> {
     }
 
     fn wait_for_start(&mut self) -> Result<bool, LabError> {
-        let ready = self.poll_until(START_LIMIT, Duration::ZERO, |verdict| {
+        let limit = self.kind.patience(START_LIMIT);
+        let ready = self.poll_until(limit, Duration::ZERO, |verdict| {
             verdict.phase(START_GATE) == Phase::Ready
         })?;
         match ready {
@@ -138,7 +142,7 @@ impl Run<'_> {
             }
             None => self.fail(format!(
                 "gate {START_GATE} was not ready within {} s",
-                START_LIMIT.as_secs()
+                limit.as_secs()
             )),
         }
         Ok(ready.is_some())
@@ -162,7 +166,7 @@ impl Run<'_> {
     }
 
     fn wait_for_verdict(&mut self, expect: &Expect) -> Result<Option<f64>, LabError> {
-        let within = Duration::from_secs_f64(expect.within_s);
+        let within = self.kind.patience(Duration::from_secs_f64(expect.within_s));
         let hold = Duration::from_secs_f64(expect.hold_s);
         let seconds = self.poll_until(within, hold, |verdict| {
             mismatches(expect, verdict).is_empty()
@@ -176,7 +180,7 @@ impl Run<'_> {
         let last = mismatches(expect, &self.last);
         self.fail(format!(
             "the expected verdict did not hold within {} s",
-            expect.within_s
+            within.as_secs_f64()
         ));
         self.failures.extend(last);
         Ok(None)
@@ -184,7 +188,9 @@ impl Run<'_> {
 
     fn heal_and_wait(&mut self, heal: &[Action], expect: &Expect) -> Result<Option<f64>, LabError> {
         self.perform(heal)?;
-        let within = Duration::from_secs_f64(expect.recover_within_s);
+        let within = self
+            .kind
+            .patience(Duration::from_secs_f64(expect.recover_within_s));
         let open = |verdict: &Verdict, level: &String| verdict.phase(level) == Phase::Ready;
         let seconds = self.poll_until(within, Duration::ZERO, |verdict| {
             expect.gates_after.iter().all(|level| open(verdict, level))
@@ -198,7 +204,7 @@ impl Run<'_> {
             .filter(|level| !open(&self.last, level))
             .cloned()
             .collect();
-        let (limit, shut) = (expect.recover_within_s, shut.join(", "));
+        let (limit, shut) = (within.as_secs_f64(), shut.join(", "));
         self.fail(format!("not ready within {limit} s after healing: {shut}"));
         Ok(None)
     }
@@ -227,6 +233,7 @@ impl Run<'_> {
         wanted: impl Fn(&Verdict) -> bool,
     ) -> Result<Option<f64>, LabError> {
         let begin = Instant::now();
+        let poll = self.kind.poll();
         let mut since: Option<Instant> = None;
         loop {
             let asked = Instant::now();
@@ -242,7 +249,7 @@ impl Run<'_> {
                     return Ok(Some(seconds(first.duration_since(begin))));
                 }
                 None if begin.elapsed() >= limit => return Ok(None),
-                _ => thread::sleep(POLL.saturating_sub(asked.elapsed())),
+                _ => thread::sleep(poll.saturating_sub(asked.elapsed())),
             }
         }
     }

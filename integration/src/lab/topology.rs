@@ -66,6 +66,8 @@ pub enum Implementation {
     #[default]
     WireguardGo,
     Boringtun,
+    /// The kernel's own: its module must be loaded.
+    Kernel,
 }
 
 /// The router's address in the LAN and the prefix length, as `192.168.50.1/24`.

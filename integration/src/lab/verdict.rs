@@ -52,7 +52,7 @@ pub enum Phase {
 }
 
 /// A finding as a result shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedFinding {
     pub code: String,
     pub subject: String,

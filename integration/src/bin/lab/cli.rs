@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use integration::lab::stage_kind::StageKind;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,6 +56,15 @@ pub(crate) struct RunArguments {
     /// Leave the lab running afterwards
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Who carries the tunnels
+    #[arg(long, default_value_t, value_parser = stage_kind())]
+    pub(crate) stage: StageKind,
+}
+
+/// Names of the stages for messages, and back.
+fn stage_kind() -> impl TypedValueParser<Value = StageKind> {
+    PossibleValuesParser::new(StageKind::ALL.map(StageKind::name))
+        .map(|name| StageKind::named(&name).unwrap_or_default())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -131,7 +144,7 @@ impl RunArguments {
             Output::Text => "--output=text",
             Output::Json => "--output=json",
         };
-        let mut arguments = vec![output.into()];
+        let mut arguments = vec![output.into(), "--stage".into(), self.stage.name().into()];
         arguments.extend(self.keep.then(|| "--keep".into()));
         arguments.extend(["--".into(), self.file.clone().into_os_string()]);
         arguments

@@ -10,7 +10,7 @@ use std::{
 use integration::lab::{
     Lab, demo,
     programs::{self, Binaries, Programs},
-    runner,
+    runner::{self, RunResult},
     scenario::Scenario,
     topology::Topology,
 };
@@ -30,14 +30,20 @@ pub(crate) fn run(folder: &Path, command: &InsideCommand) -> anyhow::Result<u8> 
 
 fn run_scenario(folder: &Path, arguments: &RunArguments) -> anyhow::Result<u8> {
     let scenario = Scenario::load(&arguments.file)?;
-    let (result, stage) = runner::run(&scenario, folder, &mut io::stderr())?;
-    let mut out = io::stdout().lock();
-    match arguments.output {
-        Output::Text => write!(out, "{result}")?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
-    }
+    let (result, stage) = runner::run(&scenario, arguments.stage, folder, &mut io::stderr())?;
+    print(&result, arguments.output)?;
     let code = if result.pass { 0 } else { FAILED };
     keep(&stage.lab, arguments.keep, code, &mut io::stderr())
+}
+
+/// Prints a result as text or as one JSON object.
+pub(crate) fn print(result: &RunResult, output: Output) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Text => write!(out, "{result}")?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(result)?)?,
+    }
+    Ok(())
 }
 
 fn up(folder: &Path, arguments: &UpArguments) -> anyhow::Result<u8> {

@@ -16,7 +16,12 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use cli::{Cli, LabCommand, Process};
-use integration::lab::{boringtun, enter, host, sandbox, scenario::Scenario, state::RunningLab};
+use integration::lab::{
+    boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
+};
+
+/// Exit code of a scenario that its stage cannot carry, as test harnesses know it.
+const NOT_CARRIED: u8 = 77;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -33,7 +38,12 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
     match command {
         LabCommand::Run(mut arguments) => {
             arguments.file = find_scenario(&arguments.file)?;
-            Scenario::load(&arguments.file)?;
+            let scenario = Scenario::load(&arguments.file)?;
+            if let Err(reason) = arguments.stage.carries(&scenario.topology) {
+                let result = RunResult::not_carried(&scenario, arguments.stage, reason);
+                inside::print(&result, arguments.output)?;
+                return Ok(NOT_CARRIED);
+            }
             in_sandbox("run", &arguments.to_arguments())
         }
         LabCommand::Up(arguments) => in_sandbox("up", &arguments.to_arguments()),

@@ -5,18 +5,19 @@ use std::{
     fmt,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::lab::{
-    scenario::{Expect, ExpectedRoot},
+    scenario::{Expect, ExpectedRoot, Scenario},
+    stage_kind::StageKind,
     verdict::{NamedFinding, Phase, Verdict},
 };
 
 /// What `lab run -o json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RunResult {
     pub scenario: String,
-    pub stage: &'static str,
+    pub stage: StageKind,
     pub pass: bool,
     pub roots: Vec<NamedFinding>,
     pub suppressed: Vec<NamedFinding>,
@@ -24,6 +25,27 @@ pub struct RunResult {
     pub time_to_verdict_s: Option<f64>,
     pub time_to_recovery_s: Option<f64>,
     pub failures: Vec<String>,
+    /// Why this stage cannot show what the scenario asks for; nothing was run then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_carried: Option<String>,
+}
+
+impl RunResult {
+    /// The result of a scenario that was not run: neither held nor broken, and never a pass.
+    pub fn not_carried(scenario: &Scenario, stage: StageKind, reason: String) -> Self {
+        Self {
+            scenario: scenario.name.clone(),
+            stage,
+            pass: false,
+            roots: Vec::new(),
+            suppressed: Vec::new(),
+            gates: BTreeMap::new(),
+            time_to_verdict_s: None,
+            time_to_recovery_s: None,
+            failures: Vec::new(),
+            not_carried: Some(reason),
+        }
+    }
 }
 
 /// What of the expectation does not hold, in words.
@@ -74,6 +96,9 @@ impl fmt::Display for Phase {
 
 impl fmt::Display for RunResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = &self.not_carried {
+            return writeln!(f, "{}: not carried, {reason}", self.scenario);
+        }
         let mark = if self.pass { "pass" } else { "FAIL" };
         writeln!(f, "{}: {mark}", self.scenario)?;
         for root in &self.roots {
