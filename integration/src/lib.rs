@@ -3,4 +3,6 @@
 //! Start at [`lab::Lab::up`] for the network, [`lab::scenario::Scenario`] for the files under `scenarios/`, and
 //! `src/bin/lab.rs` for the program.
 
+pub mod facts;
 pub mod lab;
+pub mod vm;

@@ -39,6 +39,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "steering, and that a key of handshake is none of a device here",
     ),
     ("integration", "evidence", "names and keys of the lab"),
+    (
+        "integration",
+        "sources",
+        "its reader against wg, in a real kernel",
+    ),
     ("integration", "proto", "tests: the keys that must not show"),
     ("integration", "sources", "benches: a reader"),
     ("integration", "probe-core", "benches: a prober"),

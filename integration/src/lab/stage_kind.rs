@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::lab::topology::{Implementation, Topology};
 
 /// How much longer may be waited in an emulated machine for anything. What must hold, and for how long, is the same.
-const KERNEL_PATIENCE: u32 = 2;
+const KERNEL_PATIENCE: u32 = 4;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -67,11 +67,12 @@ impl StageKind {
         }
     }
 
-    /// How often the collector is asked. Each question is a process and a TLS handshake, which an emulated processor feels.
+    /// How often the collector is asked. A question is a process with a TLS handshake: 30 ms of a processor, and half a second
+    /// of an emulated one, which the programs under test would then lack.
     pub fn poll(self) -> Duration {
         match self {
             Self::Namespaces => Duration::from_millis(250),
-            Self::Kernel => Duration::from_secs(1),
+            Self::Kernel => Duration::from_secs(3),
         }
     }
 }

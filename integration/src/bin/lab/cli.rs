@@ -6,7 +6,7 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use integration::lab::stage_kind::StageKind;
+use integration::{facts::Subject, lab::stage_kind::StageKind};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -42,6 +42,10 @@ pub(crate) enum LabCommand {
     },
     /// Break a healthy mesh, see it named, heal it
     Demo(DemoArguments),
+    /// Play scenarios with the kernel's WireGuard, in an emulated machine
+    Vm(VmArguments),
+    /// Measure what the implementation of WireGuard decides
+    Facts(FactsArguments),
     /// List the scenarios and the running labs
     List,
     #[command(flatten)]
@@ -96,6 +100,49 @@ pub(crate) struct DemoArguments {
     pub(crate) runs: u32,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct FactsArguments {
+    #[arg(value_parser = subject())]
+    pub(crate) subject: Subject,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Who carries the tunnels
+    #[arg(long, default_value_t, value_parser = stage_kind())]
+    pub(crate) stage: StageKind,
+}
+
+fn subject() -> impl TypedValueParser<Value = Subject> {
+    PossibleValuesParser::new(Subject::ALL.map(Subject::name))
+        .map(|name| Subject::named(&name).unwrap_or(Subject::Handshake))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VmArguments {
+    /// Names of scenarios; all of them if none is given
+    pub(crate) scenarios: Vec<String>,
+    /// Measure what the implementation of WireGuard decides; done anyway when no scenario is named
+    #[arg(long)]
+    pub(crate) facts: bool,
+    /// Folder with `boot` and `lib/modules` of the kernel, as a distribution's package has them
+    #[arg(long, default_value = "target/vm/kernel")]
+    pub(crate) kernel: PathBuf,
+    /// Folder for the machine's root file system and its console
+    #[arg(long, default_value = "target/vm")]
+    pub(crate) folder: PathBuf,
+    /// How many labs there may be at a time
+    #[arg(long, default_value_t = 2)]
+    pub(crate) at_once: usize,
+    /// Seconds after which the machine is switched off
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    pub(crate) limit: u64,
+    /// How qemu runs it; `kvm` where a guest kernel boots with that
+    #[arg(long, default_value = "tcg,thread=multi")]
+    pub(crate) accelerator: String,
+    /// Write the table as Markdown
+    #[arg(long)]
+    pub(crate) report: Option<PathBuf>,
+}
+
 /// The processes that a lab is made of; started by `lab` itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Process {
@@ -121,6 +168,14 @@ pub(crate) enum Process {
     Setup { anchor: u32 },
     #[command(name = "__boringtun", hide = true)]
     Boringtun { link: String },
+    #[command(name = "__tap", hide = true)]
+    Tap,
+    #[command(name = "__read", hide = true)]
+    Read,
+    #[command(name = "__time-reads", hide = true)]
+    TimeReads,
+    #[command(name = "__guest", hide = true)]
+    Guest { orders: PathBuf },
 }
 
 #[derive(Debug, Args)]
@@ -136,6 +191,7 @@ pub(crate) enum InsideCommand {
     Run(RunArguments),
     Up(UpArguments),
     Demo(DemoArguments),
+    Facts(FactsArguments),
 }
 
 impl RunArguments {
@@ -148,6 +204,21 @@ impl RunArguments {
         arguments.extend(self.keep.then(|| "--keep".into()));
         arguments.extend(["--".into(), self.file.clone().into_os_string()]);
         arguments
+    }
+}
+
+impl FactsArguments {
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        let output = match self.output {
+            Output::Text => "--output=text",
+            Output::Json => "--output=json",
+        };
+        vec![
+            output.into(),
+            "--stage".into(),
+            self.stage.name().into(),
+            self.subject.name().into(),
+        ]
     }
 }
 

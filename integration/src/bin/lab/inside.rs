@@ -7,15 +7,18 @@ use std::{
     time::Instant,
 };
 
-use integration::lab::{
-    Lab, demo,
-    programs::{self, Binaries, Programs},
-    runner::{self, RunResult},
-    scenario::Scenario,
-    topology::Topology,
+use integration::{
+    facts,
+    lab::{
+        Lab, demo,
+        programs::{self, Binaries, Programs},
+        runner::{self, RunResult},
+        scenario::Scenario,
+        topology::Topology,
+    },
 };
 
-use crate::cli::{DemoArguments, InsideCommand, Output, RunArguments, UpArguments};
+use crate::cli::{DemoArguments, FactsArguments, InsideCommand, Output, RunArguments, UpArguments};
 
 /// Exit code of a scenario whose expectations do not hold.
 const FAILED: u8 = 1;
@@ -25,6 +28,7 @@ pub(crate) fn run(folder: &Path, command: &InsideCommand) -> anyhow::Result<u8> 
         InsideCommand::Run(arguments) => run_scenario(folder, arguments),
         InsideCommand::Up(arguments) => up(folder, arguments),
         InsideCommand::Demo(arguments) => tell(folder, arguments),
+        InsideCommand::Facts(arguments) => measure(folder, arguments),
     }
 }
 
@@ -44,6 +48,16 @@ pub(crate) fn print(result: &RunResult, output: Output) -> anyhow::Result<()> {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(result)?)?,
     }
     Ok(())
+}
+
+fn measure(folder: &Path, arguments: &FactsArguments) -> anyhow::Result<u8> {
+    let facts = facts::measure(arguments.subject, arguments.stage, folder)?;
+    let mut out = io::stdout().lock();
+    match arguments.output {
+        Output::Text => write!(out, "{facts}")?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&facts)?)?,
+    }
+    Ok(0)
 }
 
 fn up(folder: &Path, arguments: &UpArguments) -> anyhow::Result<u8> {

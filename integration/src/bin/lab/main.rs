@@ -4,6 +4,7 @@
 
 mod cli;
 mod inside;
+mod vm;
 
 use std::{
     ffi::OsString,
@@ -16,8 +17,12 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use cli::{Cli, LabCommand, Process};
-use integration::lab::{
-    boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
+use integration::{
+    facts::{reader, tap},
+    lab::{
+        boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
+    },
+    vm::guest,
 };
 
 /// Exit code of a scenario that its stage cannot carry, as test harnesses know it.
@@ -55,6 +60,8 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
             .down()
             .map(|()| 0)
             .map_err(Into::into),
+        LabCommand::Vm(arguments) => vm::run(arguments),
+        LabCommand::Facts(arguments) => in_sandbox("facts", &arguments.to_arguments()),
         LabCommand::List => list(),
         LabCommand::Process(process) => run_process(process),
     }
@@ -74,21 +81,17 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
         Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
         Process::Boringtun { link } => boringtun::serve(&link).map(|()| 0).map_err(Into::into),
+        Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
+        Process::Read => reader::print().map(|()| 0).map_err(Into::into),
+        Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),
+        Process::Guest { orders } => guest::obey(&orders).map(|()| 0).map_err(Into::into),
     }
 }
 
 fn list() -> anyhow::Result<u8> {
     let mut out = io::stdout().lock();
-    let folder = scenario_folder();
-    writeln!(out, "scenarios in {}:", folder.display())?;
-    let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|extension| extension == "toml")
-    });
-    files.sort();
-    for file in files {
+    writeln!(out, "scenarios in {}:", scenario_folder().display())?;
+    for file in scenario_files()? {
         match Scenario::load(&file) {
             Ok(scenario) => writeln!(out, "  {:<36} {}", scenario.name, scenario.about)?,
             Err(error) => writeln!(out, "  {error}")?,
@@ -98,6 +101,18 @@ fn list() -> anyhow::Result<u8> {
         writeln!(out, "running lab: {}", lab.folder.display())?;
     }
     Ok(0)
+}
+
+fn scenario_files() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = scenario_folder();
+    let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    Ok(files)
 }
 
 /// A path as it is, or the name of a scenario that comes with the project.

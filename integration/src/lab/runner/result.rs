@@ -31,6 +31,14 @@ pub struct RunResult {
 }
 
 impl RunResult {
+    pub fn mark(&self) -> &'static str {
+        match (&self.not_carried, self.pass) {
+            (Some(_), _) => "not carried",
+            (None, true) => "pass",
+            (None, false) => "FAIL",
+        }
+    }
+
     /// The result of a scenario that was not run: neither held nor broken, and never a pass.
     pub fn not_carried(scenario: &Scenario, stage: StageKind, reason: String) -> Self {
         Self {
@@ -99,8 +107,7 @@ impl fmt::Display for RunResult {
         if let Some(reason) = &self.not_carried {
             return writeln!(f, "{}: not carried, {reason}", self.scenario);
         }
-        let mark = if self.pass { "pass" } else { "FAIL" };
-        writeln!(f, "{}: {mark}", self.scenario)?;
+        writeln!(f, "{}: {}", self.scenario, self.mark())?;
         for root in &self.roots {
             writeln!(
                 f,
