@@ -40,23 +40,25 @@ pub fn obey(file: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Times are taken while nothing else runs, so the reader comes first.
+/// Times are taken while nothing else runs, so the reader comes first. What only waits takes no place from the others.
 fn play(orders: &Orders) {
-    let facts = orders
-        .facts
-        .iter()
-        .map(|(subject, stage)| Job::Measure(*subject, *stage));
+    let facts = orders.facts.iter();
+    let facts = facts.map(|(subject, stage)| Job::Measure(*subject, *stage));
     let (alone, beside): (Vec<_>, Vec<_>) = facts.partition(Job::is_timed);
     for job in alone {
         answer(&job.run());
     }
+    let (idle, active): (Vec<_>, Vec<_>) = beside.into_iter().partition(Job::only_waits);
     let scenarios = orders.scenarios.iter().cloned().map(Job::Play);
-    let waiting = Mutex::new(beside.into_iter().chain(scenarios).collect::<VecDeque<_>>());
+    let waiting = Mutex::new(active.into_iter().chain(scenarios).collect::<VecDeque<_>>());
     let next = || {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.pop_front()
     };
     thread::scope(|scope| {
+        for job in &idle {
+            scope.spawn(|| answer(&job.run()));
+        }
         for _ in 0..orders.at_once.max(1) {
             scope.spawn(|| {
                 while let Some(job) = next() {
@@ -77,6 +79,10 @@ enum Job {
 impl Job {
     fn is_timed(&self) -> bool {
         matches!(self, Self::Measure(Subject::Reader, _))
+    }
+
+    fn only_waits(&self) -> bool {
+        matches!(self, Self::Measure(Subject::Idle, _))
     }
 
     fn run(&self) -> Event {
