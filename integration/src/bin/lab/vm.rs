@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: VmArguments) -> anyhow::Result<u8> {
     writeln!(io::stdout(), "\n{report}{}", report.summary())?;
     ran?;
     if let Some(file) = &arguments.report {
-        write_report(&report, &machine, file)?;
+        write_report(&report, &machine, orders.at_once, file)?;
     }
     Ok(
         if report.passes(orders.scenarios.len() + orders.facts.len()) {
@@ -92,7 +92,15 @@ fn hear(line: &str, begin: Instant, report: &mut Report) {
     report.add(event);
 }
 
-fn write_report(report: &Report, machine: &Machine, file: &Path) -> anyhow::Result<()> {
-    let stage = format!("qemu with {}", machine.accelerator);
+fn write_report(
+    report: &Report,
+    machine: &Machine,
+    at_once: usize,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let stage = format!(
+        "qemu with {}, {at_once} labs at a time",
+        machine.accelerator
+    );
     fs::write(file, report.markdown(&stage)).with_context(|| format!("write {}", file.display()))
 }
