@@ -3,9 +3,11 @@
 //! Each bench runs in namespaces of its own. A new one is a module with `run`, and its line in [`BENCHES`].
 
 mod cpu;
+mod disturbance;
 mod echo;
 mod figure;
 mod namespace;
+mod path_mtu;
 mod tap;
 mod wireguard;
 
@@ -20,10 +22,12 @@ use figure::Figure;
 
 type Run = fn() -> anyhow::Result<Vec<Figure>>;
 
-const BENCHES: [(&str, Run); 3] = [
+const BENCHES: [(&str, Run); 5] = [
     ("wireguard-read-1000", wireguard::run),
     ("echo-probes-per-cpu-second", echo::run),
     ("tap-cost-per-foreign-packet", tap::run),
+    ("path-mtu", path_mtu::run),
+    ("transfer-beside-agents", disturbance::run),
 ];
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@ use std::{
     env,
     fs::File,
     os::fd::AsFd as _,
+    path::PathBuf,
     process::{Command, ExitStatus},
 };
 
@@ -41,6 +42,18 @@ pub(crate) fn wire_up(addresses: u8) -> anyhow::Result<()> {
         ip addr add 10.9.0.1/24 dev near; ip link set near up; ip -n far link set lo up; ip -n far link set far up
         ip netns exec far sysctl -qw net.ipv4.icmp_ratelimit=0\n";
     sh(&format!("{wire}{}", far.collect::<String>())).map(drop)
+}
+
+/// A program of the project that was built with this one.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let here = env::current_exe()?;
+    let folder = here
+        .ancestors()
+        .nth(2)
+        .context("benches are built in a folder of their own")?;
+    let program = folder.join(name);
+    ensure!(program.exists(), "{} is not built", program.display());
+    Ok(program)
 }
 
 /// Moves this thread to the far end of the wire: sockets that it opens from now on are there.
