@@ -124,7 +124,16 @@ impl Observer {
             Event::Steering => self
                 .steering
                 .clone_from(&readings.steering.borrow_and_update()),
-            Event::TapState => self.tap.clone_from(&readings.tap_state.borrow_and_update()),
+            Event::TapState => {
+                // What the tap saw before it says how far it has seen counts before that does.
+                let state = readings.tap_state.borrow_and_update().clone();
+                for _ in 0..readings.tap.len() {
+                    if let Ok(sighted) = readings.tap.try_recv() {
+                        self.on_sighted(&sighted);
+                    }
+                }
+                self.tap = state;
+            }
         }
     }
 

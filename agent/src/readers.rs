@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::Moment;
-use probe_io::{Sighted, Tap, clock};
+use probe_io::{Sighted, Tap, TapError, clock};
 use sources::{
     Gap,
     links::{self, Snapshot},
@@ -128,31 +128,50 @@ async fn follow(
     sender: &mpsc::Sender<Sighted>,
     state: &watch::Sender<Option<Reading<TapState>>>,
 ) -> String {
-    /// The tap says that it lives at least this often.
-    const ALIVE: Duration = Duration::from_secs(1);
-    let mut dropped: u64 = 0;
+    /// The tap says how far it has seen at least this often.
+    const ALIVE: Duration = Duration::from_millis(250);
+    // A flood must not grow memory: what does not fit is dropped, and counted as seen by nobody.
+    let mut no_room: u64 = 0;
     let mut say = clock::moment();
     loop {
-        if clock::moment() >= say {
-            dropped += tap.statistics().map_or(0, |statistics| statistics.dropped);
-            let reading = Reading {
-                at: clock::moment(),
-                value: Ok(TapState { dropped }),
+        let at = clock::moment();
+        if at >= say {
+            // All that passed before `at` is handed on before the tap claims to have seen up to then.
+            let empty = match read_empty(&mut tap, sender, &mut no_room) {
+                Ok(empty) => empty,
+                Err(error) => return chain(&error),
             };
-            state.send_replace(Some(reading));
-            say = clock::moment().plus(ALIVE);
+            let in_kernel = tap.statistics().map_or(0, |statistics| statistics.dropped);
+            let dropped = in_kernel + no_room;
+            if empty {
+                let value = Ok(TapState { dropped });
+                state.send_replace(Some(Reading { at, value }));
+            }
+            say = at.plus(ALIVE);
         }
         match timeout(ALIVE, tap.next()).await {
             Err(_) => {}
-            Ok(Ok(sighted)) => {
-                // A flood must not grow memory: what does not fit is dropped, and counted as seen by nobody.
-                if sender.try_send(sighted).is_err() {
-                    dropped += 1;
-                }
-            }
+            Ok(Ok(sighted)) => no_room += u64::from(sender.try_send(sighted).is_err()),
             Ok(Err(error)) => return chain(&error),
         }
     }
+}
+
+/// Hands on what waits at the tap; whether that was all. In a flood it is not, and the tap claims nothing.
+fn read_empty(
+    tap: &mut Tap,
+    sender: &mpsc::Sender<Sighted>,
+    no_room: &mut u64,
+) -> Result<bool, TapError> {
+    /// Packets handed on in one go.
+    const BATCH: usize = 1024;
+    for _ in 0..BATCH {
+        match tap.try_next()? {
+            Some(sighted) => *no_room += u64::from(sender.try_send(sighted).is_err()),
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
 }
 
 /// An error with its causes, in one line.

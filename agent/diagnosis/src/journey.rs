@@ -62,7 +62,7 @@ pub(crate) fn journeys<'a>(
 /// Whether both ends have had the time to see and report what became of it, and B's tap was there to see it.
 fn decided(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, sent: &Initiated) -> bool {
     let by = sent.sent_at.plus(timing::ARRIVES_WITHIN);
-    let reported = |member: &Member<'_>| member.last_report().is_some_and(|at| at >= by);
+    let reported = |member: &Member<'_>| member.tap_read_at().is_some_and(|at| at >= by);
     let watched = b
         .watching_since(SourceId::Tap)
         .is_some_and(|at| sent.sent_at >= at);

@@ -191,6 +191,12 @@ impl<'a> Member<'a> {
             .map(|source| source.since.max(steady).plus(timing::SKEW))
     }
 
+    /// Up to when what passed the node's interface is known: a tap that lags says so, and a report may be younger.
+    pub(crate) fn tap_read_at(&self) -> Option<Moment> {
+        let read_at = self.working(SourceId::Tap)?.read_at;
+        Some(read_at.min(self.last_report()?))
+    }
+
     /// Since when the node has reported without a pause.
     pub(crate) fn steady_since(&self) -> Option<Moment> {
         self.fresh().map(|view| view.steady_since)

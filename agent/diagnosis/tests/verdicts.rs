@@ -9,7 +9,7 @@ use evidence::{Confidence, FactKey, Finding, Layer, Moment, Phase, Verdict};
 use support::{
     Lab, NOW, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, nodes, quiet, session,
+        Case, Expected, NOT_READY, SINCE, all, keys, nodes, quiet, session,
         session::{arrives_but_silent, without_tap},
         sizes, steering,
         steering::{without_node_address, without_rule},
@@ -57,6 +57,11 @@ fn trouble_on_the_underlay_is_named_where_it_is() {
 #[test]
 fn trouble_above_the_underlay_never_accuses_the_path() {
     check_all(session::cases());
+}
+
+#[test]
+fn a_refusal_for_a_key_is_told_from_a_drop() {
+    check_all(keys::cases());
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What agents at work cost a transfer through the tunnel: the same transfer with them, searching for sizes all the while,
 //! and without them.
 
-use std::{process::Command, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -15,7 +19,7 @@ const SECONDS: u32 = 6;
 const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
 /// The share of the transfer that must be left.
 const GOAL: f64 = 0.95;
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
     let lab = Lab::up()?;
@@ -56,21 +60,33 @@ pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
 }
 
 /// A lab that ends with this value.
-struct Lab;
+struct Lab {
+    program: PathBuf,
+}
 
 impl Lab {
     fn up() -> anyhow::Result<Self> {
-        let output = lab(&["up", "--network-only"])?;
+        let lab = Self {
+            program: beside("lab")?,
+        };
+        let output = lab.run(&["up", "--network-only"])?;
         ensure!(
             output.status.success(),
             "lab up: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(Self)
+        Ok(lab)
+    }
+
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        Command::new(&self.program)
+            .args(arguments)
+            .output()
+            .context("run lab")
     }
 
     fn shell(&self, host: &str, script: &str) -> anyhow::Result<String> {
-        let output = lab(&["enter", host, "sh", "-c", script])?;
+        let output = self.run(&["enter", host, "sh", "-c", script])?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{script} on {host}: {errors}");
         Ok(String::from_utf8(output.stdout)?)
@@ -120,14 +136,6 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // What cannot be ended here ends with the namespaces of the bench.
-        drop(lab(&["down"]));
+        drop(self.run(&["down"]));
     }
-}
-
-fn lab(arguments: &[&str]) -> anyhow::Result<std::process::Output> {
-    let program = beside("lab")?;
-    Command::new(program)
-        .args(arguments)
-        .output()
-        .context("run lab")
 }

@@ -1,4 +1,4 @@
-//! Labs with real packets, one after the other: each test starts the `lab` program and looks at it from outside.
+//! Labs with real packets: each test starts the `lab` program and looks at it from outside.
 //!
 //! A machine that cannot stage a lab skips loudly, unless `REQUIRE_STAGE` contains `netns`.
 
@@ -16,12 +16,17 @@ mod remains;
 mod scenarios;
 mod support;
 
-use std::{env, panic, process::ExitCode, time::Instant};
+use std::{env, panic, process::ExitCode, sync::Mutex, thread, time::Instant};
+
+/// Scenarios wait most of the time: two labs are little work for two processors, and a busy machine is no excuse.
+const SCENARIOS_AT_A_TIME: usize = 2;
 
 /// A test with a name of its own.
 struct Test {
     name: String,
-    run: Box<dyn Fn() + panic::RefUnwindSafe>,
+    run: Box<dyn Fn() + panic::RefUnwindSafe + Send>,
+    /// Whether it may run while others do.
+    beside_others: bool,
 }
 
 const LAB_TESTS: &[(&str, fn())] = &[
@@ -151,11 +156,7 @@ fn main() -> ExitCode {
         .filter(|test| wanted(&test.name))
         .collect();
     let count = chosen.len();
-    let failed: Vec<_> = chosen
-        .into_iter()
-        .filter(|test| !passes(test))
-        .map(|test| test.name)
-        .collect();
+    let failed = failures(chosen);
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
         "test result: {verdict}. {} passed; {} failed",
@@ -169,11 +170,36 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Runs what looks at the whole machine one by one, and scenarios, which mostly wait, some at a time.
+fn failures(tests: Vec<Test>) -> Vec<String> {
+    let (scenarios, labs): (Vec<Test>, Vec<Test>) =
+        tests.into_iter().partition(|test| test.beside_others);
+    let failed = labs.iter().filter(|test| !passes(test));
+    let failed: Vec<String> = failed.map(|test| test.name.clone()).collect();
+    let (queue, failed) = (Mutex::new(scenarios.into_iter()), Mutex::new(failed));
+    let next = || queue.lock().ok()?.next();
+    thread::scope(|scope| {
+        for _ in 0..SCENARIOS_AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(test) = next() {
+                    if !passes(&test)
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.push(test.name);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_default()
+}
+
 /// The tests of the lab, then one for each scenario file.
 fn tests() -> Vec<Test> {
     let labs = LAB_TESTS.iter().map(|(name, run)| Test {
         name: (*name).to_owned(),
         run: Box::new(run),
+        beside_others: false,
     });
     let scenarios = scenarios::files().into_iter().map(|file| Test {
         name: format!(
@@ -181,6 +207,7 @@ fn tests() -> Vec<Test> {
             file.file_stem().unwrap_or_default().display()
         ),
         run: Box::new(move || scenarios::holds(&file)),
+        beside_others: true,
     });
     labs.chain(scenarios).collect()
 }

@@ -55,13 +55,13 @@ pub(super) fn underlay<'a>(
 fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
     let (a_key, b_key) = (a.key?, b.key?);
     let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
-    let (to, reported) = (sent.to?, b.last_report()?);
+    let (to, seen_up_to) = (sent.to?, b.tap_read_at()?);
     let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
     let since = since.max(b.watching_since(SourceId::Tap)?);
     let unheard: Vec<&Moment> = sent
         .sent_times
         .iter()
-        .filter(|at| **at >= since && reported >= at.plus(timing::ARRIVES_WITHIN))
+        .filter(|at| **at >= since && seen_up_to >= at.plus(timing::ARRIVES_WITHIN))
         .filter(|at| last_heard.is_none_or(|heard| heard.plus(timing::SKEW) < **at))
         .collect();
     let newest = **unheard.last()?;

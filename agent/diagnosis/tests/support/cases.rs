@@ -1,5 +1,6 @@
 //! The table: each trouble, and what merely looks like it.
 
+pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod quiet;
 pub(crate) mod session;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
         underlay::cases(),
         session::cases(),
+        keys::cases(),
         sizes::cases(),
         steering::cases(),
         nodes::cases(),

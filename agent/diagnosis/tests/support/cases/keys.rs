@@ -1,0 +1,69 @@
+//! Handshakes that arrive and are refused.
+
+use evidence::Phase;
+
+use super::{Case, MESH_ONLY, NOT_READY, SINCE, case};
+use crate::support::{Comes, Lab, NODES};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "a node has another preshared key than the rest",
+            other_preshared_key("vps-2"),
+            &[("wireguard-psk-mismatch", "vps-2")],
+            [Phase::Ready, Phase::NotReady, Phase::NotReady],
+            &[
+                "udp-51820-dropped-by-host",
+                "tunnel-silent",
+                "wireguard-wrong-key",
+            ],
+        ),
+        case(
+            "one node was given another preshared key for one peer, and only that node has dialled",
+            Lab::healthy()
+                .lose_both_ways("vps-1", "vps-2", SINCE)
+                .inert_heard("vps-1", "vps-2")
+                .inert_heard("vps-2", "vps-1")
+                .initiate("vps-1", "vps-2", 7000, Comes::BackToTheInterface)
+                .initiate("vps-1", "vps-2", 2000, Comes::BackToTheInterface)
+                .shook_hands("vps-1", "vps-2", 60_000),
+            &[("wireguard-psk-mismatch", "vps-1 <-> vps-2")],
+            MESH_ONLY,
+            &["udp-51820-dropped-by-host", "tunnel-silent"],
+        ),
+        case(
+            "the firewall of a host drops what comes of one node, and sessions have run out",
+            Lab::healthy()
+                .lose_both_ways("vps-1", "vps-2", 200_000)
+                .inert_heard("vps-1", "vps-2")
+                .inert_heard("vps-2", "vps-1")
+                .initiate("vps-2", "vps-1", 9000, Comes::BackToTheInterface)
+                .initiate("vps-2", "vps-1", 4000, Comes::BackToTheInterface)
+                .initiate("vps-1", "vps-2", 6000, Comes::ToTheFarInterface)
+                .shook_hands("vps-1", "vps-2", 210_000),
+            &[("udp-51820-dropped-by-host", "vps-2")],
+            [Phase::Ready, Phase::NotReady, Phase::NotReady],
+            &["wireguard-psk-mismatch"],
+        ),
+        case(
+            "a node dials another with a key that nobody has",
+            Lab::healthy().dial_with_a_stale_key("vps-1", "vps-2"),
+            &[("wireguard-wrong-key", "vps-1 -> vps-2")],
+            NOT_READY,
+            &["peer-missing", "agent-not-reporting", "one-way-loss"],
+        ),
+    ]
+}
+
+/// Handshakes of both sides are answered, and no answer is taken.
+fn other_preshared_key(node: &str) -> Lab {
+    let others = NODES.into_iter().filter(|other| *other != node);
+    others.fold(Lab::healthy(), |lab, other| {
+        lab.lose_both_ways(other, node, 200_000)
+            .inert_heard(other, node)
+            .inert_heard(node, other)
+            .initiate(node, other, 8000, Comes::BackToTheInterface)
+            .initiate(other, node, 9000, Comes::BackToTheInterface)
+            .shook_hands(other, node, 210_000)
+    })
+}
