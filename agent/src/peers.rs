@@ -132,6 +132,7 @@ fn known(
     let grown = old
         .as_ref()
         .is_some_and(|old| peer.rx_bytes > old.fact.rx_bytes);
+    let since = old.as_ref().map_or(now, |old| old.fact.since);
     let rx_moved = if grown {
         Some(now)
     } else {
@@ -144,6 +145,7 @@ fn known(
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
         rx_moved,
+        since,
         keepalive: peer.keepalive,
     };
     let address = own.and_then(|own| echo_address(peer, own));

@@ -95,12 +95,12 @@ fn peer() -> impl Strategy<Value = Fact> {
     (
         key(),
         prop::option::of(endpoint()),
-        maybe(),
-        maybe(),
+        (maybe(), maybe(), moment()),
         counters,
     )
         .prop_map(
-            |(key, endpoint, last_handshake, rx_moved, (rx_bytes, tx_bytes, keepalive))| {
+            |(key, endpoint, moments, (rx_bytes, tx_bytes, keepalive))| {
+                let (last_handshake, rx_moved, since) = moments;
                 let allowed_ips = vec!["10.0.0.1/32".to_owned()];
                 Fact::Peer(
                     key,
@@ -111,6 +111,7 @@ fn peer() -> impl Strategy<Value = Fact> {
                         rx_bytes,
                         tx_bytes,
                         rx_moved,
+                        since,
                         keepalive,
                     },
                 )

@@ -191,6 +191,12 @@ impl<'a> Member<'a> {
             .map(|source| source.since.max(steady).plus(timing::SKEW))
     }
 
+    /// The same of what counts only from a peer: what a stranger sends is seen and not counted.
+    pub(crate) fn counting_since(&self, id: SourceId, from: &Member<'_>) -> Option<Moment> {
+        let known = self.peer(&from.key?)?.since.plus(timing::SKEW);
+        Some(self.watching_since(id)?.max(known))
+    }
+
     /// Up to when what passed the node's interface is known: a tap that lags says so, and a report may be younger.
     pub(crate) fn tap_read_at(&self) -> Option<Moment> {
         let read_at = self.working(SourceId::Tap)?.read_at;

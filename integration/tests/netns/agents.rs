@@ -174,8 +174,11 @@ fn no_key_in(lab: &TestLab, status: &str) {
 }
 
 pub(crate) fn probes_stay_within_their_budget() {
-    /// Echo requests and answers of three peers in two seconds each, reports and their acknowledgements: far below.
+    /// Echo requests and answers of three peers in two seconds each, full-size packets, reports and their acknowledgements:
+    /// far below.
     const AT_MOST: u64 = 40;
+    /// A full-size packet to three peers on two layers in five seconds is 1.8 kB a second; the rest is short.
+    const BYTES_AT_MOST: u64 = 15_000;
     const SECONDS: u64 = 10;
     if !staged() {
         return;
@@ -183,14 +186,26 @@ pub(crate) fn probes_stay_within_their_budget() {
     let lab = bare();
     start_all(&lab);
     wait_until_ready(&lab);
-    let packets = || -> u64 {
-        let text = lab.shell("vps-2", "cat /sys/class/net/eth0/statistics/tx_packets 2>/dev/null || awk '$1==\"eth0:\"{print $11}' /proc/net/dev");
-        text.trim().parse().unwrap()
+    let sent = || -> (u64, u64) {
+        let text = lab.shell(
+            "vps-2",
+            "awk '$1 == \"eth0:\" { print $10, $11 }' /proc/net/dev",
+        );
+        let (bytes, packets) = text.trim().split_once(' ').unwrap();
+        (bytes.parse().unwrap(), packets.parse().unwrap())
     };
-    let before = packets();
+    let before = sent();
     thread::sleep(Duration::from_secs(SECONDS)); // Bounded: a measurement over this long.
-    let sent = packets() - before;
-    assert!(sent <= AT_MOST * SECONDS, "{sent} packets in {SECONDS} s");
+    let after = sent();
+    let (bytes, packets) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        packets <= AT_MOST * SECONDS,
+        "{packets} packets in {SECONDS} s"
+    );
+    assert!(
+        bytes <= BYTES_AT_MOST * SECONDS,
+        "{bytes} bytes in {SECONDS} s"
+    );
 }
 
 pub(crate) fn no_gate_opens_while_a_pair_is_broken() {

@@ -119,6 +119,9 @@ pub struct Peer {
     pub tx_bytes: u64,
     /// When `rx_bytes` was last seen to grow.
     pub rx_moved: Option<Moment>,
+    /// Since when this agent has known the device to have this peer. What a peer that it does not know sends, it does not
+    /// count: so it can have missed nothing of it before.
+    pub since: Moment,
     /// Persistent keepalive in seconds.
     pub keepalive: Option<u16>,
 }
@@ -331,6 +334,7 @@ impl Fact {
             Self::Peer(_, peer) => {
                 maybe(&mut peer.last_handshake);
                 maybe(&mut peer.rx_moved);
+                one(&mut peer.since);
             }
             Self::EchoSent(_, echo) => {
                 maybe(&mut echo.loss_since);

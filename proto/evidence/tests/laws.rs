@@ -136,6 +136,7 @@ fn wireguard_peer(after: impl Fn(i64) -> Moment) -> Peer {
         rx_bytes: 1,
         tx_bytes: 2,
         rx_moved: Some(after(2)),
+        since: after(3),
         keepalive: Some(25),
     }
 }

@@ -281,6 +281,7 @@ fn peer_to_wire(key: &PublicKey, peer: &Peer) -> wire::Peer {
         rx_bytes,
         tx_bytes,
         rx_moved,
+        since,
         keepalive,
     } = peer;
     wire::Peer {
@@ -291,6 +292,7 @@ fn peer_to_wire(key: &PublicKey, peer: &Peer) -> wire::Peer {
         rx_bytes: *rx_bytes,
         tx_bytes: *tx_bytes,
         rx_moved_ms: millis(*rx_moved),
+        since_ms: since.as_millis(),
         keepalive_seconds: keepalive.map(u32::from),
     }
 }
@@ -304,6 +306,7 @@ fn peer_from_wire(peer: wire::Peer) -> Result<Fact, ConvertError> {
         rx_bytes,
         tx_bytes,
         rx_moved_ms,
+        since_ms,
         keepalive_seconds,
     } = peer;
     at_most("peer.allowed_ips", allowed_ips.len(), limits::ALLOWED_IPS)?;
@@ -325,6 +328,7 @@ fn peer_from_wire(peer: wire::Peer) -> Result<Fact, ConvertError> {
             rx_bytes,
             tx_bytes,
             rx_moved: moment(rx_moved_ms),
+            since: Moment::from_millis(since_ms),
             keepalive,
         },
     ))

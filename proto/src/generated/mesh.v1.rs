@@ -134,6 +134,9 @@ pub struct Peer {
     pub rx_moved_ms: ::core::option::Option<i64>,
     #[prost(uint32, optional, tag = "8")]
     pub keepalive_seconds: ::core::option::Option<u32>,
+    /// Since when the agent has known the device to have this peer.
+    #[prost(int64, tag = "20")]
+    pub since_ms: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rtt {

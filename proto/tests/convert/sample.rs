@@ -57,6 +57,7 @@ pub(crate) fn peer() -> wire::Peer {
         rx_bytes: 1,
         tx_bytes: 2,
         rx_moved_ms: Some(2),
+        since_ms: 1,
         keepalive_seconds: Some(25),
     }
 }

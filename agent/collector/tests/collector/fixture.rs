@@ -219,6 +219,7 @@ pub(crate) fn peer(byte: u8, last_handshake: Moment) -> Fact {
         rx_bytes: 0,
         tx_bytes: 0,
         rx_moved: None,
+        since: Moment::ZERO,
         keepalive: None,
     };
     Fact::Peer(key(byte), peer)

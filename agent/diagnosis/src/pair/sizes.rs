@@ -65,7 +65,7 @@ pub(super) fn overlay_port(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> A
         Some(_) if !answers_sizes(mesh, a, b) => {
             Answer::unknown(format!("{} answers packets of no size", b.node))
         }
-        Some(bracket) if watched(b, &bracket) => Answer::new(
+        Some(bracket) if watched(a, b, &bracket) => Answer::new(
             Outcome::Fail,
             method,
             unheard(mesh, (a, b), sizes, bracket.at),
@@ -139,7 +139,11 @@ fn arrived(mesh: &Mesh<'_>, sizes: &Sizes) -> Option<Moment> {
 
 /// What a search found during a run of losses that began while both spoke.
 fn limit(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, sizes: &Sizes) -> Option<Bracket> {
-    let began = sizes.lost_since?.max(Mesh::both_steady_since(a, b)?);
+    let known = b.peer(&a.key?)?.since;
+    let began = sizes
+        .lost_since?
+        .max(Mesh::both_steady_since(a, b)?)
+        .max(known);
     sizes
         .bracket
         .filter(|_| sizes.lost >= timing::LOST_IN_A_ROW)
@@ -155,8 +159,8 @@ fn answers_sizes(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> bool {
 }
 
 /// Whether B listened all the time that the search took.
-fn watched(b: &Member<'_>, bracket: &Bracket) -> bool {
-    b.watching_since(SourceId::Overlay)
+fn watched(a: &Member<'_>, b: &Member<'_>, bracket: &Bracket) -> bool {
+    b.counting_since(SourceId::Overlay, a)
         .is_some_and(|since| bracket.at >= since.plus(timing::SIZE_SEARCH))
 }
 

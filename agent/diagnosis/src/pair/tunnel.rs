@@ -99,9 +99,17 @@ fn broken(
     let echo = lost(a, b)?;
     let since = echo.loss_since?;
     let steady = Mesh::both_steady_since(a, b)?;
+    let known = b.peer(keys.0).map(|peer| peer.since);
     let ears = b
         .working(SourceId::Echo)
-        .filter(|ears| listened(mesh, b, ears.since, since))
+        .filter(|ears| {
+            listened(
+                mesh,
+                b,
+                known.map_or(ears.since, |at| at.max(ears.since)),
+                since,
+            )
+        })
         .filter(|_| reported_after(b, steady.plus(timing::LISTENED)))
         .filter(|_| !coming_up(mesh, (a, b), keys))?;
     let last_heard = b.echo_heard(keys.0).and_then(|heard| heard.last_heard);

@@ -57,7 +57,7 @@ fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment)
     let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
     let (to, seen_up_to) = (sent.to?, b.tap_read_at()?);
     let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
-    let since = since.max(b.watching_since(SourceId::Tap)?);
+    let since = since.max(b.counting_since(SourceId::Tap, a)?);
     let unheard: Vec<&Moment> = sent
         .sent_times
         .iter()

@@ -127,11 +127,11 @@ fn any_peer() -> impl Strategy<Value = Fact> {
     (
         any_key(),
         option::of(any_address()),
-        when(),
-        when(),
+        (when(), when(), any_moment()),
         allowed,
     )
-        .prop_map(|(key, endpoint, last_handshake, rx_moved, allowed_ips)| {
+        .prop_map(|(key, endpoint, moments, allowed_ips)| {
+            let (last_handshake, rx_moved, since) = moments;
             let peer = Peer {
                 endpoint,
                 allowed_ips,
@@ -139,6 +139,7 @@ fn any_peer() -> impl Strategy<Value = Fact> {
                 rx_bytes: 1,
                 tx_bytes: 1,
                 rx_moved,
+                since,
                 keepalive: Some(25),
             };
             Fact::Peer(key, peer)

@@ -96,6 +96,7 @@ fn healthy_peer(node: &str, other: &str) -> Peer {
         rx_bytes: 10_000,
         tx_bytes: 10_000,
         rx_moved: Some(ago(1000)),
+        since: ago(590_000),
         keepalive: Some(25),
     }
 }

@@ -254,6 +254,12 @@ impl Lab {
         self
     }
 
+    /// `node` has the peer in its device only since then.
+    pub(crate) fn met(mut self, node: &str, peer: &str, since: i64) -> Self {
+        self.peer(node, peer, |peer| peer.since = ago(since));
+        self
+    }
+
     /// It was cut off, and its reports have come again since then.
     pub(crate) fn back(mut self, node: &str, since: i64) -> Self {
         self.node(node).steady_since = ago(since);

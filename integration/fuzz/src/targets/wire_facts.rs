@@ -76,6 +76,7 @@ fn peer() -> wire::Peer {
         rx_bytes: 1,
         tx_bytes: 2,
         rx_moved_ms: Some(2),
+        since_ms: 1,
         keepalive_seconds: Some(25),
     }
 }

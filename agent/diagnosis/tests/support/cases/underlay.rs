@@ -1,7 +1,7 @@
 //! Trouble of the underlay.
 
 use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
-use crate::support::{Comes, Lab};
+use crate::support::{Comes, Lab, NODES};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -64,6 +64,17 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("udp-51820-blocked-both-ways", "home-worker")],
             NOT_READY,
             &["peer-silent"],
+        ),
+        case(
+            "a node has just got its device back: what came before, it counted of nobody",
+            NODES
+                .into_iter()
+                .fold(blocked_inbound_at_vps(), |lab, other| {
+                    lab.met("vps-1", other, 1000)
+                }),
+            &[],
+            UNKNOWN,
+            &["udp-51820-blocked-inbound"],
         ),
         case(
             "initiations and the answers to others are lost on their way to a node that no inert datagram tested",
