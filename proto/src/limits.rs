@@ -20,6 +20,8 @@ pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 pub const FIRST_BYTES: Duration = Duration::from_secs(1);
 /// Time to connect to a collector.
 pub const CONNECT: Duration = Duration::from_secs(3);
+/// Bytes of one TCP segment, both ways: with all headers it fits into the 1280 bytes that any path of IPv6 carries.
+pub const SEGMENT: u32 = 1180;
 /// Default port of the collector (TCP) and of the agents' in-tunnel echo (UDP): below the ephemeral range, so that no
 /// outgoing connection of the node can happen to hold it.
 pub const PORT: u16 = 21_820;

@@ -11,6 +11,7 @@ use proto::{
     trust::{MeshKey, Role, caller},
 };
 use rustls::{ClientConfig, ServerConfig};
+use socket2::SockRef;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use zeroize::Zeroizing;
 
@@ -121,4 +122,20 @@ async fn a_collector_that_is_not_there_is_named_with_its_address() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), format!("failed to connect to {address}"));
+}
+
+#[tokio::test]
+async fn segments_are_so_short_that_they_pass_where_large_packets_are_lost() {
+    let (address, mut connections) = serve(key(1).server_config().unwrap());
+    let accepted = async {
+        let mut stream = connections.recv().await.unwrap().unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream
+    };
+    let reader = key(1).reader_config().unwrap();
+    let (reached, stream) = tokio::join!(reach(address, reader), accepted);
+    assert!(reached.is_ok(), "{reached:?}");
+    // What the client is sent is as short, because it has said so.
+    let segment = SockRef::from(stream.get_ref().0).tcp_mss().unwrap();
+    assert!(segment <= limits::SEGMENT, "{segment}");
 }

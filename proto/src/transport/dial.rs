@@ -136,6 +136,8 @@ async fn connect_tcp(address: SocketAddr, mark: Mark) -> Result<TcpStream, DialE
     }
     socket.set_nonblocking(true).map_err(connect)?;
     socket.set_tcp_nodelay(true).map_err(connect)?;
+    // On a path that swallows large packets in silence the reports must still come through: they tell of it.
+    socket.set_tcp_mss(limits::SEGMENT).map_err(connect)?;
     // A path that died must end the connection in seconds, not in the kernel's quarter of an hour.
     socket
         .set_tcp_user_timeout(Some(limits::TLS_HANDSHAKE))
