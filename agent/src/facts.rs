@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use evidence::{
-    Arrival, Device, EchoHeard, EchoSent, Inert, Initiated, Moment, PublicKey, Rtt, limits,
+    Arrival, Device, EchoHeard, EchoSent, Inert, InertReplies, Initiated, Moment, PublicKey, Rtt,
+    limits,
 };
 use probe_core::{HeardStats, echo, inert, sightings::Sightings};
 use sources::links::{KUBESPAN, Snapshot};
@@ -67,7 +68,21 @@ pub(crate) fn inert(
         heard: heard.map_or(0, |heard| heard.stats.heard),
         last_heard: heard.and_then(|heard| heard.stats.last_heard),
         heard_from,
+        replies: sent.and_then(|stats| stats.answered).map(replies),
     })
+}
+
+fn replies(answered: inert::Answered) -> InertReplies {
+    InertReplies {
+        count: answered.count,
+        last: answered.at,
+        sent_at: answered.sent_at,
+        rtt_us: micros(answered.round_trip_micros),
+        mapped: answered.mapped,
+        hop_limit_there: answered.hop_limit_there,
+        hop_limit_back: answered.hop_limit_back,
+        there_us: answered.there_micros,
+    }
 }
 
 pub(crate) fn initiated(sightings: &Sightings, peer: &PublicKey) -> Vec<Initiated> {

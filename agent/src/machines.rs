@@ -59,7 +59,7 @@ impl Machines {
             self.prober
                 .handle(echo::Input::PeerRemoved(*peer), now.into());
             self.responder.remove_peer(peer);
-            self.inert.handle(inert::Input::Removed(*peer), now);
+            self.inert.handle(inert::Input::Removed(*peer), now.into());
             self.tracker.remove_peer(peer);
             self.sightings.remove_peer(peer);
             self.sizes.handle(size::Input::Removed(*peer), now);
@@ -108,7 +108,7 @@ impl Machines {
                         peer: *peer,
                         endpoint,
                     },
-                    now,
+                    now.into(),
                 );
             }
         }
@@ -119,7 +119,7 @@ impl Machines {
             .copied()
             .collect();
         for peer in cleared {
-            self.inert.handle(inert::Input::Cleared(peer), now);
+            self.inert.handle(inert::Input::Cleared(peer), now.into());
         }
     }
 

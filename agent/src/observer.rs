@@ -108,7 +108,7 @@ impl Observer {
         match event {
             Event::Time => {}
             Event::Echo(event) => self.on_echo(event, now),
-            Event::Sighted(sighted) => self.on_sighted(&sighted),
+            Event::Sighted(sighted) => self.on_sighted(&sighted, now),
             Event::Delivered(delivered) => {
                 let way = (Layer::Overlay, Seen::Delivered);
                 self.on_size(&delivered.payload, way, delivered.packet, now.moment());
@@ -208,7 +208,7 @@ impl Observer {
             }
         };
         machines.suspect(&self.peers, now.moment());
-        machines.inert.handle(inert::Input::Tick, now.moment());
+        machines.inert.handle(inert::Input::Tick, now);
         let inert_until = loop {
             match machines.inert.poll() {
                 inert::Output::Transmit { peer, to, bytes } => {

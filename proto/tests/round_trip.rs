@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap,
-    Identity, Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, limits,
+    Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes,
+    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
+    TooBig, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -174,8 +175,10 @@ fn echo_heard() -> impl Strategy<Value = Fact> {
 fn inert() -> impl Strategy<Value = Fact> {
     let times = prop::collection::vec(moment(), 0..=limits::INERT_TIMES);
     let ends = [prop::option::of(endpoint()), prop::option::of(endpoint())];
-    (key(), any::<(u64, u64)>(), [maybe(), maybe()], times, ends).prop_map(
-        |(key, (sent, heard), [last_sent, last_heard], sent_times, [to, heard_from])| {
+    let counts = any::<(u64, u64)>();
+    let replies = prop::option::of(inert_replies());
+    (key(), counts, [maybe(), maybe()], times, ends, replies).prop_map(
+        |(key, (sent, heard), [last_sent, last_heard], sent_times, [to, heard_from], replies)| {
             Fact::Inert(
                 key,
                 Inert {
@@ -186,8 +189,27 @@ fn inert() -> impl Strategy<Value = Fact> {
                     heard,
                     last_heard,
                     heard_from,
+                    replies,
                 },
             )
+        },
+    )
+}
+
+fn inert_replies() -> impl Strategy<Value = InertReplies> {
+    let numbers = any::<(u64, u32, u8, u8, i64)>();
+    ([moment(), moment()], endpoint(), numbers).prop_map(
+        |([last, sent_at], mapped, (count, rtt_us, hop_limit_there, hop_limit_back, there_us))| {
+            InertReplies {
+                count,
+                last,
+                sent_at,
+                rtt_us,
+                mapped,
+                hop_limit_there,
+                hop_limit_back,
+                there_us,
+            }
         },
     )
 }

@@ -113,7 +113,7 @@ impl Observer {
         }
     }
 
-    pub(super) fn on_sighted(&mut self, sighted: &Sighted) {
+    pub(super) fn on_sighted(&mut self, sighted: &Sighted, now: Stamp) {
         let (Some(machines), Ok(datagram)) = (&mut self.machines, sighted.datagram()) else {
             return;
         };
@@ -127,10 +127,7 @@ impl Observer {
         }
         if datagram.payload.starts_with(&inert::MAGIC) {
             if sighted.direction == Direction::In {
-                // A reject is counted by the tracker.
-                let _counted = machines
-                    .tracker
-                    .handle(datagram.payload, datagram.source, at);
+                self.on_inert(&datagram, sighted.seen_at, now);
             }
             return;
         }
@@ -149,6 +146,36 @@ impl Observer {
             },
             at,
         );
+    }
+
+    /// A probe is answered the way it came, past the tunnel: the NATs on its way know that five-tuple.
+    fn on_inert(&mut self, datagram: &packet::Datagram<'_>, seen_at: Stamp, now: Stamp) {
+        let Some(machines) = &mut self.machines else {
+            return;
+        };
+        let arrived = inert::Arrived {
+            payload: datagram.payload,
+            from: datagram.source,
+            hop_limit: datagram.hop_limit,
+            at: seen_at,
+        };
+        match machines.tracker.handle(&arrived, now) {
+            Ok(counted) => {
+                if let Some(reply) = counted.reply {
+                    self.raw.send(datagram.source, &reply);
+                }
+            }
+            Err(inert::InertReject::NotAProbe) => {
+                let reply = inert::Input::Reply {
+                    bytes: datagram.payload,
+                    hop_limit: datagram.hop_limit,
+                    received: seen_at,
+                };
+                machines.inert.handle(reply, now);
+            }
+            // Counted by the tracker.
+            Err(_) => {}
+        }
     }
 
     /// Replies that have come must be known before anything is given up for lost.

@@ -1,39 +1,75 @@
 //! Inert probes: datagrams on the true five-tuple of the tunnel that `WireGuard` drops without a trace.
 //!
 //! They refresh NAT and conntrack state on their way, so they are sent only on suspicion, and sparingly. Start with
-//! [`InertProber`], which sends, and [`InertTracker`], which counts what the tap saw.
+//! [`InertProber`], which sends, and [`InertTracker`], which counts what the tap saw and answers it.
 
 mod prober;
 mod tracker;
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 use evidence::PublicKey;
 
 pub use prober::{
-    InertCounters, InertProber, InertStats, Input, MAX_PER_SECOND, Output, QUICK_PROBES,
-    QUICK_SPACING, Reason, SLOW_SPACING,
+    Answered, InertCounters, InertProber, InertStats, Input, MAX_PER_SECOND, Output, QUICK_PROBES,
+    QUICK_SPACING, REPLY_TIMEOUT, Reason, SLOW_SPACING,
 };
-pub use tracker::{InertHeard, InertReject, InertTracker, TrackerCounters};
+pub use tracker::{
+    Arrived, Counted, InertHeard, InertReject, InertTracker, MAX_REPLIES_PER_PEER,
+    MAX_REPLIES_PER_SECOND, TrackerCounters,
+};
 
 use crate::{
-    ProbeKey, TAG_LENGTH, WireError,
+    ProbeKey, Stamp, TAG_LENGTH, WireError,
+    cursor::Cursor,
     wire::{self, HEAD_LENGTH, Head},
 };
 
 /// First bytes of every inert datagram. The first is none of `WireGuard`'s message types 1 to 4, so it drops the rest.
 pub const MAGIC: [u8; 4] = *b"\0mPi";
-/// Bytes of an inert datagram.
-pub const LENGTH: usize = HEAD_LENGTH + TAG_LENGTH;
+/// Bytes of a probe, and of a reply: nobody is amplified.
+pub const LENGTH: usize = HEAD_LENGTH + BODY_LENGTH + TAG_LENGTH;
 
+const BODY_LENGTH: usize = 36;
 const PROBE: u8 = 1;
+const REPLY: u8 = 2;
 
-/// An authentic inert datagram. It is never answered: the receiving agent reports what it heard.
+/// What both kinds carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The node that sent this datagram.
+    pub sender: PublicKey,
+    /// The node it is meant for.
+    pub receiver: PublicKey,
+    /// Chosen at random by the probing process; the reply repeats it.
+    pub session: u64,
+    /// Counts the probes of that session to that receiver, from zero; the reply repeats it.
+    pub sequence: u64,
+}
+
+/// The answer to a [`Probe`]: how it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Who answers whom; sender is the responder.
+    pub answers: Probe,
+    /// The source that the probe had when it arrived: the mapping of the NATs on its way.
+    pub mapped: SocketAddr,
+    /// The TTL or hop limit that was left to it.
+    pub hop_limit: u8,
+    /// When it arrived, by the responder's clock.
+    pub received: Stamp,
+    /// When the reply left, by the same clock.
+    pub answered: Stamp,
+}
+
+/// An authentic inert datagram.
 ///
-/// All integers are big-endian.
+/// All integers are big-endian; everything from `mapped address` to `answered` is zero in a probe.
 ///
 /// ```text
 ///  0               4       5      6          8
 ///  +---------------+-------+------+----------+
-///  | magic "\0mPi" | ver 1 | kind | reserved |
+///  | magic "\0mPi" | ver 1 | kind | reserved |   kind 1 probe, 2 reply
 ///  +---------------+-------+------+----------+  8
 ///  | sender public key (32)                  |
 ///  +-----------------------------------------+ 40
@@ -41,146 +77,105 @@ const PROBE: u8 = 1;
 ///  +--------------------+--------------------+ 72
 ///  | session (8)        | sequence (8)       |
 ///  +--------------------+--------------------+ 88
-///  | HMAC-SHA256 over bytes 0..88, left 16   |
-///  +-----------------------------------------+ 104
+///  | mapped address (16; IPv4 as ::ffff:..)  |
+///  +-----------------+-----------+-----------+ 104
+///  | mapped port (2) | hop limit | reserved  |
+///  +-----------------+--+--------+-----------+ 108
+///  | received (8), us   | answered (8), us   |
+///  +--------------------+--------------------+ 124
+///  | HMAC-SHA256 over bytes 0..124, left 16  |
+///  +-----------------------------------------+ 140
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// The node that sent it.
-    pub sender: PublicKey,
-    /// The node it is meant for.
-    pub receiver: PublicKey,
-    /// Chosen at random by the sending process.
-    pub session: u64,
-    /// Counts the datagrams of that session to that receiver, from zero.
-    pub sequence: u64,
+pub enum Datagram {
+    /// Does this arrive?
+    Probe(Probe),
+    /// It did.
+    Reply(Reply),
 }
 
 impl Datagram {
     /// The bytes to send.
     pub fn encode(&self, key: &ProbeKey) -> [u8; LENGTH] {
-        let Self {
+        let (kind, probe, body) = match self {
+            Self::Probe(probe) => (PROBE, probe, [0; BODY_LENGTH]),
+            Self::Reply(reply) => (REPLY, &reply.answers, body(reply)),
+        };
+        let Probe {
             sender,
             receiver,
             session,
             sequence,
-        } = *self;
+        } = *probe;
         wire::seal(
             &Head {
                 magic: MAGIC,
-                kind: PROBE,
+                kind,
                 sender,
                 receiver,
                 session,
                 sequence,
             },
-            &[],
+            &body,
             key,
         )
     }
 
     /// Reads a datagram that was made with the same key; everything else is refused with the reason.
     pub fn decode(bytes: &[u8], key: &ProbeKey) -> Result<Self, WireError> {
-        let (head, _) = wire::open::<LENGTH>(MAGIC, bytes, key)?;
+        let (head, body) = wire::open::<LENGTH>(MAGIC, bytes, key)?;
         let Head {
-            kind,
             sender,
             receiver,
             session,
             sequence,
             ..
         } = head;
-        if kind == PROBE {
-            Ok(Self {
-                sender,
-                receiver,
-                session,
-                sequence,
-            })
-        } else {
-            Err(WireError::Kind(kind))
+        let probe = Probe {
+            sender,
+            receiver,
+            session,
+            sequence,
+        };
+        match head.kind {
+            PROBE => Ok(Self::Probe(probe)),
+            REPLY => reply(probe, body).ok_or(WireError::Length {
+                found: bytes.len(),
+                expected: LENGTH,
+            }),
+            kind => Err(WireError::Kind(kind)),
         }
     }
+}
+
+fn body(reply: &Reply) -> [u8; BODY_LENGTH] {
+    let mut body = [0; BODY_LENGTH];
+    let address = match reply.mapped.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    body[..16].copy_from_slice(&address.octets());
+    body[16..18].copy_from_slice(&reply.mapped.port().to_be_bytes());
+    body[18] = reply.hop_limit;
+    body[20..28].copy_from_slice(&reply.received.as_micros().to_be_bytes());
+    body[28..].copy_from_slice(&reply.answered.as_micros().to_be_bytes());
+    body
+}
+
+fn reply(answers: Probe, body: &[u8]) -> Option<Datagram> {
+    let mut cursor = Cursor::new(body);
+    let address = IpAddr::V6(Ipv6Addr::from(cursor.take::<16>()?)).to_canonical();
+    let mapped = SocketAddr::new(address, cursor.u16_be()?);
+    let hop_limit = cursor.byte()?;
+    let _reserved = cursor.byte()?;
+    Some(Datagram::Reply(Reply {
+        answers,
+        mapped,
+        hop_limit,
+        received: Stamp::from_micros(cursor.u64_be()?),
+        answered: Stamp::from_micros(cursor.u64_be()?),
+    }))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{echo, wireguard::Handshake};
-
-    /// Computed with another implementation: `hmac.new(key, head, "sha256").digest()[:16]` in Python.
-    const GOLDEN_TAG: [u8; 16] =
-        *b"\x04\x3e\x36\x3f\x1c\x10\xb9\x3f\x7c\x91\xfb\xa0\xa3\xf0\x2e\x1d";
-
-    fn key() -> ProbeKey {
-        ProbeKey::from_bytes([0x42; 32])
-    }
-
-    fn datagram(session: u64, sequence: u64) -> Datagram {
-        Datagram {
-            sender: PublicKey::from_bytes([0xaa; 32]),
-            receiver: PublicKey::from_bytes([0xbb; 32]),
-            session,
-            sequence,
-        }
-    }
-
-    #[test]
-    fn a_datagram_has_the_documented_bytes() {
-        let bytes = datagram(0x0102_0304_0506_0708, 9).encode(&key());
-        assert_eq!(bytes[..8], *b"\0mPi\x01\x01\x00\x00");
-        assert_eq!(bytes[8..40], [0xaa; 32]);
-        assert_eq!(bytes[40..72], [0xbb; 32]);
-        assert_eq!(
-            bytes[72..88],
-            [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]
-        );
-        assert_eq!(bytes[88..], GOLDEN_TAG);
-    }
-
-    #[test]
-    fn wireguard_takes_it_for_no_message_of_its_own() {
-        let bytes = datagram(1, 1).encode(&key());
-        assert!(!(1..=4).contains(&bytes[0]));
-        assert!(Handshake::parse(&bytes).is_err());
-    }
-
-    #[test]
-    fn an_echo_datagram_is_not_an_inert_one() {
-        let Datagram {
-            sender,
-            receiver,
-            session,
-            sequence,
-        } = datagram(1, 1);
-        let request = echo::Datagram::Request(echo::Request {
-            sender,
-            receiver,
-            session,
-            sequence,
-        });
-        assert!(Datagram::decode(&request.encode(&key()), &key()).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn every_datagram_survives_the_round_trip(session: u64, sequence: u64) {
-            let datagram = datagram(session, sequence);
-            prop_assert_eq!(Datagram::decode(&datagram.encode(&key()), &key()), Ok(datagram));
-        }
-
-        #[test]
-        fn a_flipped_bit_anywhere_is_refused(sequence: u64, bit in 0..LENGTH * 8) {
-            let mut bytes = datagram(1, sequence).encode(&key());
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Datagram::decode(&bytes, &key()).is_err());
-        }
-
-        #[test]
-        fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
-            prop_assert!(Datagram::decode(&bytes, &key()).is_err());
-        }
-    }
-}
+mod tests;

@@ -194,6 +194,32 @@ pub struct Inert {
     pub last_heard: Option<Moment>,
     /// The source address that it arrived with: the peer's NAT mapping as seen here.
     pub heard_from: Option<SocketAddr>,
+    /// What the peer's agent answered, if it ever did.
+    pub replies: Option<InertReplies>,
+}
+
+/// The answers of a peer's agent to inert datagrams, and what the newest said.
+///
+/// It proves that the datagram arrived where it was sent, and that the answer came back to where it had come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InertReplies {
+    /// Replies heard.
+    pub count: u64,
+    /// When the newest came.
+    pub last: Moment,
+    /// When the datagram that it answers was sent.
+    pub sent_at: Moment,
+    /// Microseconds between the two, without the time the peer took.
+    pub rtt_us: u32,
+    /// The source address that the datagram arrived with there: this node's NAT mapping as the peer sees it.
+    pub mapped: SocketAddr,
+    /// The TTL or hop limit that was left to the datagram.
+    pub hop_limit_there: u8,
+    /// The TTL or hop limit that was left to the reply.
+    pub hop_limit_back: u8,
+    /// Microseconds on the peer's clock when the datagram arrived, less those on this node's when it left. The clocks have
+    /// nothing in common: only the variation means something.
+    pub there_us: i64,
 }
 
 /// A handshake initiation that this node sent, as its own tap saw it leave.
@@ -347,6 +373,10 @@ impl Fact {
                 maybe(&mut inert.last_sent);
                 maybe(&mut inert.last_heard);
                 inert.sent_times.iter_mut().for_each(one);
+                if let Some(replies) = &mut inert.replies {
+                    one(&mut replies.last);
+                    one(&mut replies.sent_at);
+                }
             }
             Self::Initiated(_, list) => list.iter_mut().for_each(|initiated| {
                 one(&mut initiated.sent_at);

@@ -17,8 +17,8 @@ mod steering;
 mod verdict;
 
 pub use fact::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, Initiated, Peer,
-    Rtt, SourceId, SourceState,
+    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
+    Initiated, Peer, Rtt, SourceId, SourceState,
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity,
-    Inert, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
-    Steered, Steering, SteeringFamily, TooBig,
+    Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, Steering, SteeringFamily, TooBig,
 };
 use proptest::prelude::*;
 
@@ -170,6 +170,16 @@ fn inert(after: impl Fn(i64) -> Moment) -> Inert {
         heard: 1,
         last_heard: Some(after(3)),
         heard_from: Some(endpoint()),
+        replies: Some(InertReplies {
+            count: 1,
+            last: after(5),
+            sent_at: after(4),
+            rtt_us: 850,
+            mapped: endpoint(),
+            hop_limit_there: 61,
+            hop_limit_back: 62,
+            there_us: -7,
+        }),
     }
 }
 

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use evidence::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, Initiated, Moment,
+    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Initiated, Moment,
     NodeName, Peer, PublicKey, Rtt, SourceId, SourceState, limits,
 };
 
 use super::{
-    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, ip_from_wire, ip_to_wire,
+    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, inert, ip_from_wire, ip_to_wire,
     key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
 };
@@ -27,7 +27,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Peer(key, peer) => WireFact::Peer(peer_to_wire(key, peer)),
         Fact::EchoSent(key, echo) => WireFact::EchoSent(echo_sent_to_wire(key, echo)),
         Fact::EchoHeard(key, echo) => WireFact::EchoHeard(echo_heard_to_wire(key, echo)),
-        Fact::Inert(key, inert) => WireFact::Inert(inert_to_wire(key, inert)),
+        Fact::Inert(key, inert) => WireFact::Inert(inert::to_wire(key, inert)),
         Fact::Initiated(key, list) => WireFact::Initiated(wire::Initiated {
             public_key: key.as_bytes().to_vec(),
             initiations: list.iter().map(initiation_to_wire).collect(),
@@ -53,7 +53,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Peer(peer) => peer_from_wire(peer)?,
         WireFact::EchoSent(echo) => echo_sent_from_wire(&echo)?,
         WireFact::EchoHeard(echo) => echo_heard_from_wire(&echo)?,
-        WireFact::Inert(inert) => inert_from_wire(inert)?,
+        WireFact::Inert(inert) => inert::from_wire(&inert)?,
         WireFact::Initiated(initiated) => initiated_from_wire(&initiated)?,
         WireFact::Arrivals(arrivals) => arrivals_from_wire(&arrivals)?,
         WireFact::Sizes(sizes) => sizes::from_wire(&sizes)?,
@@ -448,58 +448,6 @@ fn echo_heard_from_wire(echo: &wire::EchoHeard) -> Result<Fact, ConvertError> {
             last_heard: moment(*last_heard_ms),
             window: *window,
             window_missing: *window_missing,
-        },
-    ))
-}
-
-fn inert_to_wire(key: &PublicKey, inert: &Inert) -> wire::Inert {
-    let Inert {
-        sent,
-        last_sent,
-        sent_times,
-        to,
-        heard,
-        last_heard,
-        heard_from,
-    } = inert;
-    wire::Inert {
-        public_key: key.as_bytes().to_vec(),
-        sent: *sent,
-        last_sent_ms: millis(*last_sent),
-        sent_times_ms: sent_times.iter().map(|at| at.as_millis()).collect(),
-        to: to.map(endpoint_to_wire),
-        heard: *heard,
-        last_heard_ms: millis(*last_heard),
-        heard_from: heard_from.map(endpoint_to_wire),
-    }
-}
-
-fn inert_from_wire(inert: wire::Inert) -> Result<Fact, ConvertError> {
-    let wire::Inert {
-        public_key,
-        sent,
-        last_sent_ms,
-        sent_times_ms,
-        to,
-        heard,
-        last_heard_ms,
-        heard_from,
-    } = inert;
-    at_most(
-        "inert.sent_times_ms",
-        sent_times_ms.len(),
-        limits::INERT_TIMES,
-    )?;
-    Ok(Fact::Inert(
-        key_from_wire("inert.public_key", &public_key)?,
-        Inert {
-            sent,
-            last_sent: moment(last_sent_ms),
-            sent_times: sent_times_ms.into_iter().map(Moment::from_millis).collect(),
-            to: optional_endpoint("inert.to", to.as_ref())?,
-            heard,
-            last_heard: moment(last_heard_ms),
-            heard_from: optional_endpoint("inert.heard_from", heard_from.as_ref())?,
         },
     ))
 }

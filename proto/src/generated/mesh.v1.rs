@@ -205,6 +205,30 @@ pub struct Inert {
     pub last_heard_ms: ::core::option::Option<i64>,
     #[prost(message, optional, tag = "8")]
     pub heard_from: ::core::option::Option<Endpoint>,
+    /// Absent as long as the peer's agent has answered none.
+    #[prost(message, optional, tag = "30")]
+    pub replies: ::core::option::Option<InertReplies>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InertReplies {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    #[prost(int64, tag = "2")]
+    pub last_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub sent_ms: i64,
+    #[prost(uint32, tag = "4")]
+    pub rtt_us: u32,
+    /// This node as the peer sees it, behind its NAT.
+    #[prost(message, optional, tag = "5")]
+    pub mapped: ::core::option::Option<Endpoint>,
+    #[prost(uint32, tag = "6")]
+    pub hop_limit_there: u32,
+    #[prost(uint32, tag = "7")]
+    pub hop_limit_back: u32,
+    /// A difference of two unrelated clocks: only its variation means something.
+    #[prost(sint64, tag = "8")]
+    pub there_us: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Initiation {

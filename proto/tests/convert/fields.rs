@@ -29,6 +29,12 @@ fn with_inert(spoil: impl FnOnce(&mut wire::Inert)) -> ConvertError {
     refused(WireFact::Inert(inert))
 }
 
+fn with_replies(spoil: impl FnOnce(&mut wire::InertReplies)) -> ConvertError {
+    let mut replies = sample::inert_replies();
+    spoil(&mut replies);
+    with_inert(|inert| inert.replies = Some(replies))
+}
+
 fn with_initiated(spoil: impl FnOnce(&mut wire::Initiated)) -> ConvertError {
     let mut initiated = sample::initiated();
     spoil(&mut initiated);
@@ -145,6 +151,10 @@ fn an_address_that_is_neither_ipv4_nor_ipv6_is_refused_by_its_field() {
             with_inert(|inert| inert.heard_from = bad()),
         ),
         (
+            "inert_replies.mapped",
+            with_replies(|replies| replies.mapped = bad()),
+        ),
+        (
             "initiation.to",
             with_initiated(|list| list.initiations[0].to = bad()),
         ),
@@ -195,6 +205,10 @@ fn a_number_of_more_than_16_bits_is_refused_by_its_field() {
             with_inert(|inert| inert.heard_from = port()),
         ),
         (
+            "inert_replies.mapped",
+            with_replies(|replies| replies.mapped = port()),
+        ),
+        (
             "initiation.to",
             with_initiated(|list| list.initiations[0].to = port()),
         ),
@@ -206,6 +220,27 @@ fn a_number_of_more_than_16_bits_is_refused_by_its_field() {
     for (field, error) in cases {
         assert_eq!(error.field, field);
         assert!(error.expected.contains("16 bits"), "{error}");
+    }
+}
+
+#[test]
+fn replies_without_a_mapping_or_with_a_long_hop_limit_are_refused_by_their_field() {
+    let cases = [
+        (
+            "inert_replies.mapped",
+            with_replies(|replies| replies.mapped = None),
+        ),
+        (
+            "inert_replies.hop_limit_there",
+            with_replies(|replies| replies.hop_limit_there = 256),
+        ),
+        (
+            "inert_replies.hop_limit_back",
+            with_replies(|replies| replies.hop_limit_back = u32::MAX),
+        ),
+    ];
+    for (field, error) in cases {
+        assert_eq!(error.field, field);
     }
 }
 

@@ -82,7 +82,15 @@ pub(crate) fn inert() -> wire::Inert {
         sent_times_ms: vec![1],
         to: Some(endpoint()),
         heard_from: Some(endpoint()),
+        replies: Some(inert_replies()),
         ..wire::Inert::default()
+    }
+}
+
+pub(crate) fn inert_replies() -> wire::InertReplies {
+    wire::InertReplies {
+        mapped: Some(endpoint()),
+        ..wire::InertReplies::default()
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity, Inert,
-    Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered,
-    SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig,
+    InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
+    Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -261,17 +261,32 @@ fn any_inert() -> impl Strategy<Value = Fact> {
         address(),
         when(),
         address(),
+        option::of(any_replies()),
     )
-        .prop_map(|(key, sent_times, to, last_heard, heard_from)| {
+        .prop_map(|(key, sent_times, to, last_heard, heard_from, replies)| {
             let inert = Inert {
                 sent_times,
                 to,
                 last_heard,
                 heard_from,
+                replies,
                 ..Inert::default()
             };
             Fact::Inert(key, inert)
         })
+}
+
+fn any_replies() -> impl Strategy<Value = InertReplies> {
+    (any_moment(), any_moment(), any_address()).prop_map(|(last, sent_at, mapped)| InertReplies {
+        count: 1,
+        last,
+        sent_at,
+        rtt_us: 850,
+        mapped,
+        hop_limit_there: 61,
+        hop_limit_back: 61,
+        there_us: 0,
+    })
 }
 
 fn any_initiated() -> impl Strategy<Value = Fact> {

@@ -1,9 +1,11 @@
-//! Inert datagrams and the tracker that counts them.
+//! Inert datagrams, the tracker that counts and answers probes, and the prober that takes replies.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
-use evidence::Moment;
-use probe_core::inert::{Datagram, InertTracker};
+use probe_core::{
+    Stamp,
+    inert::{Arrived, Datagram, InertProber, InertTracker, Input, LENGTH, Output, Probe, Reply},
+};
 
 use super::{ME, PEERS, flipped, node, probe_key};
 use crate::{
@@ -27,11 +29,16 @@ fn run(bytes: &[u8]) {
     }
 }
 
+/// That of the prober.
+const SESSION: u64 = 7;
+
 struct Play {
     tracker: InertTracker,
-    now: Moment,
+    prober: InertProber,
+    now: Stamp,
     last: Vec<u8>,
     counted: u64,
+    sent: u64,
 }
 
 impl Play {
@@ -42,26 +49,31 @@ impl Play {
         }
         Self {
             tracker,
-            now: Moment::ZERO,
+            prober: InertProber::new(ME, probe_key(), SESSION),
+            now: Stamp::default(),
             last: Vec::new(),
             counted: 0,
+            sent: 0,
         }
     }
 
     fn step(&mut self, script: &mut Script<'_>) -> Option<()> {
-        match script.byte()? % 5 {
+        match script.byte()? % 7 {
             0 => self.receive(script.chunk()?),
-            1 => self.receive(&datagram(script)?.encode(&probe_key())),
+            1 => self.receive(&Datagram::Probe(probe(script)?).encode(&probe_key())),
             2 => {
-                let passed = Duration::from_millis(script.u16()?.into());
-                self.now = self.now.plus(passed);
+                let passed = u64::from(script.u16()?) * 1000;
+                self.now = Stamp::from_micros(self.now.as_micros() + passed);
             }
             3 => {
                 let last = self.last.clone();
-                let counted = self.counted;
+                let (counted, answered) = (self.counted, self.answered());
                 self.receive(&last);
                 assert_eq!(self.counted, counted, "a replay counts");
+                assert_eq!(self.answered(), answered, "a repeated reply counts");
             }
+            5 => self.receive(&reply(script)?.encode(&probe_key())),
+            6 => self.probe(),
             _ => {
                 let changed = flipped(&self.last, script.u16()?);
                 let both =
@@ -73,6 +85,17 @@ impl Play {
         Some(())
     }
 
+    fn probe(&mut self) {
+        for peer in PEERS {
+            let endpoint = from();
+            self.prober
+                .handle(Input::Suspect { peer, endpoint }, self.now);
+        }
+        while let Output::Transmit { .. } = self.prober.poll() {
+            self.sent += 1;
+        }
+    }
+
     fn receive(&mut self, bytes: &[u8]) {
         let decoded = Datagram::decode(bytes, &probe_key());
         if let Ok(datagram) = decoded {
@@ -81,19 +104,46 @@ impl Play {
                 decoded
             );
         }
-        let from = SocketAddr::from(([192, 0, 2, 1], 51820));
-        if let Ok(peer) = self.tracker.handle(bytes, from, self.now) {
-            let datagram = decoded.expect("only an authentic datagram counts");
-            assert_eq!((datagram.sender, datagram.receiver), (peer, ME));
-            assert!(PEERS.contains(&peer), "{peer:?} counts");
+        let arrived = Arrived {
+            payload: bytes,
+            from: from(),
+            hop_limit: 61,
+            at: self.now,
+        };
+        if let Ok(counted) = self.tracker.handle(&arrived, self.now) {
+            let Ok(Datagram::Probe(probe)) = decoded else {
+                panic!("only an authentic probe counts");
+            };
+            assert_eq!((probe.sender, probe.receiver), (counted.peer, ME));
+            assert!(PEERS.contains(&counted.peer), "{counted:?} counts");
             self.counted += 1;
+            if let Some(reply) = counted.reply {
+                check_reply(&probe, bytes, &reply);
+            }
         }
+        let reply = Input::Reply {
+            bytes,
+            hop_limit: 61,
+            received: self.now,
+        };
+        self.prober.handle(reply, self.now);
         self.last = bytes.to_vec();
         self.check();
     }
 
+    fn answered(&self) -> u64 {
+        let answered = self.prober.peers().filter_map(|(_, stats)| stats.answered);
+        answered.map(|answered| answered.count).sum()
+    }
+
     fn check(&self) {
-        assert_eq!(self.tracker.counters().heard, self.counted);
+        let counters = self.tracker.counters();
+        assert_eq!(counters.heard, self.counted);
+        assert_eq!(counters.replied + counters.replies_withheld, self.counted);
+        assert!(
+            self.answered() <= self.sent,
+            "more replies than probes count"
+        );
         let heard: u64 = self
             .tracker
             .peers()
@@ -107,8 +157,26 @@ impl Play {
     }
 }
 
-fn datagram(script: &mut Script<'_>) -> Option<Datagram> {
-    Some(Datagram {
+/// It goes to who asked, repeats what was asked, and is no longer.
+fn check_reply(probe: &Probe, bytes: &[u8], reply: &[u8; LENGTH]) {
+    assert!(reply.len() <= bytes.len(), "a reply amplifies");
+    let Ok(Datagram::Reply(reply)) = Datagram::decode(reply, &probe_key()) else {
+        panic!("a reply is none: {reply:?}");
+    };
+    let turned = Probe {
+        sender: reply.answers.receiver,
+        receiver: reply.answers.sender,
+        ..reply.answers
+    };
+    assert_eq!((&turned, reply.mapped), (probe, from()));
+}
+
+fn from() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 51820))
+}
+
+fn probe(script: &mut Script<'_>) -> Option<Probe> {
+    Some(Probe {
         sender: node(script.byte()?),
         receiver: node(script.byte()?),
         session: script.number()?,
@@ -116,13 +184,23 @@ fn datagram(script: &mut Script<'_>) -> Option<Datagram> {
     })
 }
 
+fn reply(script: &mut Script<'_>) -> Option<Datagram> {
+    Some(Datagram::Reply(Reply {
+        answers: probe(script)?,
+        mapped: from(),
+        hop_limit: script.byte()?,
+        received: Stamp::from_micros(script.number()?),
+        answered: Stamp::from_micros(script.number()?),
+    }))
+}
+
 fn seeds() -> Vec<Vec<u8>> {
-    let first = Datagram {
+    let first = Datagram::Probe(Probe {
         sender: PEERS[0],
         receiver: ME,
         session: 1,
         sequence: 0,
-    };
+    });
     let raw = first.encode(&probe_key());
     let length = u8::try_from(raw.len()).expect("an inert datagram is short");
     vec![
@@ -146,6 +224,14 @@ fn seeds() -> Vec<Vec<u8>> {
             &[1, 1, 0, 255],
             &[255; 8],
             &[0],
+        ]
+        .concat(),
+        // Two rounds of probes, replies to the first and the second, and a reply that nobody asked for.
+        [
+            &[6, 2, 232, 3, 6][..],
+            &[5, 1, 0, 7, 0, 61, 9, 9],
+            &[5, 1, 0, 7, 1, 61, 0, 9],
+            &[5, 1, 0, 7, 9, 61, 0, 9, 3],
         ]
         .concat(),
         vec![1, 1, 2, 1, 1, 1, 3, 0, 1, 1, 1, 0, 0, 1, 1, 4, 40, 3],

@@ -109,6 +109,12 @@ fn inert() -> wire::Inert {
         sent_times_ms: vec![1, 2],
         to: Some(endpoint()),
         heard_from: Some(endpoint()),
+        replies: Some(wire::InertReplies {
+            count: 1,
+            mapped: Some(endpoint()),
+            hop_limit_there: 61,
+            ..wire::InertReplies::default()
+        }),
         ..wire::Inert::default()
     }
 }

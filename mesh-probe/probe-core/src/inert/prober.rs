@@ -1,13 +1,17 @@
-//! Sends inert datagrams to peers that are under suspicion.
+//! Sends inert datagrams to peers that are under suspicion, and hears their replies.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use evidence::{Moment, PublicKey};
 
-use super::{Datagram, LENGTH};
-use crate::{MAX_PEERS, ProbeKey, budget::Budget};
+use super::{Datagram, LENGTH, Probe, Reply};
+use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters, budget::Budget};
 
-/// Inert datagrams that leave a node in any one second, at most.
+/// Probes that leave a node in any one second, at most.
 pub const MAX_PER_SECOND: u32 = 5;
 /// Datagrams of one suspicion that are sent quickly.
 pub const QUICK_PROBES: u32 = 5;
@@ -16,11 +20,16 @@ pub const QUICK_SPACING: Duration = Duration::from_secs(1);
 /// Time between the later ones: often enough to see a healed path, rarely enough to let NAT state age.
 pub const SLOW_SPACING: Duration = Duration::from_secs(10);
 
+/// How late a reply may come and still count.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Probes to one peer that a reply is awaited for: more than are sent within [`REPLY_TIMEOUT`].
+const MAX_OUTSTANDING: usize = 8;
 const IDLE: Duration = Duration::from_hours(1);
 
 /// What the machine is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum Input<'a> {
     /// A pair is in doubt. Said again, it only moves the endpoint.
     Suspect {
         /// The other end.
@@ -32,6 +41,15 @@ pub enum Input {
     Cleared(PublicKey),
     /// The peer is gone. Counts are forgotten.
     Removed(PublicKey),
+    /// A reply, as the tap saw it arrive.
+    Reply {
+        /// The payload.
+        bytes: &'a [u8],
+        /// The TTL or hop limit that was left to it.
+        hop_limit: u8,
+        /// When it arrived.
+        received: Stamp,
+    },
     /// Time passed.
     Tick,
 }
@@ -77,6 +95,30 @@ pub struct InertStats {
     pub last_sent: Option<Moment>,
     /// Where it went.
     pub to: Option<SocketAddr>,
+    /// What came back, if anything ever did.
+    pub answered: Option<Answered>,
+}
+
+/// The replies of one peer, and what the newest said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Replies of all suspicions.
+    pub count: u64,
+    /// When the newest came.
+    pub at: Moment,
+    /// When the probe that it answers left.
+    pub sent_at: Moment,
+    /// From sending to hearing, without the time the peer took.
+    pub round_trip_micros: u64,
+    /// This node's tunnel port as the peer sees it.
+    pub mapped: SocketAddr,
+    /// The hop limit that was left to the probe.
+    pub hop_limit_there: u8,
+    /// The hop limit that was left to the reply.
+    pub hop_limit_back: u8,
+    /// The peer's clock when the probe arrived less ours when it left. The clocks have nothing in common: only its
+    /// variation says something, namely how the time on the way there varies.
+    pub there_micros: i64,
 }
 
 /// What was thrown away.
@@ -84,6 +126,10 @@ pub struct InertStats {
 pub struct InertCounters {
     /// Suspicions that found no room among [`MAX_PEERS`].
     pub suspicions_refused: u64,
+    /// Bytes that were no reply of this mesh.
+    pub malformed: WireCounters,
+    /// Replies to others, to what was never asked, repeated ones, and those that came too late.
+    pub unmatched: u64,
 }
 
 /// Sends to each suspect one datagram a second, five times, then one every ten seconds until it is cleared.
@@ -98,13 +144,15 @@ pub struct InertProber {
     peers: BTreeMap<PublicKey, Peer>,
     budget: Budget,
     counters: InertCounters,
-    now: Moment,
+    now: Stamp,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
     suspicion: Option<Suspicion>,
     stats: InertStats,
+    /// Sequence numbers that a reply may answer, and when they left.
+    outstanding: VecDeque<(u64, Stamp)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,35 +172,41 @@ impl InertProber {
             peers: BTreeMap::new(),
             budget: Budget::per_second(usize::try_from(MAX_PER_SECOND).unwrap_or(1)),
             counters: InertCounters::default(),
-            now: Moment::ZERO,
+            now: Stamp::default(),
         }
     }
 
     /// Takes one input. `now` never goes back.
-    pub fn handle(&mut self, input: Input, now: Moment) {
+    pub fn handle(&mut self, input: Input<'_>, now: Stamp) {
         self.now = now;
         match input {
             Input::Suspect { peer, endpoint } => self.suspect(peer, endpoint),
             Input::Cleared(peer) => self.clear(&peer),
             Input::Removed(peer) => drop(self.peers.remove(&peer)),
+            Input::Reply {
+                bytes,
+                hop_limit,
+                received,
+            } => self.hear(bytes, hop_limit, received),
             Input::Tick => {}
         }
     }
 
     /// What to do next; see the contract above.
     pub fn poll(&mut self) -> Output {
+        let now = self.now.moment();
         let Some((peer, due)) = self.next() else {
             return Output::Wait {
-                until: self.now.plus(IDLE),
+                until: now.plus(IDLE),
                 reason: Reason::NoSuspicion,
             };
         };
-        match self.budget.busy_until(self.now) {
+        match self.budget.busy_until(now) {
             Some(free) if free > due => Output::Wait {
                 until: free,
                 reason: Reason::Budget,
             },
-            _ if due > self.now => Output::Wait {
+            _ if due > now => Output::Wait {
                 until: due,
                 reason: Reason::NextProbe,
             },
@@ -186,15 +240,33 @@ impl InertProber {
             return;
         }
         // A doubt that flickers does not send more often than one that stays.
+        let now = self.now.moment();
         let rested = peer
             .stats
             .last_sent
-            .map_or(self.now, |sent| sent.plus(QUICK_SPACING));
+            .map_or(now, |sent| sent.plus(QUICK_SPACING));
         peer.suspicion = Some(Suspicion {
             endpoint,
             sent: 0,
-            due: rested.max(self.now),
+            due: rested.max(now),
         });
+    }
+
+    fn hear(&mut self, bytes: &[u8], hop_limit: u8, received: Stamp) {
+        let reply = match Datagram::decode(bytes, &self.key) {
+            Ok(Datagram::Reply(reply)) => reply,
+            Ok(Datagram::Probe(_)) => return self.counters.unmatched += 1,
+            Err(error) => return self.counters.malformed.count(error),
+        };
+        let mine = reply.answers.receiver == self.me && reply.answers.session == self.session;
+        let matched = self
+            .peers
+            .get_mut(&reply.answers.sender)
+            .filter(|_| mine)
+            .and_then(|peer| peer.answered(&reply, hop_limit, received));
+        if matched.is_none() {
+            self.counters.unmatched += 1;
+        }
     }
 
     fn clear(&mut self, key: &PublicKey) {
@@ -218,17 +290,17 @@ impl InertProber {
         let sent = self.peers.get_mut(&key).and_then(|peer| peer.take(now));
         let Some((to, sequence)) = sent else {
             return Output::Wait {
-                until: now,
+                until: now.moment(),
                 reason: Reason::NextProbe,
             };
         };
-        self.budget.take(now);
-        let datagram = Datagram {
+        self.budget.take(now.moment());
+        let datagram = Datagram::Probe(Probe {
             sender: self.me,
             receiver: key,
             session: self.session,
             sequence,
-        };
+        });
         Output::Transmit {
             peer: key,
             to,
@@ -238,7 +310,7 @@ impl InertProber {
 }
 
 impl Peer {
-    fn take(&mut self, now: Moment) -> Option<(SocketAddr, u64)> {
+    fn take(&mut self, now: Stamp) -> Option<(SocketAddr, u64)> {
         let suspicion = self.suspicion.as_mut()?;
         suspicion.sent = suspicion.sent.saturating_add(1);
         let spacing = if suspicion.sent < QUICK_PROBES {
@@ -246,15 +318,60 @@ impl Peer {
         } else {
             SLOW_SPACING
         };
-        suspicion.due = now.plus(spacing);
+        suspicion.due = now.moment().plus(spacing);
         let sequence = self.stats.sent;
         self.stats = InertStats {
             sent: sequence + 1,
-            last_sent: Some(now),
+            last_sent: Some(now.moment()),
             to: Some(suspicion.endpoint),
+            answered: self.stats.answered,
         };
+        if self.outstanding.len() == MAX_OUTSTANDING {
+            self.outstanding.pop_front();
+        }
+        self.outstanding.push_back((sequence, now));
         Some((suspicion.endpoint, sequence))
     }
+
+    /// Takes the newest reply as it is; one to a probe before that only counts.
+    fn answered(&mut self, reply: &Reply, hop_limit: u8, received: Stamp) -> Option<()> {
+        let asked = |(sequence, _): &(u64, Stamp)| *sequence == reply.answers.sequence;
+        let (_, sent) = self
+            .outstanding
+            .remove(self.outstanding.iter().position(asked)?)?;
+        let passed = received.micros_since(sent);
+        if Duration::from_micros(passed) > REPLY_TIMEOUT {
+            return None;
+        }
+        let held = reply.answered.micros_since(reply.received);
+        let newest = Answered {
+            count: 1,
+            at: received.moment(),
+            sent_at: sent.moment(),
+            round_trip_micros: passed.saturating_sub(held),
+            mapped: reply.mapped,
+            hop_limit_there: reply.hop_limit,
+            hop_limit_back: hop_limit,
+            there_micros: apart(reply.received, sent),
+        };
+        self.stats.answered = Some(match self.stats.answered {
+            Some(known) if known.sent_at > newest.sent_at => Answered {
+                count: known.count + 1,
+                ..known
+            },
+            known => Answered {
+                count: known.map_or(0, |known| known.count) + 1,
+                ..newest
+            },
+        });
+        Some(())
+    }
+}
+
+/// Of two clocks; a peer may claim any time at all.
+fn apart(theirs: Stamp, ours: Stamp) -> i64 {
+    let apart = i128::from(theirs.as_micros()) - i128::from(ours.as_micros());
+    i64::try_from(apart).unwrap_or(if apart < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

@@ -1,12 +1,42 @@
-//! What inert datagrams were heard, and from where.
+//! What inert probes were heard, from where, and what they are answered.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use evidence::{Moment, PublicKey};
+use evidence::PublicKey;
 use thiserror::Error;
 
-use super::Datagram;
-use crate::{HeardStats, MAX_PEERS, ProbeKey, Refusal, WireCounters, WireError, hearing::Hearing};
+use super::{Datagram, LENGTH, Probe, Reply};
+use crate::{
+    HeardStats, MAX_PEERS, ProbeKey, Refusal, Stamp, WireCounters, WireError, budget::Budget,
+    hearing::Hearing,
+};
+
+/// Replies that leave a node in any one second, at most: as many as probes.
+pub const MAX_REPLIES_PER_SECOND: usize = 5;
+/// Replies to one peer in any one second: a prober sends one a second, and a path may bunch them.
+pub const MAX_REPLIES_PER_PEER: usize = 2;
+
+/// An inert datagram as the tap saw it arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived<'a> {
+    /// What it carries.
+    pub payload: &'a [u8],
+    /// Its source as it looks from here.
+    pub from: SocketAddr,
+    /// The TTL or hop limit that was left to it.
+    pub hop_limit: u8,
+    /// When it passed the interface.
+    pub at: Stamp,
+}
+
+/// A probe that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Who sent it.
+    pub peer: PublicKey,
+    /// What to send back from the tunnel's port to where it came from; `None` if enough was sent lately.
+    pub reply: Option<[u8; LENGTH]>,
+}
 
 /// What was heard of one sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +59,9 @@ pub enum InertReject {
     /// The sender is not one of the known peers.
     #[error("inert datagram is from {:?}, which is not a known peer", .0)]
     UnknownPeer(PublicKey),
+    /// A reply: for the [`InertProber`](super::InertProber).
+    #[error("inert datagram is a reply")]
+    NotAProbe,
     /// Heard before, too old, or of a former session.
     #[error(transparent)]
     Replay(Refusal),
@@ -47,6 +80,10 @@ pub struct TrackerCounters {
     pub unknown_peer: u64,
     /// Replays of any kind, and what a path duplicated.
     pub replayed: u64,
+    /// Replies handed out.
+    pub replied: u64,
+    /// Probes that counted and are not answered, because enough was lately.
+    pub replies_withheld: u64,
     /// Peers beyond [`MAX_PEERS`] that were not added.
     pub peers_refused: u64,
 }
@@ -57,13 +94,15 @@ pub struct InertTracker {
     me: PublicKey,
     key: ProbeKey,
     peers: BTreeMap<PublicKey, Peer>,
+    budget: Budget,
     counters: TrackerCounters,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Peer {
     hearing: Hearing,
     heard_from: Option<SocketAddr>,
+    budget: Budget,
 }
 
 impl InertTracker {
@@ -73,6 +112,7 @@ impl InertTracker {
             me,
             key,
             peers: BTreeMap::new(),
+            budget: Budget::per_second(MAX_REPLIES_PER_SECOND),
             counters: TrackerCounters::default(),
         }
     }
@@ -93,19 +133,18 @@ impl InertTracker {
         self.peers.remove(peer);
     }
 
-    /// Judges the payload of one datagram that the tap saw arriving; tells whose it is if it counts.
-    pub fn handle(
-        &mut self,
-        payload: &[u8],
-        from: SocketAddr,
-        now: Moment,
-    ) -> Result<PublicKey, InertReject> {
-        let judged = self.judge(payload, from, now);
-        match judged {
-            Ok(_) => self.counters.heard += 1,
-            Err(reject) => self.counters.count(reject),
-        }
-        judged
+    /// Judges one datagram that the tap saw arriving; tells whose it is if it counts. `now` never goes back.
+    ///
+    /// A replay is not answered, and a reply is as long as its probe and no more frequent: this node can neither be made
+    /// to answer a recording nor to send more than it was sent.
+    pub fn handle(&mut self, arrived: &Arrived<'_>, now: Stamp) -> Result<Counted, InertReject> {
+        let judged = self.judge(arrived);
+        let probe = judged.inspect_err(|reject| self.counters.count(*reject))?;
+        self.counters.heard += 1;
+        Ok(Counted {
+            peer: probe.sender,
+            reply: self.reply(&probe, arrived, now),
+        })
     }
 
     /// What was heard of one peer.
@@ -123,26 +162,65 @@ impl InertTracker {
         &self.counters
     }
 
-    fn judge(
-        &mut self,
-        payload: &[u8],
-        from: SocketAddr,
-        now: Moment,
-    ) -> Result<PublicKey, InertReject> {
-        let datagram = Datagram::decode(payload, &self.key).map_err(InertReject::Malformed)?;
-        if datagram.receiver != self.me {
-            return Err(InertReject::NotForMe(datagram.receiver));
+    fn judge(&mut self, arrived: &Arrived<'_>) -> Result<Probe, InertReject> {
+        let datagram =
+            Datagram::decode(arrived.payload, &self.key).map_err(InertReject::Malformed)?;
+        let Datagram::Probe(probe) = datagram else {
+            return Err(InertReject::NotAProbe);
+        };
+        if probe.receiver != self.me {
+            return Err(InertReject::NotForMe(probe.receiver));
         }
-        let sender = datagram.sender;
         let peer = self
             .peers
-            .get_mut(&sender)
-            .ok_or(InertReject::UnknownPeer(sender))?;
+            .get_mut(&probe.sender)
+            .ok_or(InertReject::UnknownPeer(probe.sender))?;
         peer.hearing
-            .hear(datagram.session, datagram.sequence, now)
+            .hear(probe.session, probe.sequence, arrived.at.moment())
             .map_err(InertReject::Replay)?;
-        peer.heard_from = Some(from);
-        Ok(sender)
+        peer.heard_from = Some(arrived.from);
+        Ok(probe)
+    }
+
+    fn reply(&mut self, probe: &Probe, arrived: &Arrived<'_>, now: Stamp) -> Option<[u8; LENGTH]> {
+        let moment = now.moment();
+        let budgets = [
+            &mut self.budget,
+            &mut self.peers.get_mut(&probe.sender)?.budget,
+        ];
+        if budgets
+            .iter()
+            .any(|budget| budget.busy_until(moment).is_some())
+        {
+            self.counters.replies_withheld += 1;
+            return None;
+        }
+        for budget in budgets {
+            budget.take(moment);
+        }
+        self.counters.replied += 1;
+        let reply = Datagram::Reply(Reply {
+            answers: Probe {
+                sender: self.me,
+                receiver: probe.sender,
+                ..*probe
+            },
+            mapped: arrived.from,
+            hop_limit: arrived.hop_limit,
+            received: arrived.at,
+            answered: now,
+        });
+        Some(reply.encode(&self.key))
+    }
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            hearing: Hearing::default(),
+            heard_from: None,
+            budget: Budget::per_second(MAX_REPLIES_PER_PEER),
+        }
     }
 }
 
@@ -161,6 +239,7 @@ impl TrackerCounters {
             InertReject::Malformed(error) => return self.malformed.count(error),
             InertReject::NotForMe(_) => &mut self.not_for_me,
             InertReject::UnknownPeer(_) => &mut self.unknown_peer,
+            InertReject::NotAProbe => return,
             InertReject::Replay(_) => &mut self.replayed,
         };
         *counter += 1;
@@ -168,90 +247,4 @@ impl TrackerCounters {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: PublicKey = PublicKey::from_bytes([1; 32]);
-    const PEER: PublicKey = PublicKey::from_bytes([2; 32]);
-    const NOW: Moment = Moment::from_millis(7);
-
-    fn key() -> ProbeKey {
-        ProbeKey::from_bytes([9; 32])
-    }
-
-    fn from(port: u16) -> SocketAddr {
-        SocketAddr::from(([198, 51, 100, 2], port))
-    }
-
-    fn payload(sender: PublicKey, receiver: PublicKey, sequence: u64) -> Vec<u8> {
-        Datagram {
-            sender,
-            receiver,
-            session: 4,
-            sequence,
-        }
-        .encode(&key())
-        .to_vec()
-    }
-
-    fn tracker() -> InertTracker {
-        let mut tracker = InertTracker::new(ME, key());
-        tracker.add_peer(PEER);
-        tracker
-    }
-
-    #[test]
-    fn the_latest_source_of_a_sender_is_remembered() {
-        let mut tracker = tracker();
-        assert_eq!(
-            tracker.handle(&payload(PEER, ME, 0), from(51820), NOW),
-            Ok(PEER)
-        );
-        assert_eq!(
-            tracker.handle(&payload(PEER, ME, 1), from(40000), NOW),
-            Ok(PEER)
-        );
-        let heard = tracker.heard(&PEER).unwrap();
-        assert_eq!((heard.stats.heard, heard.stats.last_heard), (2, Some(NOW)));
-        assert_eq!(heard.heard_from, Some(from(40000)));
-    }
-
-    #[test]
-    fn a_replay_from_elsewhere_changes_nothing_but_the_count_of_replays() {
-        let mut tracker = tracker();
-        tracker
-            .handle(&payload(PEER, ME, 0), from(51820), NOW)
-            .unwrap();
-        let again = tracker.handle(&payload(PEER, ME, 0), from(6), NOW);
-        assert_eq!(again, Err(InertReject::Replay(Refusal::Duplicate)));
-        assert_eq!(tracker.heard(&PEER).unwrap().heard_from, Some(from(51820)));
-        assert_eq!(tracker.counters().replayed, 1);
-    }
-
-    #[test]
-    fn strangers_and_misdirected_datagrams_are_counted_apart() {
-        let mut tracker = tracker();
-        let stranger = PublicKey::from_bytes([3; 32]);
-        let of = |tracker: &mut InertTracker, sender, receiver| {
-            tracker.handle(&payload(sender, receiver, 0), from(1), NOW)
-        };
-        assert_eq!(
-            of(&mut tracker, stranger, ME),
-            Err(InertReject::UnknownPeer(stranger))
-        );
-        assert_eq!(
-            of(&mut tracker, PEER, stranger),
-            Err(InertReject::NotForMe(stranger))
-        );
-        assert!(tracker.handle(&[0], from(1), NOW).is_err());
-        let counters = tracker.counters();
-        assert_eq!(
-            (
-                counters.unknown_peer,
-                counters.not_for_me,
-                counters.malformed.length
-            ),
-            (1, 1, 1)
-        );
-    }
-}
+mod tests;

@@ -50,12 +50,12 @@ fn inert_payload(sequence: u64) -> [u8; inert::LENGTH] {
         PublicKey::from_bytes([1; 32]),
         PublicKey::from_bytes([2; 32]),
     );
-    inert::Datagram {
+    inert::Datagram::Probe(inert::Probe {
         sender,
         receiver,
         session: 1,
         sequence,
-    }
+    })
     .encode(&ProbeKey::from_bytes([9; 32]))
 }
 
