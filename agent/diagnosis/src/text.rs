@@ -19,13 +19,12 @@ pub(crate) fn age(duration: Duration) -> String {
 
 /// A round-trip time as a clause, empty if there is none.
 pub(crate) fn rtt(rtt: Option<Rtt>) -> String {
-    rtt.map_or_else(String::new, |rtt| {
-        format!(
-            " in {}.{:02} ms",
-            rtt.last_us / 1000,
-            rtt.last_us % 1000 / 10
-        )
-    })
+    rtt.map_or_else(String::new, |rtt| format!(" in {}", millis(rtt.last_us)))
+}
+
+/// Microseconds as a person reads them: `0.85 ms`.
+pub(crate) fn millis(micros: u32) -> String {
+    format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
 }
 
 /// A list of names: `a, b and 3 more`.

@@ -5,7 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use diagnosis::{Stream, pages};
-use evidence::{Confidence, FactKey, Finding, Layer, Moment, Phase, Verdict};
+use evidence::{
+    Confidence, FactKey, Finding, Ladder, Layer, Moment, Outcome, Phase, RungState, Verdict,
+};
 use support::{
     Lab, NOW, ago,
     cases::{
@@ -14,8 +16,12 @@ use support::{
         sizes, steering,
         steering::{without_node_address, without_rule},
         underlay,
-        underlay::{blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard},
+        underlay::{
+            blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard,
+            moved_by_nat,
+        },
     },
+    healthy::endpoint,
     key,
 };
 
@@ -246,6 +252,55 @@ fn who_sees_a_dead_agent_alive_makes_it_certain() {
     assert_eq!(root(&killed).confidence, Confidence::Certain);
     let dead = Lab::healthy().kill_node("vps-2", 9000).verdict();
     assert_eq!(root(&dead).confidence, Confidence::Certain);
+}
+
+#[test]
+fn a_reply_proves_the_way_to_who_answered() {
+    let lab = lose_unheard(Lab::healthy(), "vps-1", "home-cp");
+    let mapped = endpoint("home-cp", "vps-1");
+    let answered = lab.clone().inert_answered("vps-1", "home-cp", mapped);
+    assert_eq!(underlay_of(&lab, "vps-1", "home-cp").outcome, Outcome::Fail);
+    let underlay = underlay_of(&answered, "vps-1", "home-cp");
+    assert_eq!(underlay.outcome, Outcome::Pass);
+    let text = &underlay.evidence[0].text;
+    assert!(
+        text.contains("answered its inert datagram in 0.85 ms"),
+        "{text}"
+    );
+    assert!(text.ends_with(&format!("sees it as {mapped}")), "{text}");
+}
+
+#[test]
+fn a_reply_proves_the_way_back_only_to_where_the_tunnel_is_dialled() {
+    let dialled = endpoint("vps-1", "home-worker");
+    let healed = blocked_inbound_at_worker().inert_answered("home-worker", "vps-1", dialled);
+    let outcome = |lab: &Lab| underlay_of(lab, "vps-1", "home-worker").outcome;
+    assert_eq!(
+        (outcome(&healed), outcome(&moved_by_nat())),
+        (Outcome::Pass, Outcome::Fail)
+    );
+}
+
+#[test]
+fn the_mapping_of_a_nat_is_told_beside_the_endpoint() {
+    let verdict = moved_by_nat().verdict();
+    let evidence = &root(&verdict).evidence;
+    let sees = "it sees home-worker as 198.51.100.2:";
+    assert!(
+        evidence.iter().any(|cited| cited.text.contains(sees)),
+        "{evidence:#?}"
+    );
+}
+
+fn underlay_of(lab: &Lab, from: &str, to: &str) -> RungState {
+    let verdict = lab.verdict();
+    let of = |ladder: &&Ladder| ladder.from.to_string() == from && ladder.to.to_string() == to;
+    let ladder = verdict
+        .pairs
+        .iter()
+        .find(of)
+        .expect("every ordered pair has a ladder");
+    ladder.rungs[1].clone()
 }
 
 #[test]

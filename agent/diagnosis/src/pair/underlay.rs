@@ -2,11 +2,11 @@
 
 use evidence::{FactKey, Moment, Outcome, SourceId};
 
-use super::{Answer, lost, undecided};
+use super::{Answer, inert, lost, undecided};
 use crate::{
     journey::{Journey, LastSeen, journeys},
     mesh::{Member, Mesh},
-    text, timing,
+    timing,
 };
 
 /// Do A's datagrams to B's 51820 arrive at B?
@@ -36,7 +36,7 @@ pub(super) fn underlay<'a>(
         .loss_since
         .map_or(lately, |since| lately.max(since.plus(timing::SKEW)));
     let arrived = || {
-        handshake_arrived(mesh, a, b, open_since).or_else(|| inert_heard(mesh, a, b, open_since))
+        handshake_arrived(mesh, a, b, open_since).or_else(|| inert::arrived(mesh, a, b, open_since))
     };
     let Some(lost_since) = lost(a, b)
         .and_then(|echo| echo.loss_since)
@@ -45,60 +45,10 @@ pub(super) fn underlay<'a>(
     else {
         return arrived().unwrap_or_else(|| no_underlay_evidence(a, b));
     };
-    inert_unheard(mesh, a, b, lost_since)
+    inert::unheard(mesh, a, b, lost_since)
         .or_else(arrived)
         .or_else(|| handshake_never_arrived(mesh, a, b, lost_since))
         .unwrap_or_else(|| no_underlay_evidence(a, b))
-}
-
-/// At least two inert datagrams left A on the true five-tuple, and B's tap saw none of them.
-fn inert_unheard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
-    let (a_key, b_key) = (a.key?, b.key?);
-    let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
-    let (to, seen_up_to) = (sent.to?, b.tap_read_at()?);
-    let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
-    let since = since.max(b.counting_since(SourceId::Tap, a)?);
-    let unheard: Vec<&Moment> = sent
-        .sent_times
-        .iter()
-        .filter(|at| **at >= since && seen_up_to >= at.plus(timing::ARRIVES_WITHIN))
-        .filter(|at| last_heard.is_none_or(|heard| heard.plus(timing::SKEW) < **at))
-        .collect();
-    let newest = **unheard.last()?;
-    (unheard.len() >= 2).then(|| {
-        let left = format!(
-            "sent {} inert datagrams from 51820 to {to}, the endpoint of {}: they left its interface",
-            unheard.len(),
-            b.node
-        );
-        let missed = format!("its tap, which sees datagrams before any firewall of the host, saw none of them{}", {
-            last_heard.map_or_else(String::new, |at| format!("; the last one came {} ago", text::age(mesh.now.since(at))))
-        });
-        Answer::new(
-            Outcome::Fail,
-            "inert datagrams on the true five-tuple",
-            vec![
-                mesh.cite(a, FactKey::Inert(b_key), newest, left),
-                mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, missed),
-            ],
-        )
-    })
-}
-
-fn inert_heard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
-    let key = a.key?;
-    let inert = b.inert(&key)?;
-    let lately = |at: &Moment| *at >= since && mesh.recent(*at, timing::UNDERLAY_FRESH);
-    let at = inert.last_heard.filter(lately)?;
-    let from = inert
-        .heard_from
-        .map_or_else(String::new, |from| format!(" from {from}"));
-    let text = format!("its tap saw an inert datagram of {} arrive{from}", a.node);
-    Some(Answer::new(
-        Outcome::Pass,
-        "inert datagrams on the true five-tuple",
-        vec![mesh.cite(b, FactKey::Inert(key), at, text)],
-    ))
 }
 
 /// A handshake datagram of A was seen at B: an initiation, or the response to B's own.

@@ -177,7 +177,7 @@ fn ula(node: &str) -> Ipv6Addr {
 }
 
 /// Where `from` sees `to`: the NAT of the home keeps the port of the first node and gives the second another.
-pub(super) fn endpoint(from: &str, to: &str) -> SocketAddr {
+pub(crate) fn endpoint(from: &str, to: &str) -> SocketAddr {
     if is_home(to) && !is_home(from) {
         let port = if to == "home-cp" { 51820 } else { 40112 };
         return SocketAddr::from((HOME, port));

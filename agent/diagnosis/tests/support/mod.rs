@@ -4,14 +4,15 @@
 //! so does whoever waits for an answer through it; only the far side of the hole hears nothing.
 
 pub(crate) mod cases;
-mod healthy;
+pub(crate) mod healthy;
+
+use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View, diagnose};
 use evidence::{
-    Arrival, Bracket, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, Initiated, Layer,
-    Moment, NodeName, Peer, PublicKey, Sizes, SourceId, SourceState, Verdict,
+    Arrival, Bracket, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, InertReplies,
+    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Sizes, SourceId, SourceState, Verdict,
 };
-
 use healthy::{endpoint, healthy_node, working};
 
 /// The moment of judgement.
@@ -160,6 +161,23 @@ impl Lab {
             inert.heard_from = Some(endpoint(to, from));
         });
         lab
+    }
+
+    /// The agent of `to` answered an inert datagram of `from` that it saw coming from `mapped`, and the answer came back.
+    pub(crate) fn inert_answered(mut self, from: &str, to: &str, mapped: SocketAddr) -> Self {
+        self.inert(from, to, |inert| {
+            inert.replies = Some(InertReplies {
+                count: 1,
+                last: ago(2900),
+                sent_at: ago(2901),
+                rtt_us: 850,
+                mapped,
+                hop_limit_there: 61,
+                hop_limit_back: 61,
+                there_us: 0,
+            });
+        });
+        self
     }
 
     /// `from` sent an initiation so long ago, which comes so far.

@@ -1,7 +1,9 @@
 //! Trouble of the underlay.
 
+use std::net::SocketAddr;
+
 use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
-use crate::support::{Comes, Lab, NODES};
+use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -96,7 +98,20 @@ pub(crate) fn cases() -> Vec<Case> {
             NOT_READY,
             &["one-way-loss", "tunnel-silent"],
         ),
+        case(
+            "answers get in where a NAT has moved a home node to, and the tunnel dials where it was before",
+            moved_by_nat(),
+            &[("udp-51820-blocked-inbound", "home-worker")],
+            NOT_READY,
+            &["one-way-loss", "tunnel-silent"],
+        ),
     ]
+}
+
+pub(crate) fn moved_by_nat() -> Lab {
+    let dialled = endpoint("vps-1", "home-worker");
+    let moved = SocketAddr::new(dialled.ip(), dialled.port() ^ 1);
+    blocked_inbound_at_worker().inert_answered("home-worker", "vps-1", moved)
 }
 
 pub(crate) fn lose_unheard(lab: Lab, from: &str, to: &str) -> Lab {
