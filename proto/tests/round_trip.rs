@@ -471,16 +471,6 @@ fn one_over_a_limit_is_refused_by_the_name_of_the_limit() {
         "field identity.addresses: expected at most 64 entries, got 65"
     );
 
-    let many = wire::Inert {
-        public_key: vec![1; 32],
-        sent_times_ms: vec![0; limits::INERT_TIMES + 1],
-        ..Default::default()
-    };
-    assert_eq!(
-        refused(wire::fact::Fact::Inert(many)).field,
-        "inert.sent_times_ms"
-    );
-
     let facts = vec![
         wire::Fact {
             fact: Some(wire::fact::Fact::Device(wire::Device::default()))

@@ -83,7 +83,7 @@ fn answered_by_b(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment)
     let replies = a.inert(&key)?.replies?;
     lately(mesh, replies.sent_at, since).then_some(())?;
     let text = format!(
-        "{} answered its inert datagram in {} and sees it as {}",
+        "{} answered its inert datagram in {} and sees it as {}; probing refreshes the mapping",
         b.node,
         text::millis(replies.rtt_us),
         replies.mapped
@@ -98,7 +98,7 @@ fn answered_by_a(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment)
     let replies = replies_where_dialled(a, b, &a_key, &b_key)?;
     lately(mesh, replies.sent_at, since).then_some(())?;
     let text = format!(
-        "the answer of {} to its inert datagram came back to {}, where {} dials it",
+        "the answer of {} to its inert datagram came back to {}, where {} dials it; probing refreshes the mapping",
         a.node, replies.mapped, a.node
     );
     let cited = mesh.cite(b, FactKey::Inert(a_key), replies.last, text);
@@ -141,8 +141,12 @@ fn seen_as(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<String> {
         .and_then(|inert| inert.replies)
         .map(|replies| (replies.last, replies.mapped));
     let (at, from): (Moment, SocketAddr) = by_tap.max(by_reply)?;
-    mesh.recent(at, timing::UNDERLAY_FRESH)
-        .then(|| format!("it sees {} as {from}", b.node))
+    mesh.recent(at, timing::UNDERLAY_FRESH).then(|| {
+        format!(
+            "it sees {} as {from}; probing refreshes the mapping",
+            b.node
+        )
+    })
 }
 
 fn lately(mesh: &Mesh<'_>, at: Moment, since: Moment) -> bool {
