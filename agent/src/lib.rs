@@ -26,5 +26,6 @@ mod sockets;
 mod steering;
 mod supervisor;
 mod uplink;
+mod vxlan;
 
 pub use supervisor::{Config, ECHO_BUDGET, run};

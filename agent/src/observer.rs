@@ -29,6 +29,7 @@ use crate::{
     sockets::{Echo, Overlay, Raw},
     steering::{SteeringReading, chains_tried},
     supervisor::Published,
+    vxlan::VxlanDevices,
 };
 
 /// Pace of putting facts together; a quarter of a second is far below any judgement's bound in time.
@@ -53,6 +54,7 @@ pub(crate) struct Observer {
     device: Option<Reading<DeviceReading>>,
     device_misses: u32,
     links: Option<Reading<links::Snapshot>>,
+    vxlan: VxlanDevices,
     steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
@@ -72,6 +74,7 @@ impl Observer {
             device: None,
             device_misses: 0,
             links: None,
+            vxlan: VxlanDevices::default(),
             steering: None,
             tap: None,
             peers: Peers::default(),
@@ -119,6 +122,9 @@ impl Observer {
             }
             Event::Links => {
                 self.links.clone_from(&readings.links.borrow_and_update());
+                let read = self.links.as_ref();
+                let read = read.and_then(|reading| reading.value.as_ref().ok());
+                self.vxlan.follow(read, now.moment());
                 self.echo.retry_at = now.moment();
             }
             Event::Steering => self
@@ -249,6 +255,9 @@ impl Observer {
         }
         if let Some(Ok(steering)) = self.steering.as_ref().map(|reading| &reading.value) {
             steering.facts(&self.peers, &mut facts);
+        }
+        if let Some(devices) = self.vxlan.fact() {
+            facts.insert(Fact::Vxlan(devices.clone()));
         }
         facts
     }

@@ -9,6 +9,7 @@ mod report;
 mod sizes;
 mod steering;
 mod verdict;
+mod vxlan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -62,6 +63,18 @@ pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, Co
         ));
     }
     Ok(text)
+}
+
+pub(crate) fn link_name(field: &'static str, name: String) -> Result<String, ConvertError> {
+    let limit = evidence::limits::LINK_NAME;
+    let name = short_text(field, name)?;
+    if name.len() > limit {
+        return Err(ConvertError::new(
+            field,
+            format!("a link's name of at most {limit} bytes, got {}", name.len()),
+        ));
+    }
+    Ok(name)
 }
 
 pub(crate) fn key_from_wire(field: &'static str, bytes: &[u8]) -> Result<PublicKey, ConvertError> {

@@ -8,7 +8,7 @@ use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap,
     Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes,
     SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
-    TooBig, limits,
+    TooBig, Vxlan, VxlanDevice, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -350,6 +350,38 @@ fn steered() -> impl Strategy<Value = Fact> {
     )
 }
 
+fn vxlan() -> impl Strategy<Value = Fact> {
+    let ends = || prop::option::of(ip());
+    let numbers = any::<(u32, u16, u32)>();
+    let device = (
+        "[a-z0-9.-]{1,15}",
+        numbers,
+        any::<(bool, bool)>(),
+        ends(),
+        ends(),
+    )
+        .prop_map(
+            |(name, (id, port, mtu), (external, up), local, remote)| VxlanDevice {
+                name,
+                id,
+                port,
+                external,
+                local,
+                remote,
+                mtu,
+                up,
+            },
+        );
+    let devices = prop::collection::vec(device, 0..=limits::VXLAN_DEVICES);
+    (moment(), devices, any::<u32>()).prop_map(|(since, devices, left_out)| {
+        Fact::Vxlan(Vxlan {
+            since,
+            devices,
+            left_out,
+        })
+    })
+}
+
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let any_fact = prop_oneof![
         identity(),
@@ -363,6 +395,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         sizes(),
         steering(),
         steered(),
+        vxlan(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod nodes;
+mod overlay;
 mod session;
 mod sizes;
 mod steering;
@@ -43,6 +44,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let large = sizes::find(mesh, &without(&open, &path));
     roots.extend(path);
     roots.extend(large);
+    roots.extend(overlay::find(mesh));
     roots.extend(effects);
     roots
 }

@@ -5,6 +5,7 @@ use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 use crate::{
     levels::{LEVELS, Level, below},
     mesh::{Member, Mesh, Speaks},
+    overlay,
     pair::Direction,
     text,
 };
@@ -61,7 +62,10 @@ fn judge(
         );
     };
     let (failing, open) = count(directions, rung);
-    let holes = Holes::of(mesh);
+    let mut holes = Holes::of(mesh);
+    if rung == Rung::OverlayMtu {
+        holes.overlay(mesh);
+    }
     if failing == 0 && open == 0 && holes.reasons.is_empty() && !directions.is_empty() {
         return (Phase::Ready, Vec::new());
     }
@@ -166,6 +170,24 @@ impl Holes {
         let names: Vec<String> = silent.iter().map(|member| last_words(member)).collect();
         self.reasons
             .push(format!("without a fresh report: {}", text::list(&names)));
+    }
+
+    /// Frames that do not fit into the tunnel, which no probe of ours shows: they are sent at the tunnel's own size.
+    fn overlay(&mut self, mesh: &Mesh<'_>) {
+        for member in mesh.members.values() {
+            self.reasons.extend(overlay::unknown(mesh, member));
+            let large = overlay::too_large(mesh, member);
+            let Some(vxlan) = member.vxlan().filter(|_| !large.is_empty()) else {
+                continue;
+            };
+            self.known |= overlay::settled(mesh, vxlan);
+            let names: Vec<&String> = large.iter().map(|large| &large.device.name).collect();
+            self.reasons.push(format!(
+                "{}: frames of {} do not fit into the tunnel",
+                member.node,
+                text::list(&names)
+            ));
+        }
     }
 
     /// A node that speaks, but cannot see what the judgement rests on.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated, Layer,
-    Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState, Steered,
-    Steering,
+    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated,
+    Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState,
+    Steered, Steering, Vxlan,
 };
 
 use crate::{NodeView, Stream, View, prefix::Holdings, timing};
@@ -275,6 +275,20 @@ impl<'a> Member<'a> {
     pub(crate) fn steered(&self, to: &PublicKey) -> Option<&'a Steered> {
         match self.fact(FactKey::Steered(*to)) {
             Some(Fact::Steered(_, steered)) => Some(steered),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn device(&self) -> Option<&'a Device> {
+        match self.fact(FactKey::Device) {
+            Some(Fact::Device(device)) => Some(device),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {
+        match self.fact(FactKey::Vxlan) {
+            Some(Fact::Vxlan(vxlan)) => Some(vxlan),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 26] = pages! {
+static PAGES: [Page; 28] = pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
@@ -41,6 +41,8 @@ static PAGES: [Page; 26] = pages! {
     "udp-51820-blocked-inbound": "UDP 51820 is dropped on its way in to a node or site",
     "udp-51820-blocked-outbound": "UDP 51820 is dropped on its way out of a node or site",
     "udp-51820-dropped-by-host": "UDP 51820 arrives at a node and its own firewall drops it",
+    "vxlan-mtu-too-large": "a VXLAN device takes longer packets than the tunnel carries",
+    "vxlan-port-taken-twice": "two VXLAN devices of a node want one port",
     "wireguard-psk-mismatch": "the preshared keys of two ends differ",
     "wireguard-unreadable": "a node has no readable WireGuard device",
     "wireguard-wrong-key": "a node dials another with a key that is not its own",

@@ -45,6 +45,10 @@ pub const SESSION: Duration = Duration::from_mins(3);
 /// a device, its routes and its chains are changed one after the other.
 pub const STEERING_SETTLES: Duration = Duration::from_secs(3);
 
+/// How long VXLAN devices must have been as they are to be called wrong: a CNI that has just come makes its device,
+/// switches it on and gives it its MTU one after the other, and removes what it replaces.
+pub const OVERLAY_SETTLES: Duration = Duration::from_secs(5);
+
 /// How long an address may take from one node to another, as a virtual IP does, until every device knows.
 pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
+    include_str!("../src/findings/overlay.rs"),
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),
     include_str!("../src/findings/steering.rs"),
@@ -84,6 +85,7 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "steering-",
         "nft-",
         "allowed-",
+        "vxlan-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

@@ -11,7 +11,7 @@ use evidence::{
 use support::{
     Lab, NOW, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, keys, nodes, quiet, session,
+        Case, Expected, NOT_READY, SINCE, all, keys, nodes, overlay, quiet, session,
         session::{arrives_but_silent, without_tap},
         sizes, steering,
         steering::{without_node_address, without_rule},
@@ -21,6 +21,7 @@ use support::{
             moved_by_nat,
         },
     },
+    cilium, flannel,
     healthy::endpoint,
     key,
 };
@@ -96,6 +97,52 @@ fn a_narrow_way_shuts_the_gate_of_sizes_and_names_the_mtu_that_fits() {
     let fix = &root(&verdict).fixes[0];
     assert!(fix.action.contains("MTU to 1340"), "{fix:?}");
     assert!(fix.action.contains("takes 1290"), "{fix:?}");
+}
+
+#[test]
+fn devices_of_an_overlay_that_cannot_work_are_named_and_accuse_no_path() {
+    check_all(overlay::cases());
+}
+
+#[test]
+fn frames_that_do_not_fit_shut_the_gate_of_sizes_and_the_sum_is_told() {
+    let lab = Lab::healthy().vxlan("vps-1", 60_000, &[flannel("vps-1", 1450)]);
+    let verdict = lab.verdict();
+    assert_eq!(verdict.gate("mtu").unwrap().phase, Phase::NotReady);
+    let root = root(&verdict);
+    for part in ["flannel.1", "1450", "adds 50", "1500 bytes", "carries 1420"] {
+        assert!(root.summary.contains(part), "{}", root.summary);
+    }
+    assert!(root.fixes[0].action.contains("1370"), "{:?}", root.fixes);
+}
+
+#[test]
+fn an_overlay_whose_frames_nobody_can_compare_leaves_the_gate_of_sizes_unknown() {
+    let phase = |lab: Lab| lab.verdict().gate("mtu").unwrap().phase;
+    let fits = Lab::healthy().vxlan("vps-1", 60_000, &[flannel("vps-1", 1370)]);
+    assert_eq!(phase(fits.clone()), Phase::Ready);
+    assert_eq!(
+        phase(fits.clone().without("vps-1", &FactKey::Device)),
+        Phase::Unknown
+    );
+    assert_eq!(
+        phase(fits.without("vps-1", &FactKey::Vxlan)),
+        Phase::Unknown
+    );
+}
+
+#[test]
+fn both_devices_that_want_one_port_are_named() {
+    let mut late = cilium();
+    late.up = false;
+    let lab = Lab::healthy().vxlan("vps-1", 60_000, &[late, flannel("vps-1", 1370)]);
+    let verdict = lab.verdict();
+    let summary = &root(&verdict).summary;
+    assert!(
+        summary.starts_with("cilium_vxlan of vps-1 is down"),
+        "{summary}"
+    );
+    assert!(summary.contains("flannel.1 has UDP 8472"), "{summary}");
 }
 
 #[test]

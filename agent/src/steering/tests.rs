@@ -23,6 +23,7 @@ fn link(index: u32, name: &str, address: Option<&str>) -> Link {
         up: true,
         oper_state: OperState::Up,
         kind: None,
+        vxlan: None,
         hardware_address: None,
         addresses: address.into_iter().collect(),
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Moment, NodeName, PublicKey, Sizes, Steered, Steering};
+use crate::{Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,6 +277,8 @@ pub enum FactKey {
     Steering,
     /// [`Fact::Steered`].
     Steered(PublicKey),
+    /// [`Fact::Vxlan`].
+    Vxlan,
 }
 
 impl std::fmt::Display for FactKey {
@@ -294,6 +296,7 @@ impl std::fmt::Display for FactKey {
             Self::Sizes(key) => write!(f, "sizes/{}", key.short()),
             Self::Steering => f.write_str("steering"),
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
+            Self::Vxlan => f.write_str("vxlan-devices"),
         }
     }
 }
@@ -325,6 +328,8 @@ pub enum Fact {
     Steering(Steering),
     /// How traffic towards one peer's addresses leaves.
     Steered(PublicKey, Steered),
+    /// The VXLAN devices.
+    Vxlan(Vxlan),
 }
 
 impl Fact {
@@ -343,6 +348,7 @@ impl Fact {
             Self::Sizes(key, _) => FactKey::Sizes(*key),
             Self::Steering(_) => FactKey::Steering,
             Self::Steered(key, _) => FactKey::Steered(*key),
+            Self::Vxlan(_) => FactKey::Vxlan,
         }
     }
 
@@ -398,6 +404,7 @@ impl Fact {
                     maybe(&mut endpoint.looped);
                 }
             }
+            Self::Vxlan(vxlan) => one(&mut vxlan.since),
         }
         self
     }

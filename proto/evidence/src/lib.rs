@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -15,6 +15,7 @@ mod size;
 mod snapshot;
 mod steering;
 mod verdict;
+mod vxlan;
 
 pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
@@ -29,3 +30,4 @@ pub use verdict::{
     Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
     Reporter, Rung, RungState, Subject, Verdict,
 };
+pub use vxlan::{Vxlan, VxlanDevice};

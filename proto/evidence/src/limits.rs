@@ -12,6 +12,8 @@ pub const ALLOWED_IPS: usize = 256;
 pub const STEERED: usize = 16;
 /// Bytes of a link's name (`IFNAMSIZ` with its end).
 pub const LINK_NAME: usize = 16;
+/// VXLAN devices of one node that are told; an overlay needs one.
+pub const VXLAN_DEVICES: usize = 16;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

@@ -7,14 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity,
     Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, Steering, SteeringFamily, TooBig,
+    SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -80,6 +80,11 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
                 }),
             },
         ),
+        11 => Fact::Vxlan(Vxlan {
+            since: after(1),
+            devices: Vec::new(),
+            left_out: 0,
+        }),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),

@@ -14,9 +14,10 @@ use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDe
 use thiserror::Error;
 
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     "facts.proto",
     "steering.proto",
+    "vxlan.proto",
     "report.proto",
     "gate.proto",
     "mesh.proto",

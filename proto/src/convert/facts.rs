@@ -11,6 +11,7 @@ use super::{
     ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, inert, ip_from_wire, ip_to_wire,
     key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
+    vxlan,
 };
 use crate::wire::{self, fact::Fact as WireFact};
 
@@ -38,6 +39,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Sizes(key, layers) => WireFact::Sizes(sizes::to_wire(key, layers)),
         Fact::Steering(steering) => WireFact::Steering(steering_to_wire(steering)),
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
+        Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -59,6 +61,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Sizes(sizes) => sizes::from_wire(&sizes)?,
         WireFact::Steering(steering) => steering_from_wire(&steering)?,
         WireFact::Steered(steered) => steered_from_wire(steered)?,
+        WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
     })
 }
 
@@ -77,6 +80,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Sizes(key) => (Kind::Sizes, Some(key), None),
         FactKey::Steering => (Kind::Steering, None, None),
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
+        FactKey::Vxlan => (Kind::Vxlan, None, None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -109,6 +113,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Sizes => FactKey::Sizes(public_key()?),
         Kind::Steering => FactKey::Steering,
         Kind::Steered => FactKey::Steered(public_key()?),
+        Kind::Vxlan => FactKey::Vxlan,
     })
 }
 

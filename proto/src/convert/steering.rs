@@ -8,7 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, ip_from_wire, ip_to_wire, key_from_wire, port_from_wire, short_text,
+    ConvertError, at_most, ip_from_wire, ip_to_wire, key_from_wire, link_name, port_from_wire,
+    short_text,
 };
 use crate::wire;
 
@@ -167,7 +168,9 @@ fn prefix_from_wire(prefix: wire::SteeredPrefix) -> Result<SteeredPrefix, Conver
         prefix: short_text("steered.prefix", prefix)?,
         outgoing,
         prerouting,
-        marked_via: link_name("steered.marked_via", marked_via)?,
+        marked_via: marked_via
+            .map(|name| link_name("steered.marked_via", name))
+            .transpose()?,
         source,
     })
 }
@@ -183,18 +186,9 @@ fn endpoint_from_wire(endpoint: wire::EndpointWay) -> Result<EndpointWay, Conver
     let port = port_from_wire("steered.endpoint", port)?;
     Ok(EndpointWay {
         to: SocketAddr::new(ip, port),
-        via: link_name("steered.endpoint.via", via)?,
+        via: via
+            .map(|name| link_name("steered.endpoint.via", name))
+            .transpose()?,
         looped: looped_ms.map(Moment::from_millis),
     })
-}
-
-fn link_name(field: &'static str, name: Option<String>) -> Result<Option<String>, ConvertError> {
-    let limit = limits::LINK_NAME;
-    match name.map(|name| short_text(field, name)).transpose()? {
-        Some(name) if name.len() > limit => Err(ConvertError::new(
-            field,
-            format!("a link's name of at most {limit} bytes, got {}", name.len()),
-        )),
-        name => Ok(name),
-    }
 }

@@ -68,6 +68,35 @@ pub struct Steered {
     pub endpoint: ::core::option::Option<EndpointWay>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VxlanDevice {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub id: u32,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(bool, tag = "4")]
+    pub external: bool,
+    /// Empty: none was given.
+    #[prost(bytes = "vec", tag = "5")]
+    pub local: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub remote: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "7")]
+    pub mtu: u32,
+    #[prost(bool, tag = "8")]
+    pub up: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Vxlan {
+    #[prost(int64, tag = "1")]
+    pub since_ms: i64,
+    #[prost(message, repeated, tag = "2")]
+    pub devices: ::prost::alloc::vec::Vec<VxlanDevice>,
+    #[prost(uint32, tag = "3")]
+    pub left_out: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Source {
     #[prost(enumeration = "SourceId", tag = "1")]
     pub id: i32,
@@ -320,7 +349,7 @@ pub struct Sizes {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fact {
-    #[prost(oneof = "fact::Fact", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41")]
+    #[prost(oneof = "fact::Fact", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 70")]
     pub fact: ::core::option::Option<fact::Fact>,
 }
 /// Nested message and enum types in `Fact`.
@@ -351,6 +380,8 @@ pub mod fact {
         Steering(super::Steering),
         #[prost(message, tag = "41")]
         Steered(super::Steered),
+        #[prost(message, tag = "70")]
+        Vxlan(super::Vxlan),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -456,6 +487,7 @@ pub enum FactKind {
     Sizes = 20,
     Steering = 40,
     Steered = 41,
+    Vxlan = 70,
 }
 impl FactKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -477,6 +509,7 @@ impl FactKind {
             Self::Sizes => "FACT_KIND_SIZES",
             Self::Steering => "FACT_KIND_STEERING",
             Self::Steered => "FACT_KIND_STEERED",
+            Self::Vxlan => "FACT_KIND_VXLAN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -495,6 +528,7 @@ impl FactKind {
             "FACT_KIND_SIZES" => Some(Self::Sizes),
             "FACT_KIND_STEERING" => Some(Self::Steering),
             "FACT_KIND_STEERED" => Some(Self::Steered),
+            "FACT_KIND_VXLAN" => Some(Self::Vxlan),
             _ => None,
         }
     }

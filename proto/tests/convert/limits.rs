@@ -28,7 +28,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 11] = [
+const ENTRIES: [(&str, usize, Say); 12] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -83,6 +83,12 @@ const ENTRIES: [(&str, usize, Say); 11] = [
         fact(WireFact::Steered(wire::Steered {
             prefixes: vec![sample::steered_prefix(); count],
             ..sample::steered()
+        }))
+    }),
+    ("vxlan.devices", limits::VXLAN_DEVICES, |count| {
+        fact(WireFact::Vxlan(wire::Vxlan {
+            devices: vec![sample::vxlan_device(); count],
+            ..sample::vxlan()
         }))
     }),
     ("peers", limits::NODES, |count| {

@@ -8,3 +8,4 @@ mod newer;
 mod sample;
 mod steering;
 mod verdict;
+mod vxlan;

@@ -157,6 +157,27 @@ pub(crate) fn steered() -> wire::Steered {
     }
 }
 
+pub(crate) fn vxlan() -> wire::Vxlan {
+    wire::Vxlan {
+        since_ms: 1,
+        devices: vec![vxlan_device()],
+        left_out: 0,
+    }
+}
+
+pub(crate) fn vxlan_device() -> wire::VxlanDevice {
+    wire::VxlanDevice {
+        name: "flannel.1".to_owned(),
+        id: 1,
+        port: 8472,
+        external: false,
+        local: vec![192, 0, 2, 2],
+        remote: Vec::new(),
+        mtu: 1370,
+        up: true,
+    }
+}
+
 pub(crate) fn peer_identity() -> wire::PeerIdentity {
     wire::PeerIdentity {
         name: "vps-1".to_owned(),
@@ -211,6 +232,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Sizes(sizes()),
         WireFact::Steering(steering()),
         WireFact::Steered(steered()),
+        WireFact::Vxlan(vxlan()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()

@@ -2,6 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod nodes;
+pub(crate) mod overlay;
 pub(crate) mod quiet;
 pub(crate) mod session;
 pub(crate) mod sizes;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         session::cases(),
         keys::cases(),
         sizes::cases(),
+        overlay::cases(),
         steering::cases(),
         nodes::cases(),
         quiet::cases(),

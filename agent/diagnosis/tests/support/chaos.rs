@@ -6,7 +6,7 @@ use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity, Inert,
     InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
-    Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig,
+    Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -84,6 +84,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_sizes(),
         2 => any_steering(),
         3 => any_steered(),
+        1 => any_vxlan(),
     ]
 }
 
@@ -213,6 +214,33 @@ fn any_steered() -> impl Strategy<Value = Fact> {
             };
             Fact::Steered(key, steered)
         })
+}
+
+fn any_vxlan() -> impl Strategy<Value = Fact> {
+    let port = select(vec![8472, 4789, 0]);
+    let flags = any::<(bool, bool)>();
+    let end = || option::of(any_address().prop_map(|address| address.ip()));
+    let mtu = prop_oneof![Just(1370), Just(1450), any::<u32>()];
+    let device =
+        (port, flags, end(), end(), mtu).prop_map(|(port, (external, up), local, remote, mtu)| {
+            VxlanDevice {
+                name: "vxlan1".to_owned(),
+                id: 1,
+                port,
+                external,
+                local,
+                remote,
+                mtu,
+                up,
+            }
+        });
+    (any_moment(), vec(device, 0..4), 0..2_u32).prop_map(|(since, devices, left_out)| {
+        Fact::Vxlan(Vxlan {
+            since,
+            devices,
+            left_out,
+        })
+    })
 }
 
 fn any_echo_sent() -> impl Strategy<Value = Fact> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use diagnosis::{NodeView, Stream};
 use evidence::{
     Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, Layer, Peer, Rtt, Sizes,
-    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
+    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan,
 };
 
 use super::{ago, key, name};
@@ -26,6 +26,11 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         up: Some(true),
     }));
     facts.insert(Fact::Steering(steering()));
+    facts.insert(Fact::Vxlan(Vxlan {
+        since: ago(590_000),
+        devices: Vec::new(),
+        left_out: 0,
+    }));
     for other in nodes.iter().filter(|other| **other != node) {
         facts.insert(Fact::Steered(key(other), steered(node, other)));
         facts.insert(Fact::Peer(key(other), healthy_peer(node, other)));
@@ -162,7 +167,7 @@ fn is_home(node: &str) -> bool {
     node.starts_with("home")
 }
 
-fn own_address(node: &str) -> Ipv4Addr {
+pub(super) fn own_address(node: &str) -> Ipv4Addr {
     match node {
         "vps-1" => Ipv4Addr::new(203, 0, 113, 11),
         "vps-2" => Ipv4Addr::new(203, 0, 113, 12),

@@ -14,7 +14,7 @@ pub use error::LinksError;
 pub use read::read;
 pub use route::{Question, Way, ways};
 pub use snapshot::{
-    Address, KUBESPAN, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot,
+    Address, KUBESPAN, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot, VxlanSettings,
     first_hardware_address, kubespan_address, node_addresses,
 };
 pub use steering::{FORCE_MARK, FORCE_MASK, FamilySteering, Steering, TABLE, read_steering};

@@ -6,14 +6,16 @@ use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
+    link::{InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use tokio::time::timeout;
 
 use super::{
     error::LinksError,
-    snapshot::{Address, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot},
+    snapshot::{
+        Address, Link, MAX_ADDRESSES, MAX_LINKS, OperState, Scope, Snapshot, VxlanSettings,
+    },
 };
 use crate::{
     READ_TIMEOUT,
@@ -147,6 +149,7 @@ fn link(message: LinkMessage) -> Link {
         up: message.header.flags.contains(LinkFlags::Up),
         oper_state: OperState::Unknown,
         kind: None,
+        vxlan: None,
         hardware_address: None,
         addresses: Vec::new(),
     };
@@ -155,7 +158,10 @@ fn link(message: LinkMessage) -> Link {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::OperState(state) => link.oper_state = oper_state(state),
-            LinkAttribute::LinkInfo(info) => link.kind = kind(&info),
+            LinkAttribute::LinkInfo(info) => {
+                link.kind = kind(&info);
+                link.vxlan = vxlan(&info);
+            }
             LinkAttribute::Address(bytes) => link.hardware_address = bytes.try_into().ok(),
             _ => {}
         }
@@ -180,6 +186,27 @@ fn kind(info: &[LinkInfo]) -> Option<String> {
         LinkInfo::Kind(kind) => Some(kind.to_string()),
         _ => None,
     })
+}
+
+fn vxlan(info: &[LinkInfo]) -> Option<VxlanSettings> {
+    let attributes = info.iter().find_map(|part| match part {
+        LinkInfo::Data(InfoData::Vxlan(attributes)) => Some(attributes),
+        _ => None,
+    })?;
+    let mut settings = VxlanSettings::default();
+    for attribute in attributes {
+        match attribute {
+            InfoVxlan::Id(id) => settings.id = *id,
+            InfoVxlan::Port(port) => settings.port = *port,
+            InfoVxlan::CollectMetadata(external) => settings.external = *external,
+            InfoVxlan::Local(ip) => settings.local = Some((*ip).into()),
+            InfoVxlan::Local6(ip) => settings.local = Some((*ip).into()),
+            InfoVxlan::Group(ip) => settings.remote = Some((*ip).into()),
+            InfoVxlan::Group6(ip) => settings.remote = Some((*ip).into()),
+            _ => {}
+        }
+    }
+    Some(settings)
 }
 
 /// On a point-to-point link the kernel calls the own address "local" and the other end "address".
@@ -268,6 +295,33 @@ mod tests {
         assert_eq!(kubespan.oper_state, OperState::LowerLayerDown);
         assert_eq!(kubespan.addresses[0].ip.to_string(), "10.0.0.1");
         assert_eq!(snapshot.dropped, 0);
+    }
+
+    #[test]
+    fn a_vxlan_device_is_read_with_its_port_and_ends() {
+        let mut message = link_message(4, "flannel.1");
+        if let RouteNetlinkMessage::NewLink(message) = &mut message {
+            let settings = vec![
+                InfoVxlan::Id(1),
+                InfoVxlan::Port(8472),
+                InfoVxlan::Local([192, 0, 2, 2].into()),
+                InfoVxlan::CollectMetadata(false),
+            ];
+            message.attributes.push(LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vxlan),
+                LinkInfo::Data(InfoData::Vxlan(settings)),
+            ]));
+        }
+        let snapshot = assemble(dump(vec![message]), dump(Vec::new()));
+        let expected = VxlanSettings {
+            id: 1,
+            port: 8472,
+            external: false,
+            local: Some([192, 0, 2, 2].into()),
+            remote: None,
+        };
+        assert_eq!(snapshot.links[0].vxlan, Some(expected));
+        assert_eq!(snapshot.links[0].kind.as_deref(), Some("vxlan"));
     }
 
     #[test]

@@ -62,10 +62,27 @@ pub struct Link {
     pub oper_state: OperState,
     /// `wireguard`, `vxlan`, `veth`, ..; none for hardware and loopback.
     pub kind: Option<String>,
+    /// How it encapsulates, if it is a VXLAN device.
+    pub vxlan: Option<VxlanSettings>,
     /// Its Ethernet address; none for links without one, such as `kubespan`.
     pub hardware_address: Option<[u8; 6]>,
     /// Its addresses, in the kernel's order, IPv4 before IPv6.
     pub addresses: Vec<Address>,
+}
+
+/// How a VXLAN device encapsulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VxlanSettings {
+    /// The network identifier.
+    pub id: u32,
+    /// The UDP port.
+    pub port: u16,
+    /// Whether each packet says by itself where it goes.
+    pub external: bool,
+    /// The address that it sends from, if it was given one.
+    pub local: Option<IpAddr>,
+    /// The far end or group, if it was given one.
+    pub remote: Option<IpAddr>,
 }
 
 /// The operational state of a link (RFC 2863). Tunnels such as `WireGuard` stay `Unknown` for all their life.
@@ -161,6 +178,7 @@ mod tests {
             up: true,
             oper_state: OperState::Up,
             kind: None,
+            vxlan: None,
             hardware_address: None,
             addresses,
         }
