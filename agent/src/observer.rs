@@ -135,7 +135,7 @@ impl Observer {
                 let state = readings.tap_state.borrow_and_update().clone();
                 for _ in 0..readings.tap.len() {
                     if let Ok(sighted) = readings.tap.try_recv() {
-                        self.on_sighted(&sighted);
+                        self.on_sighted(&sighted, now);
                     }
                 }
                 self.tap = state;
