@@ -54,6 +54,7 @@ pub(crate) fn echo_heard(stats: &HeardStats) -> EchoHeard {
 pub(crate) fn inert(
     sent: Option<inert::InertStats>,
     sent_times: &[Moment],
+    unsolicited_sent: Option<Moment>,
     heard: Option<&inert::InertHeard>,
 ) -> Option<Inert> {
     if sent.is_none() && heard.is_none() {
@@ -69,6 +70,8 @@ pub(crate) fn inert(
         last_heard: heard.and_then(|heard| heard.stats.last_heard),
         heard_from,
         replies: sent.and_then(|stats| stats.answered).map(replies),
+        unsolicited_sent,
+        unsolicited_heard: heard.and_then(|heard| heard.last_unsolicited),
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Machines {
     pub(crate) sizes: SizeProber,
     pub(crate) size_responder: SizeResponder,
     pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
+    pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
 }
 
@@ -50,6 +51,7 @@ impl Machines {
             sizes: SizeProber::new(key, probe_key(), rand::random(), rand::random()),
             size_responder: SizeResponder::new(key, probe_key()),
             inert_times: BTreeMap::new(),
+            unsolicited: BTreeMap::new(),
             suspects: BTreeSet::new(),
         }
     }
@@ -65,6 +67,7 @@ impl Machines {
             self.sizes.handle(size::Input::Removed(*peer), now);
             self.size_responder.remove_peer(peer);
             self.inert_times.remove(peer);
+            self.unsolicited.remove(peer);
             self.suspects.remove(peer);
         }
         for peer in &changes.added {
@@ -169,6 +172,7 @@ impl Machines {
             if let Some(inert) = facts::inert(
                 self.inert.stats(&key),
                 &times,
+                self.unsolicited.get(&key).copied(),
                 self.tracker.heard(&key).as_ref(),
             ) {
                 facts.insert(Fact::Inert(key, inert));

@@ -26,7 +26,7 @@ use crate::{
     machines::Machines,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
-    sockets::{Echo, Overlay, Raw},
+    sockets::{self, Echo, Overlay, Raw},
     steering::{SteeringReading, chains_tried},
     supervisor::Published,
     vxlan::VxlanDevices,
@@ -217,11 +217,20 @@ impl Observer {
         machines.inert.handle(inert::Input::Tick, now);
         let inert_until = loop {
             match machines.inert.poll() {
-                inert::Output::Transmit { peer, to, bytes } => {
-                    if self.raw.send(to, &bytes) {
+                inert::Output::Transmit {
+                    peer,
+                    to,
+                    from,
+                    bytes,
+                } => match from {
+                    inert::SourcePort::Tunnel if self.raw.send(to, &bytes) => {
                         machines.remember_inert(peer, now.moment());
                     }
-                }
+                    inert::SourcePort::Fresh if sockets::send_unsolicited(to, &bytes) => {
+                        machines.unsolicited.insert(peer, now.moment());
+                    }
+                    _ => {}
+                },
                 inert::Output::Wait { until, .. } => break until,
             }
         };

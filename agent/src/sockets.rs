@@ -1,12 +1,15 @@
 //! The sockets that the observer owns: opened when they can be, and a stated gap while they cannot.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use evidence::Moment;
-use probe_io::{EchoEvent, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener};
+use probe_io::{
+    EchoEvent, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener, UNDERLAY_MARK, mark_socket,
+};
 use tracing::{debug, info, warn};
 
 use crate::readers::{TUNNEL_PORT, chain};
@@ -218,4 +221,27 @@ impl Raw {
             }
         }
     }
+}
+
+/// Sends past the tunnel from a port that the kernel chooses anew; says whether it left.
+pub(crate) fn send_unsolicited(to: SocketAddr, bytes: &[u8]) -> bool {
+    match from_fresh_port(to, bytes) {
+        Ok(()) => true,
+        Err(error) => {
+            debug!(%to, reason = chain(&error), "an unsolicited inert datagram could not be sent");
+            false
+        }
+    }
+}
+
+fn from_fresh_port(to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
+    mark_socket(&socket, UNDERLAY_MARK)?;
+    socket.send_to(bytes, to).map(drop)
 }

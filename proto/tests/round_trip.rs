@@ -175,10 +175,11 @@ fn echo_heard() -> impl Strategy<Value = Fact> {
 fn inert() -> impl Strategy<Value = Fact> {
     let times = prop::collection::vec(moment(), 0..=limits::INERT_TIMES);
     let ends = [prop::option::of(endpoint()), prop::option::of(endpoint())];
-    let counts = any::<(u64, u64)>();
     let replies = prop::option::of(inert_replies());
-    (key(), counts, [maybe(), maybe()], times, ends, replies).prop_map(
-        |(key, (sent, heard), [last_sent, last_heard], sent_times, [to, heard_from], replies)| {
+    let moments = [maybe(), maybe(), maybe(), maybe()];
+    (key(), any::<(u64, u64)>(), moments, times, ends, replies).prop_map(
+        |(key, (sent, heard), moments, sent_times, [to, heard_from], replies)| {
+            let [last_sent, last_heard, unsolicited_sent, unsolicited_heard] = moments;
             Fact::Inert(
                 key,
                 Inert {
@@ -190,6 +191,8 @@ fn inert() -> impl Strategy<Value = Fact> {
                     last_heard,
                     heard_from,
                     replies,
+                    unsolicited_sent,
+                    unsolicited_heard,
                 },
             )
         },

@@ -17,8 +17,8 @@ use support::{
         steering::{without_node_address, without_rule},
         underlay,
         underlay::{
-            blocked_inbound_at_worker, both_ways_unheard, home_to_outside, lose_unheard,
-            moved_by_nat,
+            blocked_inbound_at_worker, both_ways_unheard, five_tuple_dropped, home_to_outside,
+            lose_unheard, moved_by_nat,
         },
     },
     cilium, flannel,
@@ -337,6 +337,21 @@ fn the_mapping_of_a_nat_is_told_beside_the_endpoint() {
         evidence.iter().any(|cited| cited.text.contains(sees)),
         "{evidence:#?}"
     );
+}
+
+#[test]
+fn what_became_of_an_unsolicited_datagram_is_told() {
+    let tells = |lab: &Lab, clause: &str| {
+        let verdict = lab.verdict();
+        let evidence = &root(&verdict).evidence;
+        assert!(
+            evidence.iter().any(|cited| cited.text.contains(clause)),
+            "{evidence:#?}"
+        );
+    };
+    tells(&five_tuple_dropped(), "one from another port did arrive");
+    let blocked = blocked_inbound_at_worker();
+    tells(&blocked, "as it must be where the NAT forwards no port");
 }
 
 fn underlay_of(lab: &Lab, from: &str, to: &str) -> RungState {

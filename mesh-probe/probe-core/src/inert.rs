@@ -12,7 +12,8 @@ use evidence::PublicKey;
 
 pub use prober::{
     Answered, InertCounters, InertProber, InertStats, Input, MAX_PER_SECOND, Output, QUICK_PROBES,
-    QUICK_SPACING, REPLY_TIMEOUT, Reason, SLOW_SPACING,
+    QUICK_SPACING, REPLY_TIMEOUT, Reason, SLOW_SPACING, SourcePort, UNSOLICITED_AFTER,
+    UNSOLICITED_SPACING,
 };
 pub use tracker::{
     Arrived, Counted, InertHeard, InertReject, InertTracker, MAX_REPLIES_PER_PEER,
@@ -33,6 +34,7 @@ pub const LENGTH: usize = HEAD_LENGTH + BODY_LENGTH + TAG_LENGTH;
 const BODY_LENGTH: usize = 36;
 const PROBE: u8 = 1;
 const REPLY: u8 = 2;
+const UNSOLICITED: u8 = 3;
 
 /// What both kinds carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +66,12 @@ pub struct Reply {
 
 /// An authentic inert datagram.
 ///
-/// All integers are big-endian; everything from `mapped address` to `answered` is zero in a probe.
+/// All integers are big-endian; everything from `mapped address` to `answered` is zero in a probe of either kind.
 ///
 /// ```text
 ///  0               4       5      6          8
 ///  +---------------+-------+------+----------+
-///  | magic "\0mPi" | ver 1 | kind | reserved |   kind 1 probe, 2 reply
+///  | magic "\0mPi" | ver 1 | kind | reserved |   kind 1 probe, 2 reply, 3 unsolicited probe
 ///  +---------------+-------+------+----------+  8
 ///  | sender public key (32)                  |
 ///  +-----------------------------------------+ 40
@@ -92,6 +94,8 @@ pub enum Datagram {
     Probe(Probe),
     /// It did.
     Reply(Reply),
+    /// Does this arrive from a port that nobody there has sent to? Never answered; numbered apart from the other probes.
+    Unsolicited(Probe),
 }
 
 impl Datagram {
@@ -100,6 +104,7 @@ impl Datagram {
         let (kind, probe, body) = match self {
             Self::Probe(probe) => (PROBE, probe, [0; BODY_LENGTH]),
             Self::Reply(reply) => (REPLY, &reply.answers, body(reply)),
+            Self::Unsolicited(probe) => (UNSOLICITED, probe, [0; BODY_LENGTH]),
         };
         let Probe {
             sender,
@@ -139,6 +144,7 @@ impl Datagram {
         };
         match head.kind {
             PROBE => Ok(Self::Probe(probe)),
+            UNSOLICITED => Ok(Self::Unsolicited(probe)),
             REPLY => reply(probe, body).ok_or(WireError::Length {
                 found: bytes.len(),
                 expected: LENGTH,

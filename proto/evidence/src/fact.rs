@@ -196,6 +196,10 @@ pub struct Inert {
     pub heard_from: Option<SocketAddr>,
     /// What the peer's agent answered, if it ever did.
     pub replies: Option<InertReplies>,
+    /// When the last one from a fresh port was sent: no NAT and no firewall knows its five-tuple.
+    pub unsolicited_sent: Option<Moment>,
+    /// When the last such one of the peer was heard by the tap.
+    pub unsolicited_heard: Option<Moment>,
 }
 
 /// The answers of a peer's agent to inert datagrams, and what the newest said.
@@ -378,6 +382,8 @@ impl Fact {
             Self::Inert(_, inert) => {
                 maybe(&mut inert.last_sent);
                 maybe(&mut inert.last_heard);
+                maybe(&mut inert.unsolicited_sent);
+                maybe(&mut inert.unsolicited_heard);
                 inert.sent_times.iter_mut().for_each(one);
                 if let Some(replies) = &mut inert.replies {
                     one(&mut replies.last);

@@ -185,6 +185,8 @@ fn inert(after: impl Fn(i64) -> Moment) -> Inert {
             hop_limit_back: 62,
             there_us: -7,
         }),
+        unsolicited_sent: Some(after(6)),
+        unsolicited_heard: Some(after(7)),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) fn to_wire(key: &PublicKey, inert: &Inert) -> wire::Inert {
         last_heard,
         heard_from,
         replies,
+        unsolicited_sent,
+        unsolicited_heard,
     } = inert;
     wire::Inert {
         public_key: key.as_bytes().to_vec(),
@@ -28,6 +30,8 @@ pub(super) fn to_wire(key: &PublicKey, inert: &Inert) -> wire::Inert {
         last_heard_ms: last_heard.map(Moment::as_millis),
         heard_from: heard_from.map(endpoint_to_wire),
         replies: replies.map(replies_to_wire),
+        unsolicited_sent_ms: unsolicited_sent.map(Moment::as_millis),
+        unsolicited_heard_ms: unsolicited_heard.map(Moment::as_millis),
     }
 }
 
@@ -42,6 +46,8 @@ pub(super) fn from_wire(inert: &wire::Inert) -> Result<Fact, ConvertError> {
         last_heard_ms,
         heard_from,
         replies,
+        unsolicited_sent_ms,
+        unsolicited_heard_ms,
     } = inert;
     let times = sent_times_ms.iter().copied();
     at_most("inert.sent_times_ms", times.len(), limits::INERT_TIMES)?;
@@ -56,6 +62,8 @@ pub(super) fn from_wire(inert: &wire::Inert) -> Result<Fact, ConvertError> {
             last_heard: last_heard_ms.map(Moment::from_millis),
             heard_from: optional_endpoint("inert.heard_from", heard_from.as_ref())?,
             replies: replies.as_ref().map(replies_from_wire).transpose()?,
+            unsolicited_sent: unsolicited_sent_ms.map(Moment::from_millis),
+            unsolicited_heard: unsolicited_heard_ms.map(Moment::from_millis),
         },
     ))
 }

@@ -237,6 +237,11 @@ pub struct Inert {
     /// Absent as long as the peer's agent has answered none.
     #[prost(message, optional, tag = "30")]
     pub replies: ::core::option::Option<InertReplies>,
+    /// From a port that no NAT and no firewall knows.
+    #[prost(int64, optional, tag = "31")]
+    pub unsolicited_sent_ms: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "32")]
+    pub unsolicited_heard_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InertReplies {

@@ -39,9 +39,9 @@ pub(super) fn unheard(
             b.node,
             seen_as(mesh, a, b).map_or_else(String::new, |clause| format!("; {clause}"))
         );
-        let missed = format!("its tap, which sees datagrams before any firewall of the host, saw none of them{}", {
+        let missed = format!("its tap, which sees datagrams before any firewall of the host, saw none of them{}{}", {
             last_heard.map_or_else(String::new, |at| format!("; the last one came {} ago", text::age(mesh.now.since(at))))
-        });
+        }, unsolicited(a, b, since).unwrap_or_default());
         Answer::new(
             Outcome::Fail,
             METHOD,
@@ -147,6 +147,30 @@ fn seen_as(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<String> {
             b.node
         )
     })
+}
+
+/// What became of A's datagram from a port that nobody knows. It is told, and accuses nobody: a NAT that forwards no port
+/// has to drop it.
+fn unsolicited(a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<String> {
+    let (a_key, b_key) = (a.key?, b.key?);
+    let sent = a.inert(&b_key)?.unsolicited_sent?;
+    if sent < since || b.last_report()? < sent.plus(timing::ARRIVES_WITHIN) {
+        return None;
+    }
+    let heard = b
+        .inert(&a_key)
+        .and_then(|inert| inert.unsolicited_heard)
+        .is_some_and(|heard| heard.plus(timing::SKEW) >= sent);
+    let clause = match (heard, b.site) {
+        (true, _) => {
+            "; one from another port did arrive: the port is open, this five-tuple is what is dropped"
+        }
+        (false, Some(_)) => {
+            "; nor did one from another port arrive, as it must be where the NAT forwards no port"
+        }
+        (false, None) => "; nor did one from another port arrive",
+    };
+    Some(clause.to_owned())
 }
 
 fn lately(mesh: &Mesh<'_>, at: Moment, since: Moment) -> bool {

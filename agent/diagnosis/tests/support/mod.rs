@@ -149,6 +149,15 @@ impl Lab {
             inert.sent_times = [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec();
             inert.last_sent = Some(ago(3000));
             inert.to = Some(endpoint);
+            inert.unsolicited_sent = Some(ago(6500));
+        });
+        self
+    }
+
+    /// What `from` sent from another port arrived at the interface of `to`.
+    pub(crate) fn unsolicited_heard(mut self, from: &str, to: &str) -> Self {
+        self.inert(to, from, |inert| {
+            inert.unsolicited_heard = Some(ago(6499));
         });
         self
     }

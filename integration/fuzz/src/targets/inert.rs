@@ -38,6 +38,7 @@ struct Play {
     now: Stamp,
     last: Vec<u8>,
     counted: u64,
+    unsolicited: u64,
     sent: u64,
 }
 
@@ -53,12 +54,13 @@ impl Play {
             now: Stamp::default(),
             last: Vec::new(),
             counted: 0,
+            unsolicited: 0,
             sent: 0,
         }
     }
 
     fn step(&mut self, script: &mut Script<'_>) -> Option<()> {
-        match script.byte()? % 7 {
+        match script.byte()? % 8 {
             0 => self.receive(script.chunk()?),
             1 => self.receive(&Datagram::Probe(probe(script)?).encode(&probe_key())),
             2 => {
@@ -74,6 +76,7 @@ impl Play {
             }
             5 => self.receive(&reply(script)?.encode(&probe_key())),
             6 => self.probe(),
+            7 => self.receive(&Datagram::Unsolicited(probe(script)?).encode(&probe_key())),
             _ => {
                 let changed = flipped(&self.last, script.u16()?);
                 let both =
@@ -111,9 +114,10 @@ impl Play {
             at: self.now,
         };
         if let Ok(counted) = self.tracker.handle(&arrived, self.now) {
-            let Ok(Datagram::Probe(probe)) = decoded else {
+            let Ok(Datagram::Probe(probe) | Datagram::Unsolicited(probe)) = decoded else {
                 panic!("only an authentic probe counts");
             };
+            self.unsolicited += u64::from(matches!(decoded, Ok(Datagram::Unsolicited(_))));
             assert_eq!((probe.sender, probe.receiver), (counted.peer, ME));
             assert!(PEERS.contains(&counted.peer), "{counted:?} counts");
             self.counted += 1;
@@ -138,8 +142,12 @@ impl Play {
 
     fn check(&self) {
         let counters = self.tracker.counters();
-        assert_eq!(counters.heard, self.counted);
-        assert_eq!(counters.replied + counters.replies_withheld, self.counted);
+        let solicited = self.counted - self.unsolicited;
+        assert_eq!(
+            (counters.heard, counters.unsolicited),
+            (solicited, self.unsolicited)
+        );
+        assert_eq!(counters.replied + counters.replies_withheld, solicited);
         assert!(
             self.answered() <= self.sent,
             "more replies than probes count"
@@ -149,7 +157,7 @@ impl Play {
             .peers()
             .map(|(_, heard)| heard.stats.heard)
             .sum();
-        assert_eq!(heard, self.counted);
+        assert_eq!(heard, solicited);
         for (_, heard) in self.tracker.peers() {
             let window = heard.stats.window;
             assert!(window.missing <= window.expected, "{heard:?}");

@@ -20,6 +20,10 @@ pub const QUICK_SPACING: Duration = Duration::from_secs(1);
 /// Time between the later ones: often enough to see a healed path, rarely enough to let NAT state age.
 pub const SLOW_SPACING: Duration = Duration::from_secs(10);
 
+/// When the unsolicited probe of a suspicion follows its first one.
+pub const UNSOLICITED_AFTER: Duration = Duration::from_millis(500);
+/// Time between unsolicited probes to one peer, however often the suspicion comes and goes.
+pub const UNSOLICITED_SPACING: Duration = Duration::from_secs(30);
 /// How late a reply may come and still count.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,12 +61,14 @@ pub enum Input<'a> {
 /// What the machine wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send these bytes from the tunnel's port to this endpoint, now.
+    /// Send these bytes to this endpoint, now.
     Transmit {
         /// Whom they are for.
         peer: PublicKey,
         /// Where to.
         to: SocketAddr,
+        /// From which port.
+        from: SourcePort,
         /// An inert datagram.
         bytes: [u8; LENGTH],
     },
@@ -73,6 +79,15 @@ pub enum Output {
         /// What for.
         reason: Reason,
     },
+}
+
+/// The port that a probe leaves from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourcePort {
+    /// That of the tunnel: the true five-tuple.
+    Tunnel,
+    /// One that was not used before: no NAT and no firewall knows the five-tuple.
+    Fresh,
 }
 
 /// What a [`Output::Wait`] waits for.
@@ -132,7 +147,8 @@ pub struct InertCounters {
     pub unmatched: u64,
 }
 
-/// Sends to each suspect one datagram a second, five times, then one every ten seconds until it is cleared.
+/// Sends to each suspect one datagram a second, five times, then one every ten seconds until it is cleared; and once,
+/// between the first two, one from a port that nobody knows.
 ///
 /// The driver hands in one input with the time, then drains [`InertProber::poll`] until it says [`Output::Wait`]. What is
 /// handed out counts as sent.
@@ -151,6 +167,8 @@ pub struct InertProber {
 struct Peer {
     suspicion: Option<Suspicion>,
     stats: InertStats,
+    unsolicited: u64,
+    last_unsolicited: Option<Moment>,
     /// Sequence numbers that a reply may answer, and when they left.
     outstanding: VecDeque<(u64, Stamp)>,
 }
@@ -160,6 +178,7 @@ struct Suspicion {
     endpoint: SocketAddr,
     sent: u32,
     due: Moment,
+    unsolicited_due: Option<Moment>,
 }
 
 impl InertProber {
@@ -195,7 +214,7 @@ impl InertProber {
     /// What to do next; see the contract above.
     pub fn poll(&mut self) -> Output {
         let now = self.now.moment();
-        let Some((peer, due)) = self.next() else {
+        let Some((peer, due, from)) = self.next() else {
             return Output::Wait {
                 until: now.plus(IDLE),
                 reason: Reason::NoSuspicion,
@@ -210,7 +229,7 @@ impl InertProber {
                 until: due,
                 reason: Reason::NextProbe,
             },
-            _ => self.transmit(peer),
+            _ => self.transmit(peer, from),
         }
     }
 
@@ -245,17 +264,24 @@ impl InertProber {
             .stats
             .last_sent
             .map_or(now, |sent| sent.plus(QUICK_SPACING));
+        let due = rested.max(now);
+        let unsolicited_due = due.plus(UNSOLICITED_AFTER);
+        let last = peer.last_unsolicited;
+        let may = last.is_none_or(|last| last.plus(UNSOLICITED_SPACING) <= unsolicited_due);
         peer.suspicion = Some(Suspicion {
             endpoint,
             sent: 0,
-            due: rested.max(now),
+            due,
+            unsolicited_due: may.then_some(unsolicited_due),
         });
     }
 
     fn hear(&mut self, bytes: &[u8], hop_limit: u8, received: Stamp) {
         let reply = match Datagram::decode(bytes, &self.key) {
             Ok(Datagram::Reply(reply)) => reply,
-            Ok(Datagram::Probe(_)) => return self.counters.unmatched += 1,
+            Ok(Datagram::Probe(_) | Datagram::Unsolicited(_)) => {
+                return self.counters.unmatched += 1;
+            }
             Err(error) => return self.counters.malformed.count(error),
         };
         let mine = reply.answers.receiver == self.me && reply.answers.session == self.session;
@@ -275,36 +301,55 @@ impl InertProber {
         }
     }
 
-    fn next(&self) -> Option<(PublicKey, Moment)> {
+    fn next(&self) -> Option<(PublicKey, Moment, SourcePort)> {
         let due = |(key, peer): (&PublicKey, &Peer)| {
-            peer.suspicion.map(|suspicion| (*key, suspicion.due))
+            let (due, from) = peer.suspicion?.next();
+            Some((*key, due, from))
         };
         self.peers
             .iter()
             .filter_map(due)
-            .min_by_key(|(_, due)| *due)
+            .min_by_key(|(_, due, _)| *due)
     }
 
-    fn transmit(&mut self, key: PublicKey) -> Output {
+    fn transmit(&mut self, key: PublicKey, from: SourcePort) -> Output {
         let now = self.now;
-        let sent = self.peers.get_mut(&key).and_then(|peer| peer.take(now));
-        let Some((to, sequence)) = sent else {
+        let taken = self.peers.get_mut(&key).and_then(|peer| match from {
+            SourcePort::Tunnel => peer.take(now),
+            SourcePort::Fresh => peer.take_unsolicited(now.moment()),
+        });
+        let Some((to, sequence)) = taken else {
             return Output::Wait {
                 until: now.moment(),
                 reason: Reason::NextProbe,
             };
         };
         self.budget.take(now.moment());
-        let datagram = Datagram::Probe(Probe {
+        let probe = Probe {
             sender: self.me,
             receiver: key,
             session: self.session,
             sequence,
-        });
+        };
+        let datagram = match from {
+            SourcePort::Tunnel => Datagram::Probe(probe),
+            SourcePort::Fresh => Datagram::Unsolicited(probe),
+        };
         Output::Transmit {
             peer: key,
             to,
+            from,
             bytes: datagram.encode(&self.key),
+        }
+    }
+}
+
+impl Suspicion {
+    /// What is due first: never two things at the same time.
+    fn next(&self) -> (Moment, SourcePort) {
+        match self.unsolicited_due {
+            Some(due) if due < self.due => (due, SourcePort::Fresh),
+            _ => (self.due, SourcePort::Tunnel),
         }
     }
 }
@@ -330,6 +375,15 @@ impl Peer {
             self.outstanding.pop_front();
         }
         self.outstanding.push_back((sequence, now));
+        Some((suspicion.endpoint, sequence))
+    }
+
+    fn take_unsolicited(&mut self, now: Moment) -> Option<(SocketAddr, u64)> {
+        let suspicion = self.suspicion.as_mut()?;
+        suspicion.unsolicited_due = None;
+        let sequence = self.unsolicited;
+        self.unsolicited += 1;
+        self.last_unsolicited = Some(now);
         Some((suspicion.endpoint, sequence))
     }
 

@@ -61,8 +61,13 @@ fn a_reply_has_the_documented_bytes() {
 }
 
 #[test]
-fn wireguard_takes_neither_kind_for_a_message_of_its_own() {
-    for datagram in [Datagram::Probe(probe(1, 1)), golden_reply()] {
+fn wireguard_takes_no_kind_for_a_message_of_its_own() {
+    let all = [
+        Datagram::Probe(probe(1, 1)),
+        Datagram::Unsolicited(probe(1, 1)),
+        golden_reply(),
+    ];
+    for datagram in all {
         let bytes = datagram.encode(&key());
         assert!(!(1..=4).contains(&bytes[0]));
         assert!(Handshake::parse(&bytes).is_err());
@@ -115,9 +120,11 @@ fn any_address() -> impl Strategy<Value = SocketAddr> {
 fn any_datagram() -> impl Strategy<Value = Datagram> {
     let probe = (any::<u64>(), any::<u64>()).prop_map(|(session, number)| probe(session, number));
     let reply = (any_address(), any::<u8>(), any::<(u64, u64)>());
-    (probe, prop::option::of(reply)).prop_map(|(answers, reply)| match reply {
-        None => Datagram::Probe(answers),
-        Some((mapped, hop_limit, (received, answered))) => Datagram::Reply(Reply {
+    let kind = (any::<bool>(), prop::option::of(reply));
+    (probe, kind).prop_map(|(answers, kind)| match kind {
+        (false, None) => Datagram::Probe(answers),
+        (true, None) => Datagram::Unsolicited(answers),
+        (_, Some((mapped, hop_limit, (received, answered)))) => Datagram::Reply(Reply {
             answers,
             mapped,
             hop_limit,

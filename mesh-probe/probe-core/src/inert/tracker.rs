@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use evidence::PublicKey;
+use evidence::{Moment, PublicKey};
 use thiserror::Error;
 
-use super::{Datagram, LENGTH, Probe, Reply};
+use super::{Datagram, LENGTH, Probe, Reply, SourcePort};
 use crate::{
     HeardStats, MAX_PEERS, ProbeKey, Refusal, Stamp, WireCounters, WireError, budget::Budget,
     hearing::Hearing,
@@ -34,7 +34,7 @@ pub struct Arrived<'a> {
 pub struct Counted {
     /// Who sent it.
     pub peer: PublicKey,
-    /// What to send back from the tunnel's port to where it came from; `None` if enough was sent lately.
+    /// What to send back from the tunnel's port to where it came from; `None` if it is unsolicited, or enough was sent lately.
     pub reply: Option<[u8; LENGTH]>,
 }
 
@@ -43,6 +43,8 @@ pub struct Counted {
 pub struct InertHeard {
     /// How much, when, and with what loss.
     pub stats: HeardStats,
+    /// When the latest unsolicited one came.
+    pub last_unsolicited: Option<Moment>,
     /// The source of the latest: the sender as it looks from here, behind its NAT.
     pub heard_from: Option<SocketAddr>,
 }
@@ -70,8 +72,10 @@ pub enum InertReject {
 /// How often what became of datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrackerCounters {
-    /// Datagrams that counted.
+    /// Probes that counted.
     pub heard: u64,
+    /// Unsolicited probes that counted.
+    pub unsolicited: u64,
     /// Bytes that were no inert datagram of this mesh.
     pub malformed: WireCounters,
     /// Datagrams for another node.
@@ -101,6 +105,7 @@ pub struct InertTracker {
 #[derive(Clone, Debug)]
 struct Peer {
     hearing: Hearing,
+    unsolicited: Hearing,
     heard_from: Option<SocketAddr>,
     budget: Budget,
 }
@@ -139,11 +144,20 @@ impl InertTracker {
     /// to answer a recording nor to send more than it was sent.
     pub fn handle(&mut self, arrived: &Arrived<'_>, now: Stamp) -> Result<Counted, InertReject> {
         let judged = self.judge(arrived);
-        let probe = judged.inspect_err(|reject| self.counters.count(*reject))?;
-        self.counters.heard += 1;
+        let (probe, from) = judged.inspect_err(|reject| self.counters.count(*reject))?;
+        let reply = match from {
+            SourcePort::Tunnel => {
+                self.counters.heard += 1;
+                self.reply(&probe, arrived, now)
+            }
+            SourcePort::Fresh => {
+                self.counters.unsolicited += 1;
+                None
+            }
+        };
         Ok(Counted {
             peer: probe.sender,
-            reply: self.reply(&probe, arrived, now),
+            reply,
         })
     }
 
@@ -162,11 +176,13 @@ impl InertTracker {
         &self.counters
     }
 
-    fn judge(&mut self, arrived: &Arrived<'_>) -> Result<Probe, InertReject> {
+    fn judge(&mut self, arrived: &Arrived<'_>) -> Result<(Probe, SourcePort), InertReject> {
         let datagram =
             Datagram::decode(arrived.payload, &self.key).map_err(InertReject::Malformed)?;
-        let Datagram::Probe(probe) = datagram else {
-            return Err(InertReject::NotAProbe);
+        let (probe, from) = match datagram {
+            Datagram::Probe(probe) => (probe, SourcePort::Tunnel),
+            Datagram::Unsolicited(probe) => (probe, SourcePort::Fresh),
+            Datagram::Reply(_) => return Err(InertReject::NotAProbe),
         };
         if probe.receiver != self.me {
             return Err(InertReject::NotForMe(probe.receiver));
@@ -175,11 +191,17 @@ impl InertTracker {
             .peers
             .get_mut(&probe.sender)
             .ok_or(InertReject::UnknownPeer(probe.sender))?;
-        peer.hearing
+        let hearing = match from {
+            SourcePort::Tunnel => &mut peer.hearing,
+            SourcePort::Fresh => &mut peer.unsolicited,
+        };
+        hearing
             .hear(probe.session, probe.sequence, arrived.at.moment())
             .map_err(InertReject::Replay)?;
-        peer.heard_from = Some(arrived.from);
-        Ok(probe)
+        if from == SourcePort::Tunnel {
+            peer.heard_from = Some(arrived.from);
+        }
+        Ok((probe, from))
     }
 
     fn reply(&mut self, probe: &Probe, arrived: &Arrived<'_>, now: Stamp) -> Option<[u8; LENGTH]> {
@@ -218,6 +240,7 @@ impl Default for Peer {
     fn default() -> Self {
         Self {
             hearing: Hearing::default(),
+            unsolicited: Hearing::default(),
             heard_from: None,
             budget: Budget::per_second(MAX_REPLIES_PER_PEER),
         }
@@ -228,6 +251,7 @@ impl Peer {
     fn heard(&self) -> InertHeard {
         InertHeard {
             stats: self.hearing.stats(),
+            last_unsolicited: self.unsolicited.stats().last_heard,
             heard_from: self.heard_from,
         }
     }

@@ -105,7 +105,23 @@ pub(crate) fn cases() -> Vec<Case> {
             NOT_READY,
             &["one-way-loss", "tunnel-silent"],
         ),
+        case(
+            "what comes from another port arrives, the tunnel's own five-tuple is dropped",
+            five_tuple_dropped(),
+            &[("udp-51820-blocked-inbound", "home-worker")],
+            NOT_READY,
+            &["one-way-loss", "tunnel-silent"],
+        ),
     ]
+}
+
+/// A router dropped the translation of one five-tuple.
+pub(crate) fn five_tuple_dropped() -> Lab {
+    ["vps-1", "vps-2"]
+        .into_iter()
+        .fold(blocked_inbound_at_worker(), |lab, vps| {
+            lab.unsolicited_heard(vps, "home-worker")
+        })
 }
 
 pub(crate) fn moved_by_nat() -> Lab {

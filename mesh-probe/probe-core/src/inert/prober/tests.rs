@@ -34,7 +34,11 @@ fn run(prober: &mut InertProber, from: i64, to: i64) -> Vec<i64> {
         prober.handle(Input::Tick, stamp(now));
         now = loop {
             match prober.poll() {
-                Output::Transmit { .. } => sent.push(now),
+                Output::Transmit { from, .. } => {
+                    if from == SourcePort::Tunnel {
+                        sent.push(now);
+                    }
+                }
                 Output::Wait { until, .. } => break until.as_millis(),
             }
         };
@@ -232,4 +236,35 @@ fn times_from_the_ends_of_the_clock_do_no_harm() {
         apart(Stamp::from_micros(1), Stamp::from_micros(u64::MAX / 4)),
         1 - i64::MAX / 2
     );
+}
+
+/// When unsolicited probes left, while the suspicion comes and goes each `period` milliseconds.
+fn unsolicited(prober: &mut InertProber, period: i64, to: i64) -> Vec<i64> {
+    let mut sent = Vec::new();
+    for now in 0..to {
+        if now % period == 0 {
+            prober.handle(Input::Cleared(PEER), stamp(now));
+            prober.handle(suspect(PEER), stamp(now));
+        }
+        prober.handle(Input::Tick, stamp(now));
+        while let Output::Transmit { from, bytes, .. } = prober.poll() {
+            let datagram = Datagram::decode(&bytes, &ProbeKey::from_bytes([9; 32])).unwrap();
+            let is_unsolicited = matches!(datagram, Datagram::Unsolicited(_));
+            assert_eq!(is_unsolicited, from == SourcePort::Fresh);
+            if is_unsolicited {
+                sent.push(now);
+            }
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_suspicion_sends_one_unsolicited_probe_and_a_flickering_one_no_more_than_one_in_thirty_seconds()
+{
+    assert_eq!(unsolicited(&mut prober(), 100_000, 100_000), [500]);
+    let flickering = unsolicited(&mut prober(), 900, 100_000);
+    assert!((1..=4).contains(&flickering.len()), "{flickering:?}");
+    let spaced = |pair: &[i64]| pair[1] - pair[0] >= 30_000;
+    assert!(flickering.windows(2).all(spaced), "{flickering:?}");
 }

@@ -131,6 +131,27 @@ fn no_second_sees_more_than_five_replies_whatever_the_number_of_peers() {
 }
 
 #[test]
+fn an_unsolicited_probe_is_counted_apart_and_not_answered() {
+    let mut tracker = tracker();
+    let unsolicited = Datagram::Unsolicited(probe(PEER, ME, 0)).encode(&key());
+    let counted = hear(&mut tracker, &unsolicited, 40000, NOW).unwrap();
+    assert_eq!((counted.peer, counted.reply), (PEER, None));
+    let again = hear(&mut tracker, &unsolicited, 40000, NOW);
+    assert_eq!(again, Err(InertReject::Replay(Refusal::Duplicate)));
+    let heard = tracker.heard(&PEER).unwrap();
+    assert_eq!(heard.last_unsolicited, Some(NOW.moment()));
+    assert_eq!((heard.stats.heard, heard.heard_from), (0, None));
+    assert_eq!(
+        (
+            tracker.counters().heard,
+            tracker.counters().unsolicited,
+            tracker.counters().replied
+        ),
+        (0, 1, 0)
+    );
+}
+
+#[test]
 fn a_reply_is_not_answered() {
     let mut tracker = tracker();
     let reply = Datagram::Reply(Reply {
