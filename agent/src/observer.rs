@@ -23,6 +23,7 @@ use tracing::info;
 
 use crate::{
     facts,
+    health::OwnHealth,
     machines::Machines,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
@@ -55,6 +56,7 @@ pub(crate) struct Observer {
     device_misses: u32,
     links: Option<Reading<links::Snapshot>>,
     vxlan: VxlanDevices,
+    health: OwnHealth,
     steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
@@ -75,6 +77,7 @@ impl Observer {
             device_misses: 0,
             links: None,
             vxlan: VxlanDevices::default(),
+            health: OwnHealth::default(),
             steering: None,
             tap: None,
             peers: Peers::default(),
@@ -94,6 +97,7 @@ impl Observer {
             let until = wake_at.min(publish_at);
             let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
             let now = clock::stamp();
+            self.health.woke(until, now.moment());
             self.handle(event, &mut readings, now);
             self.read_echo_empty(now);
             self.read_overlay_empty(now);
@@ -139,6 +143,14 @@ impl Observer {
                     }
                 }
                 self.tap = state;
+                let read = self.tap.as_ref();
+                let state = read.and_then(|reading| reading.value.as_ref().ok());
+                self.health
+                    .tap(state.map(|state| state.dropped), now.moment());
+            }
+            Event::Pressure => {
+                let read = *readings.pressure.borrow_and_update();
+                self.health.pressure(read, now.moment());
             }
         }
     }
@@ -265,6 +277,7 @@ impl Observer {
         if let Some(Ok(steering)) = self.steering.as_ref().map(|reading| &reading.value) {
             steering.facts(&self.peers, &mut facts);
         }
+        facts.insert(Fact::Health(self.health.fact()));
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
         }
@@ -348,6 +361,7 @@ enum Event {
     Links,
     Steering,
     TapState,
+    Pressure,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
@@ -390,6 +404,7 @@ async fn next(
         Ok(()) = readings.links.changed() => Event::Links,
         Ok(()) = readings.steering.changed() => Event::Steering,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
+        Ok(()) = readings.pressure.changed() => Event::Pressure,
         () = sleep(pause) => Event::Time,
     }
 }

@@ -7,6 +7,7 @@ use probe_io::{Sighted, Tap, TapError, clock};
 use sources::{
     Gap,
     links::{self, Snapshot},
+    pressure::{self, Pressure},
     wireguard::{self, Device},
 };
 use tokio::{
@@ -24,6 +25,8 @@ const WIREGUARD_EVERY: Duration = Duration::from_secs(1);
 const LINKS_EVERY: Duration = Duration::from_secs(30);
 /// Changes come in bursts: one reading for all that come within this time.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Pace of asking what the kernel dropped.
+const PRESSURE_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a tap that could not be opened is tried again.
 const TAP_RETRY: Duration = Duration::from_secs(10);
 
@@ -41,6 +44,7 @@ pub(crate) struct Readings {
     pub(crate) steering: watch::Receiver<Option<Reading<SteeringReading>>>,
     pub(crate) tap: mpsc::Receiver<Sighted>,
     pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
+    pub(crate) pressure: watch::Receiver<Pressure>,
 }
 
 /// The device, and the wall clock when it was read: handshake times are wall-clock times of the kernel.
@@ -101,6 +105,14 @@ pub(crate) async fn links(sender: watch::Sender<Option<Reading<Snapshot>>>) {
             watch = links::watch().ok();
         }
         sleep(SETTLE).await;
+    }
+}
+
+/// Asks every second what the kernel had to drop.
+pub(crate) async fn pressure(sender: watch::Sender<Pressure>) {
+    while !sender.is_closed() {
+        sender.send_replace(pressure::read(proto::limits::PORT));
+        sleep(PRESSURE_EVERY).await;
     }
 }
 

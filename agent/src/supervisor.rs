@@ -6,6 +6,7 @@
 //! | links reader | notification socket | with the observer | itself |
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
+//! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
@@ -17,6 +18,7 @@ use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
 use probe_core::{ProbeKey, echo};
 use proto::trust::{KeyError, KeySource, MeshKey};
+use sources::pressure::Pressure;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -90,6 +92,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
     let (tap_state_sender, tap_state) = watch::channel(None);
+    let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
     tokio::spawn(steering::read_steering(
@@ -98,6 +101,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         links.clone(),
     ));
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
+    tokio::spawn(readers::pressure(pressure_sender));
     let observer = Observer::new(ObserverConfig {
         node: config.node,
         probe_key,
@@ -112,6 +116,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
                 steering,
                 tap,
                 tap_state,
+                pressure,
             },
             published,
         )

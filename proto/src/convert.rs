@@ -4,6 +4,7 @@
 //! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
 
 mod facts;
+mod health;
 mod inert;
 mod report;
 mod sizes;

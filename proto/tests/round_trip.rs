@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "round_trip/node.rs"]
+mod node;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{
     Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap,
     Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes,
     SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
-    TooBig, Vxlan, VxlanDevice, limits,
+    TooBig, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -353,38 +356,6 @@ fn steered() -> impl Strategy<Value = Fact> {
     )
 }
 
-fn vxlan() -> impl Strategy<Value = Fact> {
-    let ends = || prop::option::of(ip());
-    let numbers = any::<(u32, u16, u32)>();
-    let device = (
-        "[a-z0-9.-]{1,15}",
-        numbers,
-        any::<(bool, bool)>(),
-        ends(),
-        ends(),
-    )
-        .prop_map(
-            |(name, (id, port, mtu), (external, up), local, remote)| VxlanDevice {
-                name,
-                id,
-                port,
-                external,
-                local,
-                remote,
-                mtu,
-                up,
-            },
-        );
-    let devices = prop::collection::vec(device, 0..=limits::VXLAN_DEVICES);
-    (moment(), devices, any::<u32>()).prop_map(|(since, devices, left_out)| {
-        Fact::Vxlan(Vxlan {
-            since,
-            devices,
-            left_out,
-        })
-    })
-}
-
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let any_fact = prop_oneof![
         identity(),
@@ -398,7 +369,8 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         sizes(),
         steering(),
         steered(),
-        vxlan(),
+        node::vxlan(),
+        node::health(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

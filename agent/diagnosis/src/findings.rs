@@ -2,6 +2,7 @@
 
 mod keys;
 mod nodes;
+mod observer;
 mod overlay;
 mod session;
 mod sizes;
@@ -41,8 +42,10 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let beside = steering::above(&without(&rest, &broken));
     let path: Vec<Finding> = [wrong, missing, inside, blocked, broken, beside].concat();
     let effects = effects(mesh, &path, &open);
+    let sick = observer::find(mesh, &without(&open, &path));
     let large = sizes::find(mesh, &without(&open, &path));
     roots.extend(path);
+    roots.extend(sick);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
     roots.extend(effects);

@@ -88,6 +88,7 @@ fn judge(
         ));
         reasons.extend(undecided(directions, rung));
     }
+    reasons.extend(troubled(mesh));
     reasons.extend(roots(findings));
     (phase, reasons)
 }
@@ -116,6 +117,14 @@ fn undecided(directions: &[Direction], rung: Rung) -> Option<String> {
     let direction = directions.iter().find(waits)?;
     let (from, to) = (&direction.from, &direction.to);
     Some(format!("{from} -> {to}: {}", direction.steering.method))
+}
+
+/// Whose word counts for less at present, where something is not proved.
+fn troubled(mesh: &Mesh<'_>) -> impl Iterator<Item = String> {
+    mesh.members.values().filter_map(|member| {
+        let trouble = mesh.trouble(member)?;
+        Some(format!("{} is in trouble: {}", member.node, trouble.what))
+    })
 }
 
 /// The rung and all below it are good. A young session above a way that nobody can see, or data that happens to pass

@@ -7,12 +7,17 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, Initiated,
-    Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId, SourceState,
-    Steered, Steering, Vxlan,
+    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
+    Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
+    SourceState, Steered, Steering, Vxlan,
 };
 
-use crate::{NodeView, Stream, View, prefix::Holdings, timing};
+use crate::{
+    NodeView, Stream, View,
+    health::{self, Trouble},
+    prefix::Holdings,
+    timing,
+};
 
 /// The mesh at one moment.
 pub(crate) struct Mesh<'a> {
@@ -106,9 +111,17 @@ impl<'a> Mesh<'a> {
         self.now.since(here(a).max(here(b))) < timing::SETTLE
     }
 
-    /// Since when both have reported without a pause, if both speak: what was lost before says nothing about the path.
+    /// Since when both have reported without a pause and were well, if both speak: what was lost before says nothing about the path.
     pub(crate) fn both_steady_since(a: &Member<'_>, b: &Member<'_>) -> Option<Moment> {
         Some(a.steady_since()?.max(b.steady_since()?))
+    }
+
+    /// What a node that speaks is in trouble with, or was a moment ago.
+    pub(crate) fn trouble(&self, member: &Member<'_>) -> Option<Trouble> {
+        member
+            .health()
+            .and_then(health::trouble)
+            .filter(|trouble| self.recent(trouble.until, timing::TROUBLE))
     }
 
     /// A citation of a fact of `member` that was seen at `at`.
@@ -203,9 +216,18 @@ impl<'a> Member<'a> {
         Some(read_at.min(self.last_report()?))
     }
 
-    /// Since when the node has reported without a pause.
+    /// Since when the node has reported without a pause and was not in trouble itself.
     pub(crate) fn steady_since(&self) -> Option<Moment> {
-        self.fresh().map(|view| view.steady_since)
+        let steady = self.fresh()?.steady_since;
+        let well = self.health().and_then(health::trouble);
+        Some(well.map_or(steady, |trouble| trouble.until.max(steady)))
+    }
+
+    pub(crate) fn health(&self) -> Option<&'a Health> {
+        match self.fact(FactKey::Health) {
+            Some(Fact::Health(health)) => Some(health),
+            _ => None,
+        }
     }
 
     fn fact(&self, key: FactKey) -> Option<&'a Fact> {

@@ -17,11 +17,12 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 28] = pages! {
+static PAGES: [Page; 29] = pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
+    "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",
     "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",
     "overlay-port-blocked": "the overlay's port is blocked",

@@ -52,6 +52,10 @@ pub const OVERLAY_SETTLES: Duration = Duration::from_secs(5);
 /// How long an address may take from one node to another, as a virtual IP does, until every device knows.
 pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 
+/// How long the trouble of an observer is told as the cause of what is undecided: the time that ears get which opened
+/// during a loss.
+pub const TROUBLE: Duration = Duration::from_secs(10);
+
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
 

@@ -10,7 +10,9 @@ use std::{
 };
 
 use diagnosis::{View, diagnose, explain, levels::LEVELS, pages};
-use evidence::{Citation, EchoSent, Fact, FactKey, Moment, Phase, Reporter, SourceId, Verdict};
+use evidence::{
+    Citation, EchoSent, Fact, FactKey, Moment, Outcome, Phase, Reporter, Rung, SourceId, Verdict,
+};
 use proptest::{
     prelude::*,
     sample::{Index, select},
@@ -63,6 +65,8 @@ enum Edit {
     /// The first misses the answers of the second.
     LoseEchoes(&'static str, &'static str),
     Stale(&'static str),
+    /// The agent of the node has just woken from a stall.
+    Stalled(&'static str),
     Gap(&'static str, SourceId),
     Remove(&'static str, Index),
     /// Marked packets of the first to the second leave beside the tunnel, since so long.
@@ -75,6 +79,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (node(), node()).prop_map(|(from, to)| Edit::LoseDirection(from, to)),
         (node(), node()).prop_map(|(from, to)| Edit::LoseEchoes(from, to)),
         node().prop_map(Edit::Stale),
+        node().prop_map(Edit::Stalled),
         (node(), select(SourceId::ALL.to_vec())).prop_map(|(node, id)| Edit::Gap(node, id)),
         (node(), node(), chaos::any_moment())
             .prop_map(|(from, to, since)| Edit::Unsteer(from, to, since)),
@@ -90,6 +95,7 @@ fn edited(lab: &Lab, edit: &Edit) -> Lab {
             unheard(lab, from, to)
         }
         Edit::LoseEchoes(from, to) if from != to && here(from) => lose_more(lab.clone(), from, to),
+        Edit::Stalled(node) if here(node) => cases::observer::stalled(lab.clone(), node, 0),
         Edit::Stale(node) if here(node) => lab.clone().stale(node, 6000),
         Edit::Gap(node, source) if here(node) => lab.clone().gap(node, source, "no permission"),
         Edit::Unsteer(from, to, since) if here(from) => unsteer(lab.clone(), from, to, since),
@@ -194,6 +200,31 @@ fn evidence_of_a_fault_never_opens_a_gate() {
             after.is_subset(&before),
             "{edit:?} opened: {after:?}, before: {before:?}"
         );
+        Ok(())
+    });
+}
+
+/// What a node did not hear, and what nobody heard of it, accuses no path while it is in trouble.
+#[test]
+fn negative_evidence_of_a_sick_observer_never_makes_a_failure() {
+    law(2000, &(any_lab(), select(NODES.to_vec())), |(lab, node)| {
+        prop_assume!(lab.view.nodes.contains_key(&name(node)));
+        let verdict = cases::observer::stalled(lab, node, 0).verdict();
+        let touches = |ladder: &&evidence::Ladder| {
+            [&ladder.from, &ladder.to]
+                .iter()
+                .any(|end| end.to_string() == node)
+        };
+        for ladder in verdict.pairs.iter().filter(touches) {
+            for rung in [
+                Rung::Underlay,
+                Rung::Tunnel,
+                Rung::TunnelMtu,
+                Rung::OverlayPort,
+            ] {
+                prop_assert_ne!(ladder.outcome(rung), Outcome::Fail, "{:?}", ladder);
+            }
+        }
         Ok(())
     });
 }
@@ -399,5 +430,5 @@ fn every_case_of_the_table_speaks_of_codes_that_have_pages() {
         let ready = case.lab.verdict().gate("mesh").map(|gate| gate.phase);
         assert_eq!(ready, Some(case.expected.gates[2]), "{}", case.title);
     }
-    assert_eq!(pages().len(), 28);
+    assert_eq!(pages().len(), 29);
 }

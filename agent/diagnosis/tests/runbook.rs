@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
+    include_str!("../src/findings/observer.rs"),
     include_str!("../src/findings/overlay.rs"),
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),

@@ -11,7 +11,9 @@ use evidence::{
 use support::{
     Lab, NOW, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, keys, nodes, overlay, quiet, session,
+        Case, Expected, NOT_READY, SINCE, all, keys, nodes, observer, overlay,
+        overlay::{cilium, flannel, with_devices},
+        quiet, session,
         session::{arrives_but_silent, without_tap},
         sizes, steering,
         steering::{without_node_address, without_rule},
@@ -21,7 +23,6 @@ use support::{
             lose_unheard, moved_by_nat,
         },
     },
-    cilium, flannel,
     healthy::endpoint,
     key,
 };
@@ -106,7 +107,7 @@ fn devices_of_an_overlay_that_cannot_work_are_named_and_accuse_no_path() {
 
 #[test]
 fn frames_that_do_not_fit_shut_the_gate_of_sizes_and_the_sum_is_told() {
-    let lab = Lab::healthy().vxlan("vps-1", 60_000, &[flannel("vps-1", 1450)]);
+    let lab = with_devices("vps-1", 60_000, &[flannel("vps-1", 1450)]);
     let verdict = lab.verdict();
     assert_eq!(verdict.gate("mtu").unwrap().phase, Phase::NotReady);
     let root = root(&verdict);
@@ -119,7 +120,7 @@ fn frames_that_do_not_fit_shut_the_gate_of_sizes_and_the_sum_is_told() {
 #[test]
 fn an_overlay_whose_frames_nobody_can_compare_leaves_the_gate_of_sizes_unknown() {
     let phase = |lab: Lab| lab.verdict().gate("mtu").unwrap().phase;
-    let fits = Lab::healthy().vxlan("vps-1", 60_000, &[flannel("vps-1", 1370)]);
+    let fits = with_devices("vps-1", 60_000, &[flannel("vps-1", 1370)]);
     assert_eq!(phase(fits.clone()), Phase::Ready);
     assert_eq!(
         phase(fits.clone().without("vps-1", &FactKey::Device)),
@@ -135,7 +136,7 @@ fn an_overlay_whose_frames_nobody_can_compare_leaves_the_gate_of_sizes_unknown()
 fn both_devices_that_want_one_port_are_named() {
     let mut late = cilium();
     late.up = false;
-    let lab = Lab::healthy().vxlan("vps-1", 60_000, &[late, flannel("vps-1", 1370)]);
+    let lab = with_devices("vps-1", 60_000, &[late, flannel("vps-1", 1370)]);
     let verdict = lab.verdict();
     let summary = &root(&verdict).summary;
     assert!(
@@ -143,6 +144,21 @@ fn both_devices_that_want_one_port_are_named() {
         "{summary}"
     );
     assert!(summary.contains("flannel.1 has UDP 8472"), "{summary}");
+}
+
+#[test]
+fn silence_of_an_observer_in_trouble_accuses_nobody() {
+    check_all(observer::cases());
+}
+
+#[test]
+fn a_gate_says_whose_trouble_leaves_it_undecided() {
+    let lab = observer::stalled(blocked_inbound_at_worker(), "home-worker", 1000);
+    let gate = lab.verdict().gate("mesh").cloned().unwrap();
+    let says = |reason: &String| reason.starts_with("home-worker is in trouble: ");
+    assert!(gate.reasons.iter().any(says), "{:?}", gate.reasons);
+    let healthy = observer::stalled(Lab::healthy(), "home-worker", 1000);
+    assert_eq!(healthy.verdict().gate("mesh").unwrap().phase, Phase::Ready);
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod decode;
 pub mod host;
 pub mod links;
 pub mod nftables;
+pub mod pressure;
 pub mod wireguard;
 
 mod gap;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
+use crate::{Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -283,6 +283,8 @@ pub enum FactKey {
     Steered(PublicKey),
     /// [`Fact::Vxlan`].
     Vxlan,
+    /// [`Fact::Health`].
+    Health,
 }
 
 impl std::fmt::Display for FactKey {
@@ -301,6 +303,7 @@ impl std::fmt::Display for FactKey {
             Self::Steering => f.write_str("steering"),
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
             Self::Vxlan => f.write_str("vxlan-devices"),
+            Self::Health => f.write_str("health"),
         }
     }
 }
@@ -334,6 +337,8 @@ pub enum Fact {
     Steered(PublicKey, Steered),
     /// The VXLAN devices.
     Vxlan(Vxlan),
+    /// How the agent itself fares.
+    Health(Health),
 }
 
 impl Fact {
@@ -353,6 +358,7 @@ impl Fact {
             Self::Steering(_) => FactKey::Steering,
             Self::Steered(key, _) => FactKey::Steered(*key),
             Self::Vxlan(_) => FactKey::Vxlan,
+            Self::Health(_) => FactKey::Health,
         }
     }
 
@@ -411,6 +417,7 @@ impl Fact {
                 }
             }
             Self::Vxlan(vxlan) => one(&mut vxlan.since),
+            Self::Health(health) => *health = health.shifted(offset),
         }
         self
     }

@@ -3,11 +3,12 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `health`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
 mod fact;
+pub mod health;
 mod identity;
 pub mod limits;
 mod moment;
@@ -21,6 +22,7 @@ pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
     Initiated, Peer, Rtt, SourceId, SourceState,
 };
+pub use health::{Conntrack, Drops, Health, Lag};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};

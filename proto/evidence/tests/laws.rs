@@ -5,16 +5,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity,
-    Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
+    Arrival, Bracket, Conntrack, Delta, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact,
+    Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer,
+    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 13;
+const KINDS: usize = 14;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -85,6 +85,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             devices: Vec::new(),
             left_out: 0,
         }),
+        12 => Fact::Health(health(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -92,6 +93,28 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             for_us: Some(true),
             answered_at: Some(after(2)),
         }]),
+    }
+}
+
+fn health(after: impl Fn(i64) -> Moment) -> Health {
+    let drops = |last| {
+        Some(Drops {
+            count: 1,
+            last: Some(after(last)),
+        })
+    };
+    Health {
+        lag: None,
+        stalled: Some(after(1)),
+        tap: drops(2),
+        echo: drops(3),
+        backlog: drops(4),
+        squeezed: drops(5),
+        conntrack: Some(Conntrack {
+            at: after(6),
+            count: 1,
+            max: 2,
+        }),
     }
 }
 

@@ -14,10 +14,11 @@ use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDe
 use thiserror::Error;
 
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 7] = [
     "facts.proto",
     "steering.proto",
     "vxlan.proto",
+    "health.proto",
     "report.proto",
     "gate.proto",
     "mesh.proto",

@@ -8,8 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, inert, ip_from_wire, ip_to_wire,
-    key_from_wire, optional_endpoint, short_text, sizes,
+    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, health, inert, ip_from_wire,
+    ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     vxlan,
 };
@@ -39,6 +39,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Sizes(key, layers) => WireFact::Sizes(sizes::to_wire(key, layers)),
         Fact::Steering(steering) => WireFact::Steering(steering_to_wire(steering)),
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
+        Fact::Health(state) => WireFact::Health(health::to_wire(state)),
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
     };
     wire::Fact { fact: Some(inner) }
@@ -61,6 +62,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Sizes(sizes) => sizes::from_wire(&sizes)?,
         WireFact::Steering(steering) => steering_from_wire(&steering)?,
         WireFact::Steered(steered) => steered_from_wire(steered)?,
+        WireFact::Health(state) => Fact::Health(health::from_wire(state)),
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
     })
 }
@@ -80,6 +82,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Sizes(key) => (Kind::Sizes, Some(key), None),
         FactKey::Steering => (Kind::Steering, None, None),
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
+        FactKey::Health => (Kind::Health, None, None),
         FactKey::Vxlan => (Kind::Vxlan, None, None),
     };
     wire::FactKey {
@@ -113,6 +116,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Sizes => FactKey::Sizes(public_key()?),
         Kind::Steering => FactKey::Steering,
         Kind::Steered => FactKey::Steered(public_key()?),
+        Kind::Health => FactKey::Health,
         Kind::Vxlan => FactKey::Vxlan,
     })
 }

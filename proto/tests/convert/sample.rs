@@ -233,6 +233,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Steering(steering()),
         WireFact::Steered(steered()),
         WireFact::Vxlan(vxlan()),
+        WireFact::Health(wire::Health::default()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()

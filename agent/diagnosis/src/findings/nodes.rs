@@ -89,6 +89,7 @@ fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citat
         } else if let Some(at) = echo
             .loss_since
             .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
+            .filter(|_| mesh.trouble(other).is_none())
         {
             let text = format!(
                 "hears nothing of {}: {} echo requests in a row lost",

@@ -2,6 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod nodes;
+pub(crate) mod observer;
 pub(crate) mod overlay;
 pub(crate) mod quiet;
 pub(crate) mod session;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         keys::cases(),
         sizes::cases(),
         overlay::cases(),
+        observer::cases(),
         steering::cases(),
         nodes::cases(),
         quiet::cases(),

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Identity, Inert,
-    InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
-    Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, Vxlan, VxlanDevice,
+    Arrival, Bracket, Conntrack, Drops, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health,
+    Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, Vxlan,
+    VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -85,6 +86,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_steering(),
         3 => any_steered(),
         1 => any_vxlan(),
+        1 => any_health(),
     ]
 }
 
@@ -214,6 +216,23 @@ fn any_steered() -> impl Strategy<Value = Fact> {
             };
             Fact::Steered(key, steered)
         })
+}
+
+fn any_health() -> impl Strategy<Value = Fact> {
+    let when = || option::weighted(0.2, any_moment());
+    let table = (any_moment(), any::<u32>(), any::<u32>());
+    (when(), when(), when(), option::weighted(0.2, table)).prop_map(
+        |(stalled, tap, echo, table)| {
+            let drops = |last| Some(Drops { count: 1, last });
+            Fact::Health(Health {
+                stalled,
+                tap: drops(tap),
+                echo: drops(echo),
+                conntrack: table.map(|(at, count, max)| Conntrack { at, count, max }),
+                ..Health::default()
+            })
+        },
+    )
 }
 
 fn any_vxlan() -> impl Strategy<Value = Fact> {

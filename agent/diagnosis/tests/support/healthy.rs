@@ -167,7 +167,7 @@ fn is_home(node: &str) -> bool {
     node.starts_with("home")
 }
 
-pub(super) fn own_address(node: &str) -> Ipv4Addr {
+pub(crate) fn own_address(node: &str) -> Ipv4Addr {
     match node {
         "vps-1" => Ipv4Addr::new(203, 0, 113, 11),
         "vps-2" => Ipv4Addr::new(203, 0, 113, 12),

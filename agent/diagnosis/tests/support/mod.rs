@@ -12,9 +12,8 @@ use diagnosis::{Conflict, Expectation, NodeView, Stream, View, diagnose};
 use evidence::{
     Arrival, Bracket, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, InertReplies,
     Initiated, Layer, Moment, NodeName, Peer, PublicKey, Sizes, SourceId, SourceState, Verdict,
-    Vxlan, VxlanDevice,
 };
-use healthy::{endpoint, healthy_node, own_address, working};
+use healthy::{endpoint, healthy_node, working};
 
 /// The moment of judgement.
 pub(crate) const NOW: Moment = Moment::from_millis(10_000_000);
@@ -288,19 +287,6 @@ impl Lab {
         self
     }
 
-    /// The node has these VXLAN devices since then.
-    pub(crate) fn vxlan(mut self, node: &str, since: i64, devices: &[VxlanDevice]) -> Self {
-        self.put(
-            node,
-            Fact::Vxlan(Vxlan {
-                since: ago(since),
-                devices: devices.to_vec(),
-                left_out: 0,
-            }),
-        );
-        self
-    }
-
     /// It was cut off, and its reports have come again since then.
     pub(crate) fn back(mut self, node: &str, since: i64) -> Self {
         self.node(node).steady_since = ago(since);
@@ -490,31 +476,6 @@ impl Lab {
             list,
             fact: Box::new(Fact::Arrivals),
         }
-    }
-}
-
-/// A device as flannel makes it on a node.
-pub(crate) fn flannel(node: &str, mtu: u32) -> VxlanDevice {
-    VxlanDevice {
-        name: "flannel.1".to_owned(),
-        id: 1,
-        port: 8472,
-        external: false,
-        local: Some(own_address(node).into()),
-        remote: None,
-        mtu,
-        up: true,
-    }
-}
-
-/// A device as Cilium makes it.
-pub(crate) fn cilium() -> VxlanDevice {
-    VxlanDevice {
-        name: "cilium_vxlan".to_owned(),
-        id: 0,
-        external: true,
-        local: None,
-        ..flannel("vps-1", 1500)
     }
 }
 

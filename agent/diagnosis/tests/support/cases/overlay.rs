@@ -1,9 +1,9 @@
 //! VXLAN devices.
 
-use evidence::VxlanDevice;
+use evidence::{Fact, Vxlan, VxlanDevice};
 
 use super::{Case, READY, case};
-use crate::support::{Lab, cilium, flannel};
+use crate::support::{Lab, ago, healthy::own_address};
 
 const TOO_LARGE: &str = "vxlan-mtu-too-large";
 const TWICE: &str = "vxlan-port-taken-twice";
@@ -91,7 +91,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "a CNI that has come a moment ago is not ready yet",
-            Lab::healthy().vxlan(NODE, 2000, &[flannel(NODE, 1450), down(cilium())]),
+            with_devices(NODE, 2000, &[flannel(NODE, 1450), down(cilium())]),
             &[],
             READY,
             both,
@@ -102,12 +102,51 @@ pub(crate) fn cases() -> Vec<Case> {
 const NODE: &str = "vps-2";
 
 fn with(devices: &[VxlanDevice]) -> Lab {
-    Lab::healthy().vxlan(NODE, LONG_AGO, devices)
+    with_devices(NODE, LONG_AGO, devices)
 }
 
 fn down(device: VxlanDevice) -> VxlanDevice {
     VxlanDevice {
         up: false,
         ..device
+    }
+}
+
+/// The node has these VXLAN devices since then.
+pub(crate) fn with_devices(node: &str, since: i64, devices: &[VxlanDevice]) -> Lab {
+    let mut lab = Lab::healthy();
+    lab.put(
+        node,
+        Fact::Vxlan(Vxlan {
+            since: ago(since),
+            devices: devices.to_vec(),
+            left_out: 0,
+        }),
+    );
+    lab
+}
+
+/// A device as flannel makes it on a node.
+pub(crate) fn flannel(node: &str, mtu: u32) -> VxlanDevice {
+    VxlanDevice {
+        name: "flannel.1".to_owned(),
+        id: 1,
+        port: 8472,
+        external: false,
+        local: Some(own_address(node).into()),
+        remote: None,
+        mtu,
+        up: true,
+    }
+}
+
+/// A device as Cilium makes it.
+pub(crate) fn cilium() -> VxlanDevice {
+    VxlanDevice {
+        name: "cilium_vxlan".to_owned(),
+        id: 0,
+        external: true,
+        local: None,
+        ..flannel("vps-1", 1500)
     }
 }

@@ -1,0 +1,43 @@
+//! Observers in trouble: what a node did not see while it slept, or while its kernel dropped what came, is no evidence.
+
+use evidence::{Conntrack, Drops, Health, Moment};
+
+/// From here on a table of connections counts as full: what is new is dropped in bursts before it is.
+const FULL_PERCENT: u64 = 95;
+
+/// What a node was in trouble with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Until when, as far as is known.
+    pub(crate) until: Moment,
+    /// In words, for a person.
+    pub(crate) what: &'static str,
+}
+
+/// The trouble that a node had last.
+pub(crate) fn trouble(health: &Health) -> Option<Trouble> {
+    let last = |drops: Option<Drops>| drops.and_then(|drops| drops.last);
+    let full = health.conntrack.filter(is_full).map(|table| table.at);
+    [
+        (
+            health.stalled,
+            "its agent was not run for half a second or more",
+        ),
+        (last(health.tap), "its tap lost packets"),
+        (last(health.echo), "the socket of its echo was full"),
+        (full, "its table of tracked connections is full"),
+    ]
+    .into_iter()
+    .filter_map(|(until, what)| {
+        Some(Trouble {
+            until: until?,
+            what,
+        })
+    })
+    .max_by_key(|trouble| trouble.until)
+}
+
+fn is_full(table: &Conntrack) -> bool {
+    let (count, max) = (u64::from(table.count), u64::from(table.max));
+    max > 0 && count * 100 >= max * FULL_PERCENT
+}

@@ -1,0 +1,65 @@
+//! Facts that a node tells of itself once.
+
+use evidence::{Conntrack, Drops, Fact, Health, Lag, Vxlan, VxlanDevice, limits};
+use proptest::prelude::*;
+
+use super::{ip, maybe, moment};
+
+pub(crate) fn vxlan() -> impl Strategy<Value = Fact> {
+    let ends = || prop::option::of(ip());
+    let numbers = any::<(u32, u16, u32)>();
+    let device = (
+        "[a-z0-9.-]{1,15}",
+        numbers,
+        any::<(bool, bool)>(),
+        ends(),
+        ends(),
+    )
+        .prop_map(
+            |(name, (id, port, mtu), (external, up), local, remote)| VxlanDevice {
+                name,
+                id,
+                port,
+                external,
+                local,
+                remote,
+                mtu,
+                up,
+            },
+        );
+    let devices = prop::collection::vec(device, 0..=limits::VXLAN_DEVICES);
+    (moment(), devices, any::<u32>()).prop_map(|(since, devices, left_out)| {
+        Fact::Vxlan(Vxlan {
+            since,
+            devices,
+            left_out,
+        })
+    })
+}
+
+pub(crate) fn health() -> impl Strategy<Value = Fact> {
+    let drops = || {
+        prop::option::of((any::<u64>(), maybe()).prop_map(|(count, last)| Drops { count, last }))
+    };
+    let lag = any::<Option<(u32, u32)>>()
+        .prop_map(|lag| lag.map(|(mean_us, max_us)| Lag { mean_us, max_us }));
+    let conntrack = (moment(), any::<u32>(), any::<u32>()).prop_map(|(at, count, max)| Conntrack {
+        at,
+        count,
+        max,
+    });
+    let all_drops = (drops(), drops(), drops(), drops());
+    (lag, maybe(), all_drops, prop::option::of(conntrack)).prop_map(
+        |(lag, stalled, (tap, echo, backlog, squeezed), conntrack)| {
+            Fact::Health(Health {
+                lag,
+                stalled,
+                tap,
+                echo,
+                backlog,
+                squeezed,
+                conntrack,
+            })
+        },
+    )
+}
