@@ -4,14 +4,15 @@
 
 #[path = "round_trip/node.rs"]
 mod node;
+#[path = "round_trip/sizes.rs"]
+mod sizes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Bracket, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap,
-    Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes,
-    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
-    TooBig, limits,
+    Arrival, Delta, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Gap, Identity,
+    Inert, InertReplies, Initiated, Moment, NodeName, Peer, PublicKey, Rtt, SourceId, SourceState,
+    Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, limits,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -250,46 +251,6 @@ fn handshakes() -> impl Strategy<Value = Fact> {
     ]
 }
 
-fn sizes() -> impl Strategy<Value = Fact> {
-    let maybe = || proptest::option::of(moment());
-    let bracket = (moment(), any::<Option<u16>>(), any::<u16>())
-        .prop_map(|(at, passed, failed)| Bracket { at, passed, failed });
-    let too_big = (moment(), any::<Option<IpAddr>>(), any::<u32>())
-        .prop_map(|(at, reporter, mtu)| TooBig { at, reporter, mtu });
-    let one = (
-        (any::<IpAddr>(), any::<u16>(), any::<u32>()),
-        (maybe(), maybe(), maybe()),
-        proptest::option::of(bracket),
-        proptest::option::of(too_big),
-    )
-        .prop_map(
-            |((to, full, lost), (full_arrived, seen_arriving, lost_since), bracket, too_big)| {
-                Sizes {
-                    layer: Layer::Tunnel,
-                    to,
-                    full,
-                    full_arrived,
-                    seen_arriving,
-                    lost,
-                    lost_since,
-                    bracket,
-                    too_big,
-                }
-            },
-        )
-        .boxed();
-    let both = (one.clone(), one).prop_map(|(tunnel, overlay)| {
-        vec![
-            tunnel,
-            Sizes {
-                layer: Layer::Overlay,
-                ..overlay
-            },
-        ]
-    });
-    (key(), both).prop_map(|(key, layers)| Fact::Sizes(key, layers))
-}
-
 fn steering() -> impl Strategy<Value = Fact> {
     let family = || {
         any::<(Option<u32>, bool, bool)>().prop_map(|(rule_priority, default_route, undecoded)| {
@@ -366,7 +327,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         echo_heard(),
         inert(),
         handshakes(),
-        sizes(),
+        sizes::sizes(),
         steering(),
         steered(),
         node::vxlan(),

@@ -6,6 +6,45 @@ use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
+    [dropped(), coming_back()].concat()
+}
+
+/// What was lost before a node was there to see it.
+fn coming_back() -> Vec<Case> {
+    vec![
+        case(
+            "a node whose link was down speaks again: what was lost meanwhile accuses no path",
+            cut_off().back("home-worker", 1000),
+            &[],
+            UNKNOWN,
+            &[
+                "udp-51820-blocked-both-ways",
+                "udp-51820-blocked-inbound",
+                "tunnel-silent",
+            ],
+        ),
+        case(
+            "a node speaks again, and its datagrams still do not pass",
+            cut_off().back("home-worker", 6000),
+            &[("udp-51820-blocked-both-ways", "home-worker")],
+            NOT_READY,
+            &["peer-silent"],
+        ),
+        case(
+            "a node has just got its device back: what came before, it counted of nobody",
+            NODES
+                .into_iter()
+                .fold(blocked_inbound_at_vps(), |lab, other| {
+                    lab.met("vps-1", other, 1000)
+                }),
+            &[],
+            UNKNOWN,
+            &["udp-51820-blocked-inbound"],
+        ),
+    ]
+}
+
+fn dropped() -> Vec<Case> {
     vec![
         case(
             "what comes from outside for one home node is dropped, its LAN neighbour reaches it",
@@ -48,35 +87,6 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("path-broken", "home-cp <-> vps-1")],
             NOT_READY,
             &["one-way-loss", "peer-never-connected", "peer-silent"],
-        ),
-        case(
-            "a node whose link was down speaks again: what was lost meanwhile accuses no path",
-            cut_off().back("home-worker", 1000),
-            &[],
-            UNKNOWN,
-            &[
-                "udp-51820-blocked-both-ways",
-                "udp-51820-blocked-inbound",
-                "tunnel-silent",
-            ],
-        ),
-        case(
-            "a node speaks again, and its datagrams still do not pass",
-            cut_off().back("home-worker", 6000),
-            &[("udp-51820-blocked-both-ways", "home-worker")],
-            NOT_READY,
-            &["peer-silent"],
-        ),
-        case(
-            "a node has just got its device back: what came before, it counted of nobody",
-            NODES
-                .into_iter()
-                .fold(blocked_inbound_at_vps(), |lab, other| {
-                    lab.met("vps-1", other, 1000)
-                }),
-            &[],
-            UNKNOWN,
-            &["udp-51820-blocked-inbound"],
         ),
         case(
             "initiations and the answers to others are lost on their way to a node that no inert datagram tested",

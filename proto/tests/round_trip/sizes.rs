@@ -1,0 +1,48 @@
+//! Facts about sizes.
+
+use std::net::IpAddr;
+
+use evidence::{Bracket, Fact, Layer, Sizes, TooBig};
+use proptest::prelude::*;
+
+use super::{key, moment};
+
+pub(crate) fn sizes() -> impl Strategy<Value = Fact> {
+    let maybe = || proptest::option::of(moment());
+    let bracket = (moment(), any::<Option<u16>>(), any::<u16>())
+        .prop_map(|(at, passed, failed)| Bracket { at, passed, failed });
+    let too_big = (moment(), any::<Option<IpAddr>>(), any::<u32>())
+        .prop_map(|(at, reporter, mtu)| TooBig { at, reporter, mtu });
+    let one = (
+        (any::<IpAddr>(), any::<u16>(), any::<u32>()),
+        (maybe(), maybe(), maybe()),
+        proptest::option::of(bracket),
+        proptest::option::of(too_big),
+    )
+        .prop_map(
+            |((to, full, lost), (full_arrived, seen_arriving, lost_since), bracket, too_big)| {
+                Sizes {
+                    layer: Layer::Tunnel,
+                    to,
+                    full,
+                    full_arrived,
+                    seen_arriving,
+                    lost,
+                    lost_since,
+                    bracket,
+                    too_big,
+                }
+            },
+        )
+        .boxed();
+    let both = (one.clone(), one).prop_map(|(tunnel, overlay)| {
+        vec![
+            tunnel,
+            Sizes {
+                layer: Layer::Overlay,
+                ..overlay
+            },
+        ]
+    });
+    (key(), both).prop_map(|(key, layers)| Fact::Sizes(key, layers))
+}
