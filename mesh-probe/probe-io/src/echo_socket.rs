@@ -13,6 +13,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use crate::{
     clock,
     control::{ExtendedError, messages},
+    error_queue::{self, is_about_the_network},
     sys,
 };
 
@@ -150,13 +151,15 @@ impl EchoSocket {
         )
         .map_err(refused("create"))?;
         socket
-            .set_nonblocking(true)
-            .map_err(refused("make it non-blocking"))?;
-        socket
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .map_err(refused("limit its buffer"))?;
-        hear_errors(&socket, address).map_err(refused("ask for errors"))?;
-        forbid_fragments(&socket, address).map_err(refused("forbid fragmentation"))?;
+        if address.is_ipv6() {
+            socket
+                .set_only_v6(true)
+                .map_err(refused("keep it to IPv6"))?;
+        }
+        // What does not fit is refused and not cut up, and what is sent does not depend on what was learned of the path before.
+        error_queue::prepare(&socket, address.is_ipv4()).map_err(refused("ask for errors"))?;
         socket.bind(&address.into()).map_err(refused("bind"))?;
         let interest = Interest::READABLE | Interest::ERROR;
         let socket = sys::register(socket, interest).map_err(refused("register"))?;
@@ -219,32 +222,6 @@ impl EchoSocket {
     pub const fn counters(&self) -> &EchoSocketCounters {
         &self.counters
     }
-}
-
-fn hear_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv4() {
-        return sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1);
-    }
-    socket.set_only_v6(true)?;
-    sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
-}
-
-/// What does not fit is refused, and not cut up; but what is sent does not depend on what was learned of the path before.
-fn forbid_fragments(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    let (level, name, value) = if address.is_ipv4() {
-        (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_PROBE,
-        )
-    } else {
-        (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_PROBE,
-        )
-    };
-    sys::set_option(socket, level, name, value)
 }
 
 /// The queue of errors is looked at when a call or the runtime says that there are some: not for each datagram, as there are
@@ -325,27 +302,4 @@ fn read_datagram(
         length,
         received_at,
     }))
-}
-
-/// Errors that belong to a datagram sent before, and not to this socket.
-fn is_about_the_network(error: &io::Error) -> bool {
-    let Some(errno) = error.raw_os_error() else {
-        return false;
-    };
-    let network = [
-        libc::ECONNREFUSED,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-        libc::EHOSTDOWN,
-        libc::ENETDOWN,
-        libc::EACCES,
-        libc::EPERM,
-        libc::EPROTO,
-        libc::ENOPROTOOPT,
-        libc::EOPNOTSUPP,
-        libc::EMSGSIZE,
-        libc::ENONET,
-        libc::EINTR,
-    ];
-    network.contains(&errno)
 }
