@@ -32,9 +32,12 @@ pub(super) fn underlay<'a>(
         return no_underlay_evidence(a, b);
     };
     let lately = mesh.now.minus(timing::UNDERLAY_FRESH);
-    let open_since = echo
-        .loss_since
-        .map_or(lately, |since| lately.max(since.plus(timing::SKEW)));
+    // In a run of losses nothing proves the way open that came before one of the two was away or in trouble: what would speak
+    // against it does not count from before, either.
+    let open_since = echo.loss_since.map_or(lately, |since| {
+        let steady = Mesh::both_steady_since(a, b).unwrap_or(since);
+        lately.max(since.max(steady).plus(timing::SKEW))
+    });
     let arrived = || {
         handshake_arrived(mesh, a, b, open_since).or_else(|| inert::arrived(mesh, a, b, open_since))
     };
