@@ -106,7 +106,7 @@ pub(super) fn overlay_mtu(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> An
     }
 }
 
-/// Whether full-size packets of A to B are lost and no search has told up to which size they are.
+/// Whether full-size packets of A to B are lost in a row, whatever a search has told of them.
 pub(crate) fn suspected(a: &Member<'_>, b: &Member<'_>, layer: Layer) -> bool {
     known(a, b, layer).is_some_and(|sizes| sizes.lost >= timing::LOST_IN_A_ROW)
 }
