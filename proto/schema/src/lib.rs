@@ -13,6 +13,20 @@ use std::{
 use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDescriptorSet};
 use thiserror::Error;
 
+/// The contracts of others, in `../upstream/schema`.
+const UPSTREAM: [&str; 4] = [
+    "cosi.proto",
+    "talos.proto",
+    "discovery.proto",
+    "affiliate.proto",
+];
+/// The files that the generator makes of them.
+pub const UPSTREAM_GENERATED: [&str; 4] = [
+    "cosi.resource.rs",
+    "talos.rs",
+    "sidero.discovery.server.rs",
+    "sidero.discovery.client.rs",
+];
 /// The files of the schema, in `v1`.
 const SCHEMAS: [&str; 7] = [
     "facts.proto",
@@ -39,7 +53,7 @@ pub enum SchemaError {
         source: protox::Error,
     },
     /// The code could not be made.
-    #[error("failed to generate {GENERATED}")]
+    #[error("failed to generate the code")]
     Generate(#[source] io::Error),
     /// The compiled files contradict each other.
     #[error("failed to list the schema")]
@@ -48,8 +62,16 @@ pub enum SchemaError {
 
 /// The Rust code of messages, clients and servers. Needs no protoc on the machine.
 pub fn code() -> Result<String, SchemaError> {
-    let descriptors = descriptors()?;
-    generate(descriptors).map_err(SchemaError::Generate)
+    let made = generate(descriptors()?, &[GENERATED]);
+    made.map(|files| files.concat())
+        .map_err(SchemaError::Generate)
+}
+
+/// The Rust code of the contracts of others, one text for each of [`UPSTREAM_GENERATED`].
+pub fn upstream_code() -> Result<Vec<String>, SchemaError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../upstream/schema");
+    let descriptors = compile(&UPSTREAM, folder)?;
+    generate(descriptors, &UPSTREAM_GENERATED).map_err(SchemaError::Generate)
 }
 
 /// One sorted line per field, enum value and call: what a released version has promised to others.
@@ -60,17 +82,24 @@ pub fn inventory() -> Result<Vec<String>, SchemaError> {
 }
 
 fn descriptors() -> Result<FileDescriptorSet, SchemaError> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("v1");
-    protox::compile(SCHEMAS, [&folder]).map_err(|source| SchemaError::Compile { folder, source })
+    compile(&SCHEMAS, Path::new(env!("CARGO_MANIFEST_DIR")).join("v1"))
 }
 
-fn generate(descriptors: FileDescriptorSet) -> io::Result<String> {
+fn compile(files: &[&str], folder: PathBuf) -> Result<FileDescriptorSet, SchemaError> {
+    protox::compile(files, [&folder]).map_err(|source| SchemaError::Compile { folder, source })
+}
+
+fn generate(descriptors: FileDescriptorSet, files: &[&str]) -> io::Result<Vec<String>> {
     let out = tempfile::tempdir()?;
     tonic_prost_build::configure()
         .out_dir(out.path())
         .emit_rerun_if_changed(false)
         .build_transport(false)
         .btree_map(".")
+        .skip_debug([".cosi.resource.Spec"])
         .compile_fds(descriptors)?;
-    fs::read_to_string(out.path().join(GENERATED))
+    files
+        .iter()
+        .map(|file| fs::read_to_string(out.path().join(file)))
+        .collect()
 }

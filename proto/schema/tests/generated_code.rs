@@ -1,4 +1,4 @@
-//! The committed code in `proto/src/generated` is what the schema gives: drift fails here.
+//! The committed code in `proto/src/generated` and `proto/upstream/src/generated` is what the schema gives: drift fails here.
 //!
 //! After a change of the schema: `UPDATE_GENERATED=1 cargo test -p proto-schema`.
 
@@ -7,14 +7,25 @@ use std::{env, fs, path::Path};
 #[test]
 fn the_generated_code_is_what_the_schema_gives() {
     let fresh = proto_schema::code().unwrap();
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/generated/mesh.v1.rs");
+    same("../src/generated/mesh.v1.rs", &fresh);
+}
+
+#[test]
+fn the_code_of_the_contracts_of_others_is_what_their_schema_gives() {
+    let fresh = proto_schema::upstream_code().unwrap();
+    for (file, code) in proto_schema::UPSTREAM_GENERATED.iter().zip(&fresh) {
+        same(&format!("../upstream/src/generated/{file}"), code);
+    }
+}
+
+fn same(file: &str, fresh: &str) {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&committed, &fresh).unwrap();
+        fs::write(&committed, fresh).unwrap();
     }
     let present = fs::read_to_string(&committed).unwrap_or_default();
     assert!(
         present == fresh,
-        "proto/src/generated/mesh.v1.rs differs from proto/schema/v1; \
-         run UPDATE_GENERATED=1 cargo test -p proto-schema and commit the result"
+        "{file} differs from its schema; run UPDATE_GENERATED=1 cargo test -p proto-schema and commit the result"
     );
 }
