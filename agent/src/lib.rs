@@ -29,4 +29,4 @@ mod supervisor;
 mod uplink;
 mod vxlan;
 
-pub use supervisor::{Config, ECHO_BUDGET, run};
+pub use supervisor::{Config, ECHO_BUDGET, look, run};

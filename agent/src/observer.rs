@@ -13,7 +13,8 @@ use std::{
 };
 
 use evidence::{
-    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+    Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState,
+    limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -28,7 +29,7 @@ use crate::{
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
     sockets::{self, Echo, Overlay, Raw},
-    steering::{SteeringReading, chains_tried},
+    steering::{SteeringReading, WAITS, chains_tried},
     supervisor::Published,
     vxlan::VxlanDevices,
 };
@@ -109,6 +110,37 @@ impl Observer {
                 publish_at = now.moment().plus(PUBLISH_EVERY);
             }
         }
+    }
+
+    /// Takes in what the sources say until each has been tried, at most for `patience`; sends nothing.
+    pub(crate) async fn look(
+        mut self,
+        mut readings: Readings,
+        patience: Duration,
+    ) -> (Moment, Facts) {
+        let until = clock::moment().plus(patience);
+        while !self.has_tried_all() && clock::moment() < until {
+            let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
+            self.handle(event, &mut readings, clock::stamp());
+        }
+        let now = clock::moment();
+        if self.steering.is_none() && now < until {
+            self.steering = Some(Reading {
+                at: now,
+                value: Err(WAITS.to_owned()),
+            });
+        }
+        let facts = self.facts(now);
+        let own = facts.iter().filter(|fact| !of_probes(&fact.key()));
+        (now, own.cloned().collect())
+    }
+
+    /// Steering is asked for the peers of a device: without one, or without links, there is nothing to wait for.
+    fn has_tried_all(&self) -> bool {
+        let (Some(device), Some(links)) = (&self.device, &self.links) else {
+            return false;
+        };
+        self.steering.is_some() || device.value.is_err() || links.value.is_err()
     }
 
     fn handle(&mut self, event: Event, readings: &mut Readings, now: Stamp) {
@@ -349,6 +381,22 @@ impl Observer {
             },
         )
     }
+}
+
+/// Whether a fact is about probes and what answers them, and not about what the node says of itself.
+const fn of_probes(key: &FactKey) -> bool {
+    use SourceId::{Echo, Inert, Overlay, Tap};
+    matches!(
+        key,
+        FactKey::Source(Tap | Echo | Inert | Overlay)
+            | FactKey::EchoSent(_)
+            | FactKey::EchoHeard(_)
+            | FactKey::Inert(_)
+            | FactKey::Initiated(_)
+            | FactKey::Arrivals
+            | FactKey::Sizes(_)
+            | FactKey::Health
+    )
 }
 
 /// What a turn is about.

@@ -39,7 +39,7 @@ const QUESTIONS_PER_SECOND: u32 = 200;
 const NOT_ASKED: &str = "not asked: neither KubeSpan's rule nor table 180 is on this node, so nothing steers into the tunnel";
 
 /// Why there is no reading of a node whose peers are not known at present.
-const WAITS: &str = "not asked: the kubespan device or the links cannot be read";
+pub(crate) const WAITS: &str = "not asked: the kubespan device or the links cannot be read";
 
 /// One reading of everything that steers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
 use probe_core::{ProbeKey, echo};
+use probe_io::Sighted;
 use proto::trust::{KeyError, KeySource, MeshKey};
 use sources::pressure::Pressure;
 use tokio::{
@@ -27,7 +28,8 @@ use tracing::{info, warn};
 
 use crate::{
     observer::{Observer, ObserverConfig},
-    readers, steering, uplink,
+    readers::{self, Reading, Readings, TapState},
+    steering, uplink,
 };
 
 /// Most echo requests a second.
@@ -88,10 +90,43 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         })
         .collect();
     let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
+    let (tap_state_sender, tap_state) = watch::channel(None);
+    tokio::spawn(readers::tap(tap_sender, tap_state_sender));
+    let observer = Observer::new(ObserverConfig {
+        node: config.node,
+        probe_key,
+        echo_budget: config.echo_budget,
+        boot_id: sources::host::boot_id().unwrap_or_default(),
+    });
+    observer.run(read(tap, tap_state), published).await;
+    for uplink in uplinks {
+        uplink.abort();
+    }
+    Ok(())
+}
+
+/// What this node says of itself, as an agent would state it, without an agent: each source is read once, nothing is sent, no
+/// packet is watched. Ends as soon as all have been tried, and after `patience` in any case.
+pub async fn look(node: NodeName, patience: Duration) -> (Moment, Facts) {
+    let (_, tap) = mpsc::channel(1);
+    let (_, tap_state) = watch::channel(None);
+    let observer = Observer::new(ObserverConfig {
+        node,
+        probe_key: ProbeKey::from_bytes([0; 32]),
+        echo_budget: 1,
+        boot_id: sources::host::boot_id().unwrap_or_default(),
+    });
+    observer.look(read(tap, tap_state), patience).await
+}
+
+/// Starts the readers of all sources but the tap.
+fn read(
+    tap: mpsc::Receiver<Sighted>,
+    tap_state: watch::Receiver<Option<Reading<TapState>>>,
+) -> Readings {
     let (wireguard_sender, wireguard) = watch::channel(None);
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
-    let (tap_state_sender, tap_state) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
@@ -100,31 +135,15 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         wireguard.clone(),
         links.clone(),
     ));
-    tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     tokio::spawn(readers::pressure(pressure_sender));
-    let observer = Observer::new(ObserverConfig {
-        node: config.node,
-        probe_key,
-        echo_budget: config.echo_budget,
-        boot_id: sources::host::boot_id().unwrap_or_default(),
-    });
-    observer
-        .run(
-            readers::Readings {
-                wireguard,
-                links,
-                steering,
-                tap,
-                tap_state,
-                pressure,
-            },
-            published,
-        )
-        .await;
-    for uplink in uplinks {
-        uplink.abort();
+    Readings {
+        wireguard,
+        links,
+        steering,
+        tap,
+        tap_state,
+        pressure,
     }
-    Ok(())
 }
 
 /// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up.

@@ -27,6 +27,11 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-probe", "evidence", "the verdict it prints"),
     ("mesh-probe", "diagnosis", "the pages of explain"),
     ("mesh-probe", "proto", "the questions it asks"),
+    (
+        "mesh-probe",
+        "mesh-agent",
+        "what a node says of itself, read once",
+    ),
     ("mesh-probe", "probe-core", "the size sweep of mtu"),
     (
         "mesh-probe",

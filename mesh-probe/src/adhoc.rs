@@ -4,6 +4,7 @@
 
 mod handshake;
 mod mtu;
+mod node;
 mod refusal;
 mod steering;
 mod tap;
@@ -13,6 +14,7 @@ mod way;
 
 pub use handshake::{HandshakeTest, Outcome};
 pub use mtu::{Limiter, PathMtu};
+pub use node::{Group, NodeView, Said, Source};
 pub use refusal::{Refused, Why};
 pub use steering::{Device, Family, Peer, Steering};
 pub use tap::TapView;

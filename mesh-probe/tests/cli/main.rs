@@ -7,6 +7,7 @@ mod exit_codes;
 mod fixture;
 mod handshake;
 mod namespace;
+mod node;
 mod program;
 mod screens;
 mod server;

@@ -1,0 +1,32 @@
+//! `node`
+
+use std::time::Duration;
+
+use evidence::NodeName;
+
+use crate::{
+    adhoc::{Facts as _, NodeView},
+    document::FactsDocument,
+    error::ProbeError,
+    exit::Exit,
+    output::Output,
+    render,
+};
+
+pub(super) async fn run(patience: Duration, output: Output) -> Result<Exit, ProbeError> {
+    let name = own_name();
+    let (now, facts) = mesh_agent::look(name.clone(), patience).await;
+    let view = NodeView::new(name, &facts, now);
+    output.answer(&FactsDocument::new(&view), |style| {
+        render::node(&view, style)
+    })?;
+    Ok(view.exit())
+}
+
+/// A host name that cannot name a node is no reason to say nothing.
+fn own_name() -> NodeName {
+    let name = sources::host::hostname().unwrap_or_default();
+    NodeName::parse(&name)
+        .or_else(|_| NodeName::parse("this-node"))
+        .expect("a constant name is a name")
+}

@@ -1,0 +1,49 @@
+//! All that a node says of itself.
+
+use super::{
+    Style,
+    screen::{Paint, Screen},
+    table::{Cell, Table},
+    text::human_ms,
+};
+use crate::adhoc::{Facts as _, Group, NodeView};
+
+/// The screen of `node`: groups, then what is not known.
+pub fn node(view: &NodeView, style: Style) -> String {
+    let mut screen = Screen::new(style.colour);
+    screen.put(Paint::Bold, &view.title()).end();
+    for group in &view.groups {
+        draw(&mut screen, group);
+    }
+    screen.end();
+    for conclusion in view.conclusions() {
+        screen.put(Paint::Bold, "conclusion: ").line(&conclusion);
+    }
+    screen.put(Paint::Plain, "method: ").line(&view.method());
+    screen.finish()
+}
+
+fn draw(screen: &mut Screen, group: &Group) {
+    screen.end();
+    screen.put(Paint::Bold, group.name);
+    screen.put(Paint::Plain, &sources(group)).end();
+    let mut table = Table::new();
+    for said in &group.facts {
+        table.row([Cell::plain(&said.name), Cell::plain(&said.value)]);
+    }
+    table.draw(screen, 2);
+}
+
+/// ` (wireguard read 0.1 s ago; nftables not readable)`: why not is said once, below.
+fn sources(group: &Group) -> String {
+    let said: Vec<_> = group
+        .sources
+        .iter()
+        .map(|source| match (&source.gap, source.tried_ms_ago) {
+            (Some(_), _) => format!("{} not readable", source.name),
+            (None, None) => format!("{} gave no answer", source.name),
+            (None, Some(age)) => format!("{} read {} ago", source.name, human_ms(age)),
+        })
+        .collect();
+    format!(" ({})", said.join("; "))
+}
