@@ -3,6 +3,7 @@
 //! Each bench runs in namespaces of its own. A new one is a module with `run`, and its line in [`BENCHES`].
 
 mod cpu;
+mod delay;
 mod disturbance;
 mod echo;
 mod figure;

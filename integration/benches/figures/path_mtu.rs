@@ -1,4 +1,4 @@
-//! The path MTU of a host behind a router with a narrow link: `mesh-probe mtu`, and `tracepath`.
+//! The path MTU of a host behind ten routers, the last of them with a narrow link: `mesh-probe mtu`, and `tracepath`.
 
 use std::{
     process::Command,
@@ -8,40 +8,67 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::{
+    delay,
     figure::{Better, Figure, Goal, median},
     namespace::{beside, sh},
 };
 
-const FAR: &str = "10.9.1.1";
+const FAR: &str = "10.9.255.1";
 const MTU: &str = "1400";
-/// On a clean path both are done in milliseconds.
-const CLEAN_ROUNDS: usize = 21;
+/// Routers between us and the host, about as many as between a home and a data centre; the last one's far link is narrow.
+const ROUTERS: u8 = 10;
+/// Of the first link, each way: a path from a home to a data centre takes some 20 ms there and back.
+const DELAY: Duration = Duration::from_millis(10);
+const CLEAN_ROUNDS: usize = 7;
 /// tracepath waits a second, three times, for each hop that says nothing.
 const HOLE_ROUNDS: usize = 3;
-/// tracepath would go on for 30 hops; the host is the second. This spares it 78 seconds.
-const HOPS: &str = "4";
+/// tracepath would go on for 30 hops; the host is the eleventh. This spares it a minute.
+const HOPS: &str = "13";
 
 pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
-    two_hops()?;
+    path()?;
     let clean = measure("path-mtu-clean", CLEAN_ROUNDS, true)?;
-    sh("ip netns exec hop nft 'table inet hole { chain out { type filter hook output priority 0; icmp code 4 drop; }; }'
-        ip route flush cache")?;
+    let last = format!("ip netns exec r{ROUTERS} nft");
+    sh(&format!(
+        "{last} 'table inet hole {{ chain out {{ type filter hook output priority 0; icmp code 4 drop; }}; }}'
+        ip route flush cache"
+    ))?;
     let hole = measure("path-mtu-black-hole", HOLE_ROUNDS, false)?;
     Ok(vec![clean, hole])
 }
 
-/// Us, a router whose far link is narrow, and a host that answers all it is asked.
-fn two_hops() -> anyhow::Result<()> {
-    sh("ip netns add hop; ip netns add far
-        ip link add near type veth peer name hop0 netns hop
-        ip -n hop link add hop1 type veth peer name far0 netns far
-        ip addr add 10.9.0.1/24 dev near; ip link set dev near up; ip route add default via 10.9.0.2
-        ip -n hop addr add 10.9.0.2/24 dev hop0; ip -n hop link set dev hop0 up
-        ip -n hop addr add 10.9.1.2/24 dev hop1; ip -n hop link set dev hop1 mtu 1400; ip -n hop link set dev hop1 up
-        ip -n far addr add 10.9.1.1/24 dev far0; ip -n far link set dev far0 mtu 1400; ip -n far link set dev far0 up
-        ip -n far route add default via 10.9.1.2
-        ip netns exec hop sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0
-        ip netns exec far sysctl -qw net.ipv4.icmp_ratelimit=0")
+/// Us, a line of routers, and a host that answers all it is asked. Router `n` has 10.9.(n-1).2 towards us and 10.9.n.1
+/// towards the host.
+fn path() -> anyhow::Result<()> {
+    delay::link("near", "wan", DELAY)?;
+    sh(
+        "ip netns add far; ip addr add 10.9.0.1/24 dev near; ip link set near up; ip route add default via 10.9.0.2",
+    )?;
+    for router in 1..=ROUTERS {
+        sh(&format!(
+            "ip netns add r{router}; ip -n r{router} link set lo up
+            ip netns exec r{router} sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0"
+        ))?;
+    }
+    sh(
+        "ip link set wan netns r1; ip -n r1 addr add 10.9.0.2/24 dev wan; ip -n r1 link set wan up",
+    )?;
+    for router in 1..ROUTERS {
+        let next = router + 1;
+        sh(&format!(
+            "ip -n r{router} link add ahead type veth peer name behind netns r{next}
+            ip -n r{router} addr add 10.9.{router}.1/24 dev ahead; ip -n r{router} link set ahead up
+            ip -n r{next} addr add 10.9.{router}.2/24 dev behind; ip -n r{next} link set behind up
+            ip -n r{router} route add 10.9.255.0/24 via 10.9.{router}.2
+            ip -n r{next} route add 10.9.0.0/24 via 10.9.{router}.1"
+        ))?;
+    }
+    sh(&format!(
+        "ip -n r{ROUTERS} link add ahead mtu {MTU} type veth peer name eth0 netns far
+        ip -n r{ROUTERS} addr add 10.9.255.2/24 dev ahead; ip -n r{ROUTERS} link set ahead up
+        ip -n far addr add {FAR}/24 dev eth0; ip -n far link set eth0 mtu {MTU}; ip -n far link set eth0 up
+        ip -n far route add default via 10.9.255.2; ip netns exec far sysctl -qw net.ipv4.icmp_ratelimit=0"
+    ))
     .map(drop)
 }
 
