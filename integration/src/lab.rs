@@ -7,6 +7,7 @@
 //! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
 //! 6. [`programs`], [`stage`], [`stage_kind`]: the programs under test in it, and who carries their tunnels.
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
+//!    [`record`]: all of that, of all scenarios.
 //! 8. [`demo`]: the story for a newcomer.
 
 pub mod address;
@@ -20,6 +21,7 @@ pub mod host;
 pub mod kubespan;
 pub mod plan;
 pub mod programs;
+pub mod record;
 pub mod requirements;
 pub mod runner;
 pub mod sandbox;

@@ -21,7 +21,7 @@ use crate::lab::{
 };
 
 pub use result::RunResult;
-use result::mismatches;
+use result::{mismatches, not_expected};
 
 /// How long the mesh may take to become ready after the start.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -51,10 +51,14 @@ pub fn run(
         silence: None,
         accused: BTreeSet::new(),
         failures: Vec::new(),
+        wrong: BTreeSet::new(),
     };
     let times = run.scenario(scenario)?;
     let Run {
-        stage, failures, ..
+        stage,
+        failures,
+        wrong,
+        ..
     } = run;
     let result = RunResult {
         scenario: scenario.name.clone(),
@@ -66,6 +70,7 @@ pub fn run(
         time_to_verdict_s: times.to_verdict,
         time_to_recovery_s: times.to_recovery,
         failures,
+        wrong: wrong.into_iter().collect(),
         not_carried: None,
     };
     Ok((result, stage))
@@ -82,6 +87,7 @@ struct Run<'a> {
     /// Codes that were a root at any time.
     accused: BTreeSet<String>,
     failures: Vec<String>,
+    wrong: BTreeSet<String>,
 }
 
 /// The verdict on the broken lab, before it was healed.
@@ -114,6 +120,8 @@ impl Run<'_> {
         };
         times.to_verdict = self.wait_for_verdict(expect)?;
         times.verdict = self.last.clone();
+        let wrong = not_expected(expect, &self.last).into_iter();
+        self.wrong.extend(wrong.map(|root| root.to_string()));
         if expect.heals && !heal.is_empty() {
             times.to_recovery = self.heal_and_wait(&heal, expect)?;
         }
@@ -218,10 +226,11 @@ impl Run<'_> {
             let absent = &expect.absent;
             absent.contains(*code) || absent.iter().any(|code| code == EVERY_CODE)
         };
-        let wrong = self.accused.iter().filter(never);
-        self.failures.extend(
-            wrong.map(|code| format!("{code} was named as a root, which it must never be")),
-        );
+        let wrong: Vec<_> = self.accused.iter().filter(never).cloned().collect();
+        let said = wrong.iter();
+        self.failures
+            .extend(said.map(|code| format!("{code} was named as a root, which it must never be")));
+        self.wrong.extend(wrong);
     }
 
     /// Asks until `wanted` has held for `hold`, and returns the seconds until it began to. The first moment must be

@@ -46,6 +46,8 @@ pub(crate) enum LabCommand {
     Vm(VmArguments),
     /// Measure what the implementation of WireGuard decides
     Facts(FactsArguments),
+    /// Stage all scenarios and write down what was expected, what was named, and after how long
+    Record(RecordArguments),
     /// List the scenarios and the running labs
     List,
     #[command(flatten)]
@@ -114,6 +116,21 @@ pub(crate) struct FactsArguments {
 fn subject() -> impl TypedValueParser<Value = Subject> {
     PossibleValuesParser::new(Subject::ALL.map(Subject::name))
         .map(|name| Subject::named(&name).unwrap_or(Subject::Handshake))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArguments {
+    /// File for the record
+    #[arg(long, default_value = "integration/TRACK_RECORD.md")]
+    pub(crate) report: PathBuf,
+    /// How many labs there may be at a time
+    #[arg(long, default_value_t = 2, value_parser = at_once())]
+    pub(crate) at_once: usize,
+}
+
+/// More labs than that would only wait for each other.
+fn at_once() -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u8).range(1..=16).map(usize::from)
 }
 
 #[derive(Debug, Args)]

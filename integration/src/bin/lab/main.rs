@@ -4,6 +4,7 @@
 
 mod cli;
 mod inside;
+mod record;
 mod vm;
 
 use std::{
@@ -62,6 +63,7 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
             .map_err(Into::into),
         LabCommand::Vm(arguments) => vm::run(arguments),
         LabCommand::Facts(arguments) => in_sandbox("facts", &arguments.to_arguments()),
+        LabCommand::Record(arguments) => record::run(&arguments, &scenario_files()?),
         LabCommand::List => list(),
         LabCommand::Process(process) => run_process(process),
     }

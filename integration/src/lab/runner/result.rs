@@ -25,6 +25,9 @@ pub struct RunResult {
     pub time_to_verdict_s: Option<f64>,
     pub time_to_recovery_s: Option<f64>,
     pub failures: Vec<String>,
+    /// Roots that should not have been named: at the end, or codes that must not be named at any time.
+    #[serde(default)]
+    pub wrong: Vec<String>,
     /// Why this stage cannot show what the scenario asks for; nothing was run then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_carried: Option<String>,
@@ -51,9 +54,17 @@ impl RunResult {
             time_to_verdict_s: None,
             time_to_recovery_s: None,
             failures: Vec::new(),
+            wrong: Vec::new(),
             not_carried: Some(reason),
         }
     }
+}
+
+/// Roots that are named and not expected.
+pub(super) fn not_expected(expect: &Expect, verdict: &Verdict) -> Vec<ExpectedRoot> {
+    let named: BTreeSet<_> = verdict.roots().iter().map(ExpectedRoot::from).collect();
+    let is_wrong = |root: &ExpectedRoot| !expect.others_allowed && !expect.roots.contains(root);
+    named.into_iter().filter(is_wrong).collect()
 }
 
 /// What of the expectation does not hold, in words.
@@ -64,10 +75,8 @@ pub(super) fn mismatches(expect: &Expect, verdict: &Verdict) -> Vec<String> {
     let mut found: Vec<_> = missing
         .map(|root| format!("not named as root: {root}"))
         .collect();
-    if !expect.others_allowed {
-        let wrong = named.difference(&wanted);
-        found.extend(wrong.map(|root| format!("wrongly named as root: {root}")));
-    }
+    let wrong = not_expected(expect, verdict).into_iter();
+    found.extend(wrong.map(|root| format!("wrongly named as root: {root}")));
     for (level, wanted) in &expect.gates {
         let phase = verdict.phase(level);
         if phase != *wanted {
