@@ -257,10 +257,15 @@ fn assemble(
     let mut next = || ways.next().flatten();
     let name = |way: Option<Way>| way.map(|way| link_name(snapshot, way.link));
     let peers = asked.iter().map(|asked| {
-        let endpoint = asked.peer.endpoint.map(|to| EndpointWay {
-            to,
-            via: name(next()),
-            looped: None,
+        let endpoint = asked.peer.endpoint.map(|to| {
+            let via = name(next());
+            let link = via.as_deref().and_then(|name| snapshot.link(name));
+            EndpointWay {
+                to,
+                mtu: link.map(|link| link.mtu),
+                via,
+                looped: None,
+            }
         });
         let prefixes = asked.prefixes.iter().map(|prefix| {
             let (marked, plain) = (next(), next());

@@ -300,7 +300,14 @@ fn steered() -> impl Strategy<Value = Fact> {
         );
     let prefixes = prop::collection::vec(prefix, 0..=limits::STEERED);
     let endpoint =
-        (endpoint(), link(), maybe()).prop_map(|(to, via, looped)| EndpointWay { to, via, looped });
+        (endpoint(), link(), any::<Option<u32>>(), maybe()).prop_map(|(to, via, mtu, looped)| {
+            EndpointWay {
+                to,
+                via,
+                mtu,
+                looped,
+            }
+        });
     let endpoint = prop::option::of(endpoint);
     (key(), moment(), prefixes, any::<u32>(), endpoint).prop_map(
         |(key, since, prefixes, left_out, endpoint)| {

@@ -8,6 +8,7 @@ mod session;
 mod sizes;
 mod steering;
 mod underlay;
+mod uplink;
 
 use std::collections::BTreeSet;
 
@@ -43,9 +44,12 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let path: Vec<Finding> = [wrong, missing, inside, blocked, broken, beside].concat();
     let effects = effects(mesh, &path, &open);
     let sick = observer::find(mesh, &without(&open, &path));
-    let large = sizes::find(mesh, &without(&open, &path));
+    let rest = without(&open, &path);
+    let uplinks = uplink::find(mesh, &rest);
+    let large = sizes::find(mesh, &without(&rest, &uplinks));
     roots.extend(path);
     roots.extend(sick);
+    roots.extend(uplinks);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
     roots.extend(effects);

@@ -17,7 +17,7 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 29] = pages! {
+static PAGES: &[Page] = &pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
@@ -42,6 +42,7 @@ static PAGES: [Page; 29] = pages! {
     "udp-51820-blocked-inbound": "UDP 51820 is dropped on its way in to a node or site",
     "udp-51820-blocked-outbound": "UDP 51820 is dropped on its way out of a node or site",
     "udp-51820-dropped-by-host": "UDP 51820 arrives at a node and its own firewall drops it",
+    "uplink-mtu-too-small": "a node's own link is too narrow for its tunnel",
     "vxlan-mtu-too-large": "a VXLAN device takes longer packets than the tunnel carries",
     "vxlan-port-taken-twice": "two VXLAN devices of a node want one port",
     "wireguard-psk-mismatch": "the preshared keys of two ends differ",
@@ -51,7 +52,7 @@ static PAGES: [Page; 29] = pages! {
 
 /// All pages, by code.
 pub fn pages() -> &'static [Page] {
-    &PAGES
+    PAGES
 }
 
 /// The page of a code.

@@ -100,6 +100,7 @@ fn steering() -> [Fact; 2] {
         endpoint: Some(EndpointWay {
             to: "203.0.113.11:51820".parse().unwrap(),
             via: Some("eth0".to_owned()),
+            mtu: Some(1500),
             looped: None,
         }),
     };

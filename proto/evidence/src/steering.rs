@@ -96,6 +96,8 @@ pub struct EndpointWay {
     pub to: SocketAddr,
     /// The link; `None` if there is no way.
     pub via: Option<String>,
+    /// The longest packet that the link takes; `None` if that is not known.
+    pub mtu: Option<u32>,
     /// When it last led into the tunnel itself.
     pub looped: Option<Moment>,
 }

@@ -76,6 +76,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
                 endpoint: Some(EndpointWay {
                     to: endpoint(),
                     via: None,
+                    mtu: None,
                     looped: Some(after(2)),
                 }),
             },

@@ -100,14 +100,20 @@ pub(super) fn steered_to_wire(key: &PublicKey, steered: &Steered) -> wire::Steer
         since_ms: since.as_millis(),
         prefixes: prefixes.iter().map(prefix_to_wire).collect(),
         left_out: *left_out,
-        endpoint: endpoint
-            .as_ref()
-            .map(|EndpointWay { to, via, looped }| wire::EndpointWay {
+        endpoint: endpoint.as_ref().map(
+            |EndpointWay {
+                 to,
+                 via,
+                 mtu,
+                 looped,
+             }| wire::EndpointWay {
                 address: ip_to_wire(to.ip()),
                 port: u32::from(to.port()),
                 via: via.clone(),
+                mtu: *mtu,
                 looped_ms: looped.map(Moment::as_millis),
-            }),
+            },
+        ),
     }
 }
 
@@ -181,6 +187,7 @@ fn endpoint_from_wire(endpoint: wire::EndpointWay) -> Result<EndpointWay, Conver
         port,
         via,
         looped_ms,
+        mtu,
     } = endpoint;
     let ip = ip_from_wire("steered.endpoint", &address)?;
     let port = port_from_wire("steered.endpoint", port)?;
@@ -189,6 +196,7 @@ fn endpoint_from_wire(endpoint: wire::EndpointWay) -> Result<EndpointWay, Conver
         via: via
             .map(|name| link_name("steered.endpoint.via", name))
             .transpose()?,
+        mtu,
         looped: looped_ms.map(Moment::from_millis),
     })
 }

@@ -92,6 +92,9 @@ pub struct EndpointWay {
     pub via: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(int64, optional, tag = "4")]
     pub looped_ms: ::core::option::Option<i64>,
+    /// Of the link.
+    #[prost(uint32, optional, tag = "150")]
+    pub mtu: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Steered {

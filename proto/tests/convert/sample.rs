@@ -153,6 +153,7 @@ pub(crate) fn steered() -> wire::Steered {
             port: 51_820,
             via: Some("eth0".to_owned()),
             looped_ms: Some(1),
+            mtu: Some(1500),
         }),
     }
 }

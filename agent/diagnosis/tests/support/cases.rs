@@ -9,6 +9,7 @@ pub(crate) mod session;
 pub(crate) mod sizes;
 pub(crate) mod steering;
 pub(crate) mod underlay;
+mod uplink;
 
 use super::Lab;
 use evidence::Phase;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         session::cases(),
         keys::cases(),
         sizes::cases(),
+        uplink::cases(),
         overlay::cases(),
         observer::cases(),
         steering::cases(),

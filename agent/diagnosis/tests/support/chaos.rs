@@ -199,8 +199,18 @@ fn any_steered() -> impl Strategy<Value = Fact> {
             source: source.map(|source| source.ip()),
         },
     );
-    let endpoint = (any_address(), any_link(), option::of(any_moment()))
-        .prop_map(|(to, via, looped)| EndpointWay { to, via, looped });
+    let endpoint = (
+        any_address(),
+        any_link(),
+        option::of(0..3000_u32),
+        option::of(any_moment()),
+    )
+        .prop_map(|(to, via, mtu, looped)| EndpointWay {
+            to,
+            via,
+            mtu,
+            looped,
+        });
     (
         any_key(),
         any_moment(),

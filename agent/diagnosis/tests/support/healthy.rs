@@ -138,6 +138,7 @@ fn steered(node: &str, other: &str) -> Steered {
         endpoint: Some(EndpointWay {
             to: endpoint(node, other),
             via: Some("eth0".to_owned()),
+            mtu: Some(1500),
             looped: None,
         }),
     }

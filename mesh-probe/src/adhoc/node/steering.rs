@@ -61,7 +61,10 @@ fn peer(key: &PublicKey, steered: &Steered) -> Said {
     }
     if let Some(way) = &steered.endpoint {
         let via = way.via.as_deref().unwrap_or("no link");
-        parts.push(format!("endpoint {} by {via}", way.to));
+        let mtu = way
+            .mtu
+            .map_or_else(String::new, |mtu| format!(" (MTU {mtu})"));
+        parts.push(format!("endpoint {} by {via}{mtu}", way.to));
     }
     Said::new(format!("peer {}", key.short()), parts.join("; "))
 }

@@ -7,7 +7,7 @@ use crate::support::{Lab, NODES, ago};
 
 pub(crate) const BLACK_HOLE: &str = "pmtu-black-hole";
 const PORT: &str = "overlay-port-blocked";
-const OVERLAY: &str = "overlay-mtu-too-small";
+pub(crate) const OVERLAY: &str = "overlay-mtu-too-small";
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![

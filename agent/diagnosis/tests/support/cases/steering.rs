@@ -23,7 +23,12 @@ fn edit_node(mut lab: Lab, node: &str, edit: impl FnOnce(&mut Steering)) -> Lab 
     lab
 }
 
-fn edit_peer(mut lab: Lab, node: &str, other: &str, edit: impl FnOnce(&mut Steered)) -> Lab {
+pub(crate) fn edit_peer(
+    mut lab: Lab,
+    node: &str,
+    other: &str,
+    edit: impl FnOnce(&mut Steered),
+) -> Lab {
     let asked = FactKey::Steered(key(other));
     let Some(Fact::Steered(_, mut steered)) = lab.node(node).facts.get(&asked).cloned() else {
         return lab;

@@ -1,0 +1,147 @@
+//! A node's own link is too narrow for its tunnel: known from its settings, and named when large packets are lost.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use evidence::{
+    Confidence, FactKey, Finding, Fix, NodeRef, Outcome, PublicKey, Rung, SourceId, Subject,
+};
+
+use super::{Draft, fix};
+use crate::{
+    mesh::{Member, Mesh},
+    pair::Direction,
+};
+
+/// Bytes that `WireGuard` adds: the outer IP header, UDP, its own header and tag.
+const OVERHEAD_V4: u32 = 20 + 8 + 32;
+const OVERHEAD_V6: u32 = 40 + 8 + 32;
+/// Below this Talos refuses an MTU for `KubeSpan`.
+const LEAST_KUBESPAN_MTU: u32 = 1280;
+/// Of Ethernet, which is what most links are.
+const ETHERNET_MTU: u32 = 1500;
+
+/// A link that cannot take what the tunnel makes of its longest packets.
+struct Narrow<'a> {
+    peer: PublicKey,
+    link: &'a str,
+    link_mtu: u32,
+    tunnel_mtu: u32,
+    overhead: u32,
+    to: SocketAddr,
+}
+
+pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+    let members = mesh.members.values();
+    members
+        .filter_map(|member| finding(mesh, member, directions))
+        .collect()
+}
+
+/// Packets that are longer than a link are cut up, and the pieces may well arrive: the settings alone accuse nobody.
+fn finding(mesh: &Mesh<'_>, member: &Member<'_>, directions: &[&Direction]) -> Option<Finding> {
+    let narrow = narrow(mesh, member)?;
+    let lost: Vec<&Direction> = directions
+        .iter()
+        .filter(|direction| touches(direction, &member.node) && loses_large(direction))
+        .copied()
+        .collect();
+    let first = lost.first()?;
+    let Narrow {
+        link,
+        link_mtu,
+        tunnel_mtu,
+        overhead,
+        to,
+        ..
+    } = narrow;
+    let node = &member.node;
+    let needed = tunnel_mtu + overhead;
+    let summary = format!(
+        "{link} of {node} takes {link_mtu} bytes, and a full packet of its tunnel ({tunnel_mtu}) needs {needed} with what WireGuard \
+         adds: large packets from and to it are lost"
+    );
+    let subject = Subject::Node { node: node.clone() };
+    let mut draft = Draft::new(
+        "uplink-mtu-too-small",
+        subject,
+        Confidence::Certain,
+        summary,
+    );
+    let read = member.source(SourceId::Routes).map(|source| source.read_at);
+    draft.evidence.push(mesh.cite(
+        member,
+        FactKey::Steered(narrow.peer),
+        read.unwrap_or(mesh.now),
+        format!("its encrypted packets to {to} leave by {link}, whose MTU is {link_mtu}"),
+    ));
+    let answer = if first.tunnel_mtu.outcome == Outcome::Fail {
+        &first.tunnel_mtu
+    } else {
+        &first.overlay_mtu
+    };
+    draft.evidence.extend(answer.evidence.iter().cloned());
+    draft.fixes = fixes(node, &narrow);
+    draft.explains = lost
+        .iter()
+        .map(|direction| (direction.from.clone(), direction.to.clone()))
+        .collect::<BTreeSet<_>>();
+    Some(draft.finish(None))
+}
+
+/// The narrowest link by which a node reaches a peer, if it is too narrow.
+fn narrow<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<Narrow<'a>> {
+    member.fresh()?;
+    let tunnel_mtu = member.device()?.mtu?;
+    let peers = mesh.members.values().filter_map(|other| other.key);
+    let ways = peers.filter_map(|peer| {
+        let way = member.steered(&peer)?.endpoint.as_ref()?;
+        let overhead = if way.to.is_ipv4() {
+            OVERHEAD_V4
+        } else {
+            OVERHEAD_V6
+        };
+        Some(Narrow {
+            peer,
+            link: way.via.as_deref()?,
+            link_mtu: way.mtu?,
+            tunnel_mtu,
+            overhead,
+            to: way.to,
+        })
+    });
+    ways.filter(|way| way.link_mtu < way.tunnel_mtu.saturating_add(way.overhead))
+        .min_by_key(|way| way.link_mtu)
+}
+
+fn touches(direction: &Direction, node: &NodeRef) -> bool {
+    direction.from == *node || direction.to == *node
+}
+
+fn loses_large(direction: &Direction) -> bool {
+    [Rung::TunnelMtu, Rung::OverlayMtu]
+        .into_iter()
+        .any(|rung| direction.ladder.outcome(rung) == Outcome::Fail)
+}
+
+fn fixes(node: &NodeRef, narrow: &Narrow<'_>) -> Vec<Fix> {
+    let (link, needed) = (narrow.link, narrow.tunnel_mtu + narrow.overhead);
+    let wide = needed.max(ETHERNET_MTU);
+    let mut fixes = vec![fix(
+        format!("who writes the machine config of {node}"),
+        format!("give {link} an MTU of {needed} or more, if what it is plugged into carries that"),
+        Some(format!(
+            "machine:\n  network:\n    interfaces:\n      - interface: {link}\n        mtu: {wide}"
+        )),
+    )];
+    let fits = narrow.link_mtu.saturating_sub(narrow.overhead);
+    if fits >= LEAST_KUBESPAN_MTU {
+        fixes.push(fix(
+            "who writes the machine configs",
+            format!("or else set KubeSpan's MTU to {fits} on every node"),
+            Some(format!(
+                "apiVersion: v1alpha1\nkind: KubeSpanConfig\nenabled: true\nmtu: {fits}"
+            )),
+        ));
+    }
+    fixes
+}
