@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Parser;
 use evidence::NodeName;
-use mesh_agent::Config;
+use mesh_agent::{Config, SourcesConfig};
 use proto::trust::KeySource;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,6 +35,9 @@ struct Arguments {
     /// Most echo requests a second; fewer make detection slower, never wrong.
     #[arg(long, env = "MESH_ECHO_BUDGET", default_value_t = mesh_agent::ECHO_BUDGET, value_parser = clap::value_parser!(u32).range(1..=i64::from(mesh_agent::ECHO_BUDGET)))]
     echo_budget: u32,
+    /// Socket on which machined listens. Without Talos there is none, and all that needs only WireGuard and Linux works.
+    #[arg(long, env = "MESH_MACHINED_SOCKET", default_value = sources::talos::MACHINED_SOCKET)]
+    machined_socket: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             secrets: arguments.secrets,
         },
         echo_budget: arguments.echo_budget,
+        sources: SourcesConfig {
+            machined: arguments.machined_socket,
+        },
     };
     mesh_agent::run(config, stop()).await
 }

@@ -7,12 +7,13 @@
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
+//! | Talos follower | connection to machined | with the observer | itself, with back-off |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
@@ -29,7 +30,7 @@ use tracing::{info, warn};
 use crate::{
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
-    steering, uplink,
+    steering, talos, uplink,
 };
 
 /// Most echo requests a second.
@@ -50,6 +51,15 @@ pub struct Config {
     pub key: KeySource,
     /// Most echo requests a second.
     pub echo_budget: u32,
+    /// Where its sources are.
+    pub sources: SourcesConfig,
+}
+
+/// Where the sources are that are not in the kernel.
+#[derive(Clone, Debug)]
+pub struct SourcesConfig {
+    /// Where machined listens, if Talos is there at all.
+    pub machined: PathBuf,
 }
 
 /// Everything that is known, and when it was put together.
@@ -98,7 +108,9 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         echo_budget: config.echo_budget,
         boot_id: sources::host::boot_id().unwrap_or_default(),
     });
-    observer.run(read(tap, tap_state), published).await;
+    observer
+        .run(read(&config.sources, tap, tap_state), published)
+        .await;
     for uplink in uplinks {
         uplink.abort();
     }
@@ -107,7 +119,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 
 /// What this node says of itself, as an agent would state it, without an agent: each source is read once, nothing is sent, no
 /// packet is watched. Ends as soon as all have been tried, and after `patience` in any case.
-pub async fn look(node: NodeName, patience: Duration) -> (Moment, Facts) {
+pub async fn look(node: NodeName, config: &SourcesConfig, patience: Duration) -> (Moment, Facts) {
     let (_, tap) = mpsc::channel(1);
     let (_, tap_state) = watch::channel(None);
     let observer = Observer::new(ObserverConfig {
@@ -116,17 +128,19 @@ pub async fn look(node: NodeName, patience: Duration) -> (Moment, Facts) {
         echo_budget: 1,
         boot_id: sources::host::boot_id().unwrap_or_default(),
     });
-    observer.look(read(tap, tap_state), patience).await
+    observer.look(read(config, tap, tap_state), patience).await
 }
 
 /// Starts the readers of all sources but the tap.
 fn read(
+    config: &SourcesConfig,
     tap: mpsc::Receiver<Sighted>,
     tap_state: watch::Receiver<Option<Reading<TapState>>>,
 ) -> Readings {
     let (wireguard_sender, wireguard) = watch::channel(None);
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
+    let (talos_sender, talos) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
@@ -136,6 +150,9 @@ fn read(
         links.clone(),
     ));
     tokio::spawn(readers::pressure(pressure_sender));
+    let machined = config.machined.clone();
+    let snapshots = links.clone();
+    tokio::spawn(async move { talos::follow(&machined, talos_sender, snapshots).await });
     Readings {
         wireguard,
         links,
@@ -143,6 +160,7 @@ fn read(
         tap,
         tap_state,
         pressure,
+        talos,
     }
 }
 

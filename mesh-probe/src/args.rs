@@ -9,8 +9,8 @@ use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
 
 pub use adhoc::{
-    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, TapArgs, UdpArgs,
-    VxlanArgs, WIREGUARD_PORT,
+    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, NodeArgs, PathArgs, TapArgs,
+    UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
 use crate::exit;
@@ -118,7 +118,7 @@ pub enum Command {
     /// Here, without a collector: the handshake messages that pass this node's interfaces
     Tap(TapArgs),
     /// Here, without a collector or an agent: all that this node says of itself
-    Node,
+    Node(NodeArgs),
     /// Here, without a collector: are marked packets led into the tunnel?
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN

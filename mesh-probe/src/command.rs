@@ -50,7 +50,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
-        Command::Node => node::run(within, output).await,
+        Command::Node(arguments) => node::run(arguments, within, output).await,
         Command::Steering => steering::run(output).await,
         Command::Vxlan(arguments) => vxlan::run(arguments, within, output).await,
         Command::Tap(arguments) => tap::run(arguments, output).await,

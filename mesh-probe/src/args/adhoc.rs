@@ -45,6 +45,13 @@ pub struct HandshakeArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Socket on which machined listens, on a node of Talos
+    #[arg(long, value_name = "PATH", env = "MESH_MACHINED_SOCKET", hide_env_values = true, default_value = sources::talos::MACHINED_SOCKET)]
+    pub machined_socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub struct VxlanArgs {
     /// Name or address of the other end, as the overlay knows it
     pub host: Host,

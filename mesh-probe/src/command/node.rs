@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use evidence::NodeName;
+use mesh_agent::SourcesConfig;
 
 use crate::{
     adhoc::{Facts as _, NodeView},
+    args::NodeArgs,
     document::FactsDocument,
     error::ProbeError,
     exit::Exit,
@@ -13,9 +15,16 @@ use crate::{
     render,
 };
 
-pub(super) async fn run(patience: Duration, output: Output) -> Result<Exit, ProbeError> {
+pub(super) async fn run(
+    arguments: &NodeArgs,
+    patience: Duration,
+    output: Output,
+) -> Result<Exit, ProbeError> {
     let name = own_name();
-    let (now, facts) = mesh_agent::look(name.clone(), patience).await;
+    let sources = SourcesConfig {
+        machined: arguments.machined_socket.clone(),
+    };
+    let (now, facts) = mesh_agent::look(name.clone(), &sources, patience).await;
     let view = NodeView::new(name, &facts, now);
     output.answer(&FactsDocument::new(&view), |style| {
         render::node(&view, style)
