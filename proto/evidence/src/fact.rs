@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
+use crate::{Discovery, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +23,13 @@ pub enum SourceId {
     Routes,
     /// Talos' nftables chains.
     Nftables,
+    /// The discovery service.
+    Discovery,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
@@ -36,6 +38,7 @@ impl SourceId {
         Self::Overlay,
         Self::Routes,
         Self::Nftables,
+        Self::Discovery,
     ];
 
     /// The name a user reads.
@@ -49,6 +52,7 @@ impl SourceId {
             Self::Overlay => "overlay-listener",
             Self::Routes => "routes",
             Self::Nftables => "nftables",
+            Self::Discovery => "discovery",
         }
     }
 }
@@ -285,6 +289,8 @@ pub enum FactKey {
     Vxlan,
     /// [`Fact::Health`].
     Health,
+    /// [`Fact::Discovery`].
+    Discovery,
 }
 
 impl std::fmt::Display for FactKey {
@@ -304,6 +310,7 @@ impl std::fmt::Display for FactKey {
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
             Self::Vxlan => f.write_str("vxlan-devices"),
             Self::Health => f.write_str("health"),
+            Self::Discovery => f.write_str("discovery"),
         }
     }
 }
@@ -339,6 +346,8 @@ pub enum Fact {
     Vxlan(Vxlan),
     /// How the agent itself fares.
     Health(Health),
+    /// The discovery service as this node sees it.
+    Discovery(Discovery),
 }
 
 impl Fact {
@@ -359,6 +368,7 @@ impl Fact {
             Self::Steered(key, _) => FactKey::Steered(*key),
             Self::Vxlan(_) => FactKey::Vxlan,
             Self::Health(_) => FactKey::Health,
+            Self::Discovery(_) => FactKey::Discovery,
         }
     }
 
@@ -418,6 +428,7 @@ impl Fact {
             }
             Self::Vxlan(vxlan) => one(&mut vxlan.since),
             Self::Health(health) => *health = health.shifted(offset),
+            Self::Discovery(discovery) => discovery.shift(offset),
         }
         self
     }

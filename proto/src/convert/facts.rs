@@ -8,8 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, health, inert, ip_from_wire,
-    ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
+    ConvertError, at_most, discovery, endpoint_from_wire, endpoint_to_wire, health, inert,
+    ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     vxlan,
 };
@@ -41,6 +41,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
         Fact::Health(state) => WireFact::Health(health::to_wire(state)),
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
+        Fact::Discovery(seen) => WireFact::Discovery(discovery::to_wire(seen)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -64,6 +65,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Steered(steered) => steered_from_wire(steered)?,
         WireFact::Health(state) => Fact::Health(health::from_wire(state)),
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
+        WireFact::Discovery(seen) => Fact::Discovery(discovery::from_wire(seen)?),
     })
 }
 
@@ -84,6 +86,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
         FactKey::Health => (Kind::Health, None, None),
         FactKey::Vxlan => (Kind::Vxlan, None, None),
+        FactKey::Discovery => (Kind::Discovery, None, None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -118,6 +121,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Steered => FactKey::Steered(public_key()?),
         Kind::Health => FactKey::Health,
         Kind::Vxlan => FactKey::Vxlan,
+        Kind::Discovery => FactKey::Discovery,
     })
 }
 
@@ -139,6 +143,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Overlay => wire::SourceId::Overlay,
         SourceId::Routes => wire::SourceId::Routes,
         SourceId::Nftables => wire::SourceId::Nftables,
+        SourceId::Discovery => wire::SourceId::Discovery,
     }
 }
 
@@ -155,6 +160,7 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Overlay => SourceId::Overlay,
         wire::SourceId::Routes => SourceId::Routes,
         wire::SourceId::Nftables => SourceId::Nftables,
+        wire::SourceId::Discovery => SourceId::Discovery,
     })
 }
 

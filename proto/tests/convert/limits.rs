@@ -15,6 +15,13 @@ fn fact(fact: WireFact) -> Result<(), ConvertError> {
     sample::fact(fact).map(drop)
 }
 
+fn endpoint(endpoint: wire::DiscoveryEndpoint) -> Result<(), ConvertError> {
+    fact(WireFact::Discovery(wire::Discovery {
+        endpoints: vec![endpoint],
+        ..sample::discovery()
+    }))
+}
+
 fn device() -> wire::Fact {
     wire::Fact {
         fact: Some(WireFact::Device(sample::device())),
@@ -28,7 +35,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 12] = [
+const ENTRIES: [(&str, usize, Say); 17] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -90,6 +97,52 @@ const ENTRIES: [(&str, usize, Say); 12] = [
             devices: vec![sample::vxlan_device(); count],
             ..sample::vxlan()
         }))
+    }),
+    (
+        "discovery.endpoints",
+        limits::DISCOVERY_ENDPOINTS,
+        |count| {
+            fact(WireFact::Discovery(wire::Discovery {
+                endpoints: vec![sample::discovery_endpoint(); count],
+                ..sample::discovery()
+            }))
+        },
+    ),
+    (
+        "discovery.addresses",
+        limits::DISCOVERY_ADDRESSES,
+        |count| {
+            endpoint(wire::DiscoveryEndpoint {
+                addresses: vec![sample::discovery_address(); count],
+                ..sample::discovery_endpoint()
+            })
+        },
+    ),
+    ("discovery.resolvers", limits::RESOLVERS, |count| {
+        let mut names = sample::discovery_names();
+        names.resolvers = vec![names.resolvers[0].clone(); count];
+        endpoint(wire::DiscoveryEndpoint {
+            names: Some(names),
+            ..sample::discovery_endpoint()
+        })
+    }),
+    ("affiliates.unknown", limits::AFFILIATES, |count| {
+        endpoint(wire::DiscoveryEndpoint {
+            affiliates: Some(wire::Affiliates {
+                unknown: vec![sample::affiliate(); count],
+                ..sample::affiliates()
+            }),
+            ..sample::discovery_endpoint()
+        })
+    }),
+    ("affiliates.rivals", limits::AFFILIATES, |count| {
+        endpoint(wire::DiscoveryEndpoint {
+            affiliates: Some(wire::Affiliates {
+                rivals: vec![sample::rivals(); count],
+                ..sample::affiliates()
+            }),
+            ..sample::discovery_endpoint()
+        })
     }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];

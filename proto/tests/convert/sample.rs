@@ -178,6 +178,97 @@ pub(crate) fn vxlan_device() -> wire::VxlanDevice {
     }
 }
 
+pub(crate) fn discovery() -> wire::Discovery {
+    wire::Discovery {
+        since_ms: 1,
+        cluster: Some(7),
+        endpoints: vec![discovery_endpoint()],
+    }
+}
+
+pub(crate) fn discovery_endpoint() -> wire::DiscoveryEndpoint {
+    wire::DiscoveryEndpoint {
+        host: "discovery.example".to_owned(),
+        port: 443,
+        tls: true,
+        at_ms: 2,
+        names: Some(discovery_names()),
+        addresses: vec![discovery_address()],
+        public_address: vec![192, 0, 2, 1],
+        affiliates: Some(affiliates()),
+        ..wire::DiscoveryEndpoint::default()
+    }
+}
+
+pub(crate) fn discovery_names() -> wire::DiscoveryNames {
+    let answer = wire::NameAnswer {
+        outcome: wire::NameOutcome::Found.into(),
+        ..wire::NameAnswer::default()
+    };
+    wire::DiscoveryNames {
+        resolvers: vec![wire::Resolver {
+            address: vec![192, 0, 2, 53],
+            port: 53,
+        }],
+        ipv4: Some(answer.clone()),
+        ipv6: Some(answer),
+        ..wire::DiscoveryNames::default()
+    }
+}
+
+pub(crate) fn discovery_address() -> wire::DiscoveryAddress {
+    let stage = |stage: wire::DiscoveryStageId, failure| wire::DiscoveryStage {
+        stage: stage.into(),
+        at_ms: 2,
+        took_us: 3,
+        failure,
+    };
+    let tls = stage(wire::DiscoveryStageId::Tls, Some(failure()));
+    wire::DiscoveryAddress {
+        address: vec![192, 0, 2, 2],
+        stages: vec![stage(wire::DiscoveryStageId::Tcp, None), tls],
+        certificate: Some(wire::DiscoveryCertificate {
+            issuer: "Example CA".to_owned(),
+            names: vec!["discovery.example".to_owned()],
+            ..wire::DiscoveryCertificate::default()
+        }),
+        ..wire::DiscoveryAddress::default()
+    }
+}
+
+pub(crate) fn failure() -> wire::StageFailure {
+    wire::StageFailure {
+        kind: wire::StageFailureKind::Untrusted.into(),
+        text: "unknown issuer".to_owned(),
+    }
+}
+
+pub(crate) fn affiliate() -> wire::Affiliate {
+    wire::Affiliate {
+        name: "vps-1".to_owned(),
+        public_key: key(),
+        since_ms: 1,
+    }
+}
+
+pub(crate) fn rivals() -> wire::Rivals {
+    wire::Rivals {
+        address: vec![192, 0, 2, 1],
+        one: Some(affiliate()),
+        other: Some(affiliate()),
+    }
+}
+
+pub(crate) fn affiliates() -> wire::Affiliates {
+    wire::Affiliates {
+        sealed: vec!["id".to_owned()],
+        unknown: vec![affiliate()],
+        rivals: vec![rivals()],
+        unlisted: vec![key()],
+        ..wire::Affiliates::default()
+    }
+}
+
 pub(crate) fn peer_identity() -> wire::PeerIdentity {
     wire::PeerIdentity {
         name: "vps-1".to_owned(),
@@ -233,6 +324,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Steering(steering()),
         WireFact::Steered(steered()),
         WireFact::Vxlan(vxlan()),
+        WireFact::Discovery(discovery()),
         WireFact::Health(wire::Health::default()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
