@@ -205,9 +205,11 @@ pub struct Affiliates {
     pub count: u32,
     /// The most endpoints that one of them has.
     pub most_endpoints: u32,
+    /// Endpoints of decrypted affiliates that are none once they are decrypted.
+    pub garbled: u32,
     /// A digest of the set of their ids: nodes that see the same have the same.
     pub digest: [u8; 8],
-    /// How many could be decrypted; `None` without the key.
+    /// How many could be decrypted, or have said nothing yet; `None` without the key.
     pub decrypted: Option<u32>,
     /// The ids of some that could not, at most [`crate::limits::AFFILIATES`].
     pub sealed: Vec<String>,
@@ -228,8 +230,10 @@ pub struct Affiliate {
     pub name: String,
     /// The key of its `kubespan` device.
     pub key: PublicKey,
-    /// Since when this agent has seen what it says now. A node says it anew within 15 minutes, and each time reads differently.
+    /// Since when this agent has seen it listed.
     pub since: Moment,
+    /// Where it can be dialled, as far as is known, at most [`crate::limits::AFFILIATE_ENDPOINTS`].
+    pub endpoints: Vec<SocketAddr>,
 }
 
 /// Two affiliates with one node address.

@@ -24,6 +24,8 @@ pub const RESOLVERS: usize = 8;
 pub const CERTIFICATE_NAMES: usize = 4;
 /// Affiliates of each kind that are told by name; the rest is in the counts.
 pub const AFFILIATES: usize = 8;
+/// Endpoints of one affiliate that are told.
+pub const AFFILIATE_ENDPOINTS: usize = 4;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

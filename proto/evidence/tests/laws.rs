@@ -129,11 +129,13 @@ fn discovery(after: impl Fn(i64) -> Moment) -> Discovery {
         name: "vps-1".to_owned(),
         key: PublicKey::from_bytes([1; 32]),
         since: after(since),
+        endpoints: vec![endpoint()],
     };
     let affiliates = Affiliates {
         at: after(3),
         count: 2,
         most_endpoints: 1,
+        garbled: 0,
         digest: [1; 8],
         decrypted: Some(2),
         sealed: Vec::new(),

@@ -4,6 +4,8 @@ mod affiliates;
 mod names;
 mod stages;
 
+use std::net::SocketAddr;
+
 use evidence::{
     Discovery, Moment,
     discovery::{DiscoveryAddress, DiscoveryCertificate, DiscoveryEndpoint},
@@ -46,6 +48,22 @@ fn each<W, T>(
     convert: impl Fn(W) -> Result<T, ConvertError>,
 ) -> Result<Vec<T>, ConvertError> {
     list.into_iter().map(convert).collect()
+}
+
+fn socket_to_wire(socket: &SocketAddr) -> wire::SocketAddress {
+    wire::SocketAddress {
+        address: ip_to_wire(socket.ip()),
+        port: u32::from(socket.port()),
+    }
+}
+
+fn socket_from_wire(
+    field: &'static str,
+    socket: &wire::SocketAddress,
+) -> Result<SocketAddr, ConvertError> {
+    let wire::SocketAddress { address, port } = socket;
+    let port = port_from_wire(field, *port)?;
+    Ok(SocketAddr::new(ip_from_wire(field, address)?, port))
 }
 
 fn endpoint_to_wire(endpoint: &DiscoveryEndpoint) -> wire::DiscoveryEndpoint {

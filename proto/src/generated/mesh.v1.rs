@@ -9,7 +9,7 @@ pub struct NameAnswer {
     pub text: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Resolver {
+pub struct SocketAddress {
     #[prost(bytes = "vec", tag = "1")]
     pub address: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint32, tag = "2")]
@@ -18,7 +18,7 @@ pub struct Resolver {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DiscoveryNames {
     #[prost(message, repeated, tag = "1")]
-    pub resolvers: ::prost::alloc::vec::Vec<Resolver>,
+    pub resolvers: ::prost::alloc::vec::Vec<SocketAddress>,
     #[prost(message, optional, tag = "2")]
     pub ipv4: ::core::option::Option<NameAnswer>,
     #[prost(message, optional, tag = "3")]
@@ -83,7 +83,7 @@ pub struct DiscoveryAddress {
     #[prost(message, optional, tag = "7")]
     pub certificate: ::core::option::Option<DiscoveryCertificate>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Affiliate {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -91,8 +91,10 @@ pub struct Affiliate {
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     #[prost(int64, tag = "3")]
     pub since_ms: i64,
+    #[prost(message, repeated, tag = "4")]
+    pub endpoints: ::prost::alloc::vec::Vec<SocketAddress>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rivals {
     #[prost(bytes = "vec", tag = "1")]
     pub address: ::prost::alloc::vec::Vec<u8>,
@@ -124,6 +126,8 @@ pub struct Affiliates {
     pub rivals: ::prost::alloc::vec::Vec<Rivals>,
     #[prost(bytes = "vec", repeated, tag = "10")]
     pub unlisted: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(uint32, tag = "11")]
+    pub garbled: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DiscoveryEndpoint {

@@ -35,7 +35,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 17] = [
+const ENTRIES: [(&str, usize, Say); 18] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -135,6 +135,19 @@ const ENTRIES: [(&str, usize, Say); 17] = [
             ..sample::discovery_endpoint()
         })
     }),
+    (
+        "affiliate.endpoints",
+        limits::AFFILIATE_ENDPOINTS,
+        |count| {
+            let mut affiliates = sample::affiliates();
+            let known = affiliates.unknown[0].endpoints[0].clone();
+            affiliates.unknown[0].endpoints = vec![known; count];
+            endpoint(wire::DiscoveryEndpoint {
+                affiliates: Some(affiliates),
+                ..sample::discovery_endpoint()
+            })
+        },
+    ),
     ("affiliates.rivals", limits::AFFILIATES, |count| {
         endpoint(wire::DiscoveryEndpoint {
             affiliates: Some(wire::Affiliates {

@@ -206,7 +206,7 @@ pub(crate) fn discovery_names() -> wire::DiscoveryNames {
         ..wire::NameAnswer::default()
     };
     wire::DiscoveryNames {
-        resolvers: vec![wire::Resolver {
+        resolvers: vec![wire::SocketAddress {
             address: vec![192, 0, 2, 53],
             port: 53,
         }],
@@ -248,6 +248,10 @@ pub(crate) fn affiliate() -> wire::Affiliate {
         name: "vps-1".to_owned(),
         public_key: key(),
         since_ms: 1,
+        endpoints: vec![wire::SocketAddress {
+            address: vec![192, 0, 2, 1],
+            port: 51_820,
+        }],
     }
 }
 

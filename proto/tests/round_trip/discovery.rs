@@ -179,7 +179,13 @@ fn certificate() -> impl Strategy<Value = DiscoveryCertificate> {
 }
 
 fn affiliate() -> impl Strategy<Value = Affiliate> {
-    (text(), key(), moment()).prop_map(|(name, key, since)| Affiliate { name, key, since })
+    let endpoints = prop::collection::vec(socket(), 0..=limits::AFFILIATE_ENDPOINTS);
+    (text(), key(), moment(), endpoints).prop_map(|(name, key, since, endpoints)| Affiliate {
+        name,
+        key,
+        since,
+        endpoints,
+    })
 }
 
 fn affiliates() -> impl Strategy<Value = Affiliates> {
@@ -195,14 +201,15 @@ fn affiliates() -> impl Strategy<Value = Affiliates> {
         prop::collection::vec(rivals, few.clone()),
         prop::collection::vec(key(), few),
     );
-    let numbers = any::<(u32, u32, [u8; 8], Option<u32>, Option<bool>)>();
+    let numbers = any::<(u32, u32, u32, [u8; 8], Option<u32>, Option<bool>)>();
     (moment(), numbers, lists).prop_map(
-        |(at, (count, most_endpoints, digest, decrypted, own), lists)| {
+        |(at, (count, most_endpoints, garbled, digest, decrypted, own), lists)| {
             let (sealed, unknown, rivals, unlisted) = lists;
             Affiliates {
                 at,
                 count,
                 most_endpoints,
+                garbled,
                 digest,
                 decrypted,
                 sealed,

@@ -6,7 +6,7 @@ use evidence::{
     limits,
 };
 
-use super::each;
+use super::{each, socket_from_wire, socket_to_wire};
 use crate::{
     convert::{ConvertError, at_most, ip_from_wire, ip_to_wire, key_from_wire, short_text},
     wire,
@@ -17,6 +17,7 @@ pub(super) fn to_wire(affiliates: &Affiliates) -> wire::Affiliates {
         at,
         count,
         most_endpoints,
+        garbled,
         digest,
         decrypted,
         sealed,
@@ -29,6 +30,7 @@ pub(super) fn to_wire(affiliates: &Affiliates) -> wire::Affiliates {
         at_ms: at.as_millis(),
         count: *count,
         most_endpoints: *most_endpoints,
+        garbled: *garbled,
         digest: u64::from_be_bytes(*digest),
         decrypted: *decrypted,
         sealed: sealed.clone(),
@@ -51,6 +53,7 @@ pub(super) fn from_wire(affiliates: wire::Affiliates) -> Result<Affiliates, Conv
         unknown,
         rivals,
         unlisted,
+        garbled,
     } = affiliates;
     let limit = limits::AFFILIATES;
     at_most("affiliates.sealed", sealed.len(), limit)?;
@@ -61,6 +64,7 @@ pub(super) fn from_wire(affiliates: wire::Affiliates) -> Result<Affiliates, Conv
         at: Moment::from_millis(at_ms),
         count,
         most_endpoints,
+        garbled,
         digest: digest.to_be_bytes(),
         decrypted,
         sealed: each(sealed, |id| short_text("affiliates.sealed", id))?,
@@ -72,11 +76,17 @@ pub(super) fn from_wire(affiliates: wire::Affiliates) -> Result<Affiliates, Conv
 }
 
 fn affiliate_to_wire(affiliate: &Affiliate) -> wire::Affiliate {
-    let Affiliate { name, key, since } = affiliate;
+    let Affiliate {
+        name,
+        key,
+        since,
+        endpoints,
+    } = affiliate;
     wire::Affiliate {
         name: name.clone(),
         public_key: key.as_bytes().to_vec(),
         since_ms: since.as_millis(),
+        endpoints: endpoints.iter().map(socket_to_wire).collect(),
     }
 }
 
@@ -85,11 +95,16 @@ fn affiliate_from_wire(affiliate: wire::Affiliate) -> Result<Affiliate, ConvertE
         name,
         public_key,
         since_ms,
+        endpoints,
     } = affiliate;
+    let limit = limits::AFFILIATE_ENDPOINTS;
+    at_most("affiliate.endpoints", endpoints.len(), limit)?;
+    let endpoint = |endpoint| socket_from_wire("affiliate.endpoints", &endpoint);
     Ok(Affiliate {
         name: short_text("affiliate.name", name)?,
         key: key_from_wire("affiliate.public_key", &public_key)?,
         since: Moment::from_millis(since_ms),
+        endpoints: each(endpoints, endpoint)?,
     })
 }
 

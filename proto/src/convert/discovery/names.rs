@@ -1,15 +1,14 @@
 //! What resolvers said of a name.
 
-use std::net::SocketAddr;
-
 use evidence::{
     Moment,
     discovery::{DiscoveryNames, NameAnswer, NameOutcome},
     limits,
 };
 
+use super::{socket_from_wire, socket_to_wire};
 use crate::{
-    convert::{ConvertError, at_most, ip_from_wire, ip_to_wire, port_from_wire, short_text},
+    convert::{ConvertError, at_most, short_text},
     wire::{self, NameOutcome as Outcome},
 };
 
@@ -21,12 +20,8 @@ pub(super) fn to_wire(names: &DiscoveryNames) -> wire::DiscoveryNames {
         failed,
         failed_since,
     } = names;
-    let resolver = |resolver: &SocketAddr| wire::Resolver {
-        address: ip_to_wire(resolver.ip()),
-        port: u32::from(resolver.port()),
-    };
     wire::DiscoveryNames {
-        resolvers: resolvers.iter().map(resolver).collect(),
+        resolvers: resolvers.iter().map(socket_to_wire).collect(),
         ipv4: Some(answer_to_wire(ipv4)),
         ipv6: Some(answer_to_wire(ipv6)),
         failed: *failed,
@@ -43,11 +38,7 @@ pub(super) fn from_wire(names: wire::DiscoveryNames) -> Result<DiscoveryNames, C
         failed_since_ms,
     } = names;
     at_most("discovery.resolvers", resolvers.len(), limits::RESOLVERS)?;
-    let resolver = |wire::Resolver { address, port }: wire::Resolver| {
-        let address = ip_from_wire("discovery.resolvers", &address)?;
-        let port = port_from_wire("discovery.resolvers", port)?;
-        Ok(SocketAddr::new(address, port))
-    };
+    let resolver = |resolver| socket_from_wire("discovery.resolvers", &resolver);
     Ok(DiscoveryNames {
         resolvers: super::each(resolvers, resolver)?,
         ipv4: answer_from_wire(ipv4)?,
