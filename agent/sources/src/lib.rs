@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decode;
+pub mod discovery;
 pub mod dns;
 pub mod host;
 pub mod links;
