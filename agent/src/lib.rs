@@ -9,6 +9,7 @@
 //! - `supervisor`: starts the tasks, says who owns what and what restarts what;
 //! - `readers`: one task per source, so a slow source never delays another;
 //! - `steering`: reads by what traffic for node addresses enters the tunnel;
+//! - `discovery`: looks at the discovery service;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `facts`: the translation into [`evidence::Facts`];
@@ -16,6 +17,7 @@
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod discovery;
 mod facts;
 mod health;
 mod machines;
@@ -29,4 +31,5 @@ mod supervisor;
 mod uplink;
 mod vxlan;
 
+pub use discovery::DiscoveryConfig;
 pub use supervisor::{Config, ECHO_BUDGET, run};

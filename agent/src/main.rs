@@ -5,8 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Parser;
 use evidence::NodeName;
-use mesh_agent::Config;
+use mesh_agent::{Config, DiscoveryConfig};
 use proto::trust::KeySource;
+use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +36,17 @@ struct Arguments {
     /// Most echo requests a second; fewer make detection slower, never wrong.
     #[arg(long, env = "MESH_ECHO_BUDGET", default_value_t = mesh_agent::ECHO_BUDGET, value_parser = clap::value_parser!(u32).range(1..=i64::from(mesh_agent::ECHO_BUDGET)))]
     echo_budget: u32,
+    /// Endpoints of the discovery service, as URLs; each is looked at once a minute. Default: none is.
+    #[arg(
+        long = "discovery",
+        env = "MESH_DISCOVERY",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    discovery: Vec<Endpoint>,
+    /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment.
+    #[arg(long, env = "MESH_CLUSTER_ID", hide_env_values = true)]
+    cluster_id: Option<ClusterId>,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +92,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             secrets: arguments.secrets,
         },
         echo_budget: arguments.echo_budget,
+        discovery: DiscoveryConfig {
+            endpoints: arguments.discovery,
+            cluster_id: arguments.cluster_id,
+        },
     };
     mesh_agent::run(config, stop()).await
 }

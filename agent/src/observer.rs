@@ -13,7 +13,8 @@ use std::{
 };
 
 use evidence::{
-    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+    Discovery, Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId,
+    SourceState, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -59,6 +60,7 @@ pub(crate) struct Observer {
     health: OwnHealth,
     steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
+    discovery: Option<Reading<Discovery>>,
     peers: Peers,
     machines: Option<Machines>,
     echo: Echo,
@@ -80,6 +82,7 @@ impl Observer {
             health: OwnHealth::default(),
             steering: None,
             tap: None,
+            discovery: None,
             peers: Peers::default(),
             machines: None,
             echo: Echo::closed(),
@@ -148,6 +151,9 @@ impl Observer {
                 self.health
                     .tap(state.map(|state| state.dropped), now.moment());
             }
+            Event::Discovery => self
+                .discovery
+                .clone_from(&readings.discovery.borrow_and_update()),
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
                 self.health.pressure(read, now.moment());
@@ -278,6 +284,9 @@ impl Observer {
             steering.facts(&self.peers, &mut facts);
         }
         facts.insert(Fact::Health(self.health.fact()));
+        if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
+            facts.insert(Fact::Discovery(seen.clone()));
+        }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
         }
@@ -314,6 +323,7 @@ impl Observer {
             (SourceId::Inert, Some((now, self.raw.gap.clone()))),
             (SourceId::Overlay, Some((now, self.overlay.gap.clone()))),
             (SourceId::Routes, tried(self.steering.as_ref())),
+            (SourceId::Discovery, tried(self.discovery.as_ref())),
             (
                 SourceId::Nftables,
                 self.steering.as_ref().and_then(chains_tried),
@@ -362,6 +372,7 @@ enum Event {
     Steering,
     TapState,
     Pressure,
+    Discovery,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
@@ -405,6 +416,7 @@ async fn next(
         Ok(()) = readings.steering.changed() => Event::Steering,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
+        Ok(()) = readings.discovery.changed() => Event::Discovery,
         () = sleep(pause) => Event::Time,
     }
 }

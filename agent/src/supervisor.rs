@@ -6,6 +6,7 @@
 //! | links reader | notification socket | with the observer | itself |
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
+//! | discovery reader | connections to the discovery service | with the observer | never: it goes on after errors |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
@@ -24,8 +25,10 @@ use tokio::{
     time::sleep,
 };
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::{
+    discovery::{self, DiscoveryConfig},
     observer::{Observer, ObserverConfig},
     readers, steering, uplink,
 };
@@ -48,6 +51,8 @@ pub struct Config {
     pub key: KeySource,
     /// Most echo requests a second.
     pub echo_budget: u32,
+    /// The discovery service.
+    pub discovery: DiscoveryConfig,
 }
 
 /// Everything that is known, and when it was put together.
@@ -65,7 +70,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn observe(config: Config) -> anyhow::Result<()> {
-    let key = mesh_key(&config.key).await?;
+    let (key, secret) = mesh_key(&config.key).await?;
     let machine = machine().await;
     let tls = Arc::new(
         key.agent_config(&config.node, &machine)
@@ -92,6 +97,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
     let (tap_state_sender, tap_state) = watch::channel(None);
+    let (discovery_sender, discovery) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
@@ -102,6 +108,12 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     ));
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     tokio::spawn(readers::pressure(pressure_sender));
+    tokio::spawn(discovery::read(
+        discovery_sender,
+        wireguard.clone(),
+        config.discovery,
+        secret,
+    ));
     let observer = Observer::new(ObserverConfig {
         node: config.node,
         probe_key,
@@ -117,6 +129,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
                 tap,
                 tap_state,
                 pressure,
+                discovery,
             },
             published,
         )
@@ -127,17 +140,18 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up.
-async fn mesh_key(source: &KeySource) -> anyhow::Result<MeshKey> {
+/// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up. Only the latter is
+/// sure to be the secret by which the nodes of this cluster seal what they tell the discovery service.
+async fn mesh_key(source: &KeySource) -> anyhow::Result<(MeshKey, Option<Zeroizing<[u8; 32]>>)> {
     match source.load() {
-        Ok(key) => return Ok(key),
+        Ok(key) => return Ok((key, None)),
         Err(KeyError::Missing) => {}
         Err(error) => return Err(error).context("failed to get the mesh key"),
     }
     let mut told = None;
     loop {
         match sources::wireguard::preshared_key(sources::links::KUBESPAN).await {
-            Ok(bytes) => return Ok(MeshKey::from_bytes(bytes)),
+            Ok(bytes) => return Ok((MeshKey::from_bytes(bytes.clone()), Some(bytes))),
             Err(error) => {
                 let reason = sources::Gap::from(&error).to_string();
                 if told.as_ref() != Some(&reason) {

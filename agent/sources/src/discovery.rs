@@ -24,7 +24,7 @@ mod text;
 mod tls;
 
 pub use affiliates::{Known, summary};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{ClusterId, ClusterIdError, Endpoint, EndpointError};
 pub use looker::{Looker, Settings, Surroundings};
 pub use open::{Key, OpenError, Opened};
 pub use proxy::Proxies;

@@ -16,6 +16,18 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
+/// Which cluster: an opaque text. Whoever knows it can list and overwrite what the service holds, so it does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClusterId(String);
+
+/// A text that the service takes for no cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a cluster id has 1 to {MAX_CLUSTER_ID} bytes, not {0}")]
+pub struct ClusterIdError(usize);
+
+/// Longest cluster id that the service takes (`limits.ClusterIDMax`).
+const MAX_CLUSTER_ID: usize = 256;
+
 /// Why a text is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
@@ -28,6 +40,29 @@ pub enum EndpointError {
     /// There is no host.
     #[error("{0:?} names no host")]
     Host(String),
+}
+
+impl ClusterId {
+    /// As the service is told.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = ClusterIdError;
+    fn from_str(text: &str) -> Result<Self, ClusterIdError> {
+        match text.len() {
+            1..=MAX_CLUSTER_ID => Ok(Self(text.to_owned())),
+            length => Err(ClusterIdError(length)),
+        }
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterId(..)")
+    }
 }
 
 impl Endpoint {
@@ -108,6 +143,15 @@ mod tests {
             parsed("https://[2001:db8::1]:8443"),
             "https://[2001:db8::1]:8443/"
         );
+    }
+
+    #[test]
+    fn a_cluster_id_has_bounds_and_does_not_show_itself() {
+        let id: ClusterId = "secret".parse().unwrap();
+        assert_eq!(format!("{id:?}"), "ClusterId(..)");
+        assert_eq!("".parse::<ClusterId>(), Err(ClusterIdError(0)));
+        let long = "x".repeat(257).parse::<ClusterId>();
+        assert_eq!(long, Err(ClusterIdError(257)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tonic::transport::Channel;
 
 use super::{
-    Endpoint, Key, Known, Proxies, Roots, affiliates,
+    ClusterId, Endpoint, Key, Known, Proxies, Roots, affiliates,
     budget::Budget,
     calls::{self, Greeting},
     names,
@@ -30,7 +30,7 @@ pub struct Settings {
     /// The endpoints; those over the limit are not looked at.
     pub endpoints: Vec<Endpoint>,
     /// The cluster that is asked for; without it no list is asked for.
-    pub cluster_id: Option<String>,
+    pub cluster_id: Option<ClusterId>,
     /// The ways there.
     pub proxies: Proxies,
     /// Whom to trust; those of the node if none are given.
@@ -119,7 +119,7 @@ impl Looker {
             .cluster_id
             .as_ref()
             .zip(surroundings.key.as_ref());
-        self.last.cluster = cluster.map(|(id, key)| key.cluster(id));
+        self.last.cluster = cluster.map(|(id, key)| key.cluster(id.as_str()));
         self.last.endpoints = endpoints;
         self.ask(reached, surroundings).await;
         self.last.clone()
@@ -259,16 +259,17 @@ impl Looker {
             endpoint.public = public.or(endpoint.public);
             endpoint.redirect = redirect;
         }
-        if let Some(id) = self.settings.cluster_id.clone().filter(|_| !elsewhere)
+        let id = self.settings.cluster_id.clone();
+        if let Some(id) = id.filter(|_| !elsewhere)
             && self.list.take(clock())
         {
             self.take_list(&next, &id, surroundings).await;
         }
     }
 
-    async fn take_list(&mut self, from: &Reached, id: &str, surroundings: &Surroundings) {
+    async fn take_list(&mut self, from: &Reached, id: &ClusterId, surroundings: &Surroundings) {
         let clock = self.settings.clock;
-        let list = calls::list(from.channel.clone(), id);
+        let list = calls::list(from.channel.clone(), id.as_str());
         let (stage, list) = timed(Stage::List, calls::WITHIN, clock, list).await;
         let at = stage.at;
         self.note(from, |address| address.list = Some(stage));
