@@ -10,6 +10,7 @@
 //! - `readers`: one task per source, so a slow source never delays another;
 //! - `steering`: reads by what traffic for node addresses enters the tunnel;
 //! - `talos`: follows what Talos says over machined's socket;
+//! - `discovery`: looks at the discovery service;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `facts`: the translation into [`evidence::Facts`];
@@ -17,6 +18,7 @@
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod discovery;
 mod facts;
 mod health;
 mod machines;
@@ -31,4 +33,5 @@ mod talos;
 mod uplink;
 mod vxlan;
 
+pub use discovery::DiscoveryConfig;
 pub use supervisor::{Config, ECHO_BUDGET, SourcesConfig, look, run};

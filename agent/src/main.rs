@@ -5,8 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Parser;
 use evidence::NodeName;
-use mesh_agent::{Config, SourcesConfig};
+use mesh_agent::{Config, DiscoveryConfig, SourcesConfig};
 use proto::trust::KeySource;
+use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -38,6 +39,17 @@ struct Arguments {
     /// Socket on which machined listens. Without Talos there is none, and all that needs only WireGuard and Linux works.
     #[arg(long, env = "MESH_MACHINED_SOCKET", default_value = sources::talos::MACHINED_SOCKET)]
     machined_socket: PathBuf,
+    /// Endpoints of the discovery service, as URLs; each is looked at once a minute. Default: none is.
+    #[arg(
+        long = "discovery",
+        env = "MESH_DISCOVERY",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    discovery: Vec<Endpoint>,
+    /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment.
+    #[arg(long, env = "MESH_CLUSTER_ID", hide_env_values = true)]
+    cluster_id: Option<ClusterId>,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +97,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         echo_budget: arguments.echo_budget,
         sources: SourcesConfig {
             machined: arguments.machined_socket,
+            discovery: DiscoveryConfig {
+                endpoints: arguments.discovery,
+                cluster_id: arguments.cluster_id,
+            },
         },
     };
     mesh_agent::run(config, stop()).await

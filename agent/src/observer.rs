@@ -13,8 +13,8 @@ use std::{
 };
 
 use evidence::{
-    Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState,
-    limits,
+    Discovery, Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId,
+    SourceState, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -62,6 +62,7 @@ pub(crate) struct Observer {
     steering: Option<Reading<SteeringReading>>,
     talos: Option<Reading<TalosReading>>,
     tap: Option<Reading<TapState>>,
+    discovery: Option<Reading<Discovery>>,
     peers: Peers,
     machines: Option<Machines>,
     echo: Echo,
@@ -84,6 +85,7 @@ impl Observer {
             steering: None,
             talos: None,
             tap: None,
+            discovery: None,
             peers: Peers::default(),
             machines: None,
             echo: Echo::closed(),
@@ -144,7 +146,7 @@ impl Observer {
             return false;
         };
         let steering = self.steering.is_some() || device.value.is_err() || links.value.is_err();
-        steering && self.talos.is_some()
+        steering && self.talos.is_some() && self.discovery.is_some()
     }
 
     fn handle(&mut self, event: Event, readings: &mut Readings, now: Stamp) {
@@ -185,6 +187,9 @@ impl Observer {
                 self.health
                     .tap(state.map(|state| state.dropped), now.moment());
             }
+            Event::Discovery => self
+                .discovery
+                .clone_from(&readings.discovery.borrow_and_update()),
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
                 self.health.pressure(read, now.moment());
@@ -318,6 +323,9 @@ impl Observer {
             talos.facts(&mut facts);
         }
         facts.insert(Fact::Health(self.health.fact()));
+        if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
+            facts.insert(Fact::Discovery(seen.clone()));
+        }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
         }
@@ -354,6 +362,7 @@ impl Observer {
             (SourceId::Inert, Some((now, self.raw.gap.clone()))),
             (SourceId::Overlay, Some((now, self.overlay.gap.clone()))),
             (SourceId::Routes, tried(self.steering.as_ref())),
+            (SourceId::Discovery, tried(self.discovery.as_ref())),
             (
                 SourceId::Nftables,
                 self.steering.as_ref().and_then(chains_tried),
@@ -420,6 +429,7 @@ enum Event {
     Talos,
     TapState,
     Pressure,
+    Discovery,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
@@ -464,6 +474,7 @@ async fn next(
         Ok(()) = readings.talos.changed() => Event::Talos,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
+        Ok(()) = readings.discovery.changed() => Event::Discovery,
         () = sleep(pause) => Event::Time,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evidence::Moment;
+use evidence::{Discovery, Moment};
 use probe_io::{Sighted, Tap, TapError, clock};
 use sources::{
     Gap,
@@ -46,6 +46,7 @@ pub(crate) struct Readings {
     pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
     pub(crate) pressure: watch::Receiver<Pressure>,
     pub(crate) talos: watch::Receiver<Option<Reading<TalosReading>>>,
+    pub(crate) discovery: watch::Receiver<Option<Reading<Discovery>>>,
 }
 
 /// The device, and the wall clock when it was read: handshake times are wall-clock times of the kernel.

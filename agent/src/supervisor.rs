@@ -6,6 +6,7 @@
 //! | links reader | notification socket | with the observer | itself |
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
+//! | discovery reader | connections to the discovery service | with the observer | never: it goes on after errors |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
 //! | Talos follower | connection to machined | with the observer | itself, with back-off |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
@@ -26,8 +27,10 @@ use tokio::{
     time::sleep,
 };
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::{
+    discovery::{self, DiscoveryConfig},
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
     steering, talos, uplink,
@@ -60,6 +63,8 @@ pub struct Config {
 pub struct SourcesConfig {
     /// Where machined listens, if Talos is there at all.
     pub machined: PathBuf,
+    /// The discovery service.
+    pub discovery: DiscoveryConfig,
 }
 
 /// Everything that is known, and when it was put together.
@@ -77,7 +82,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn observe(config: Config) -> anyhow::Result<()> {
-    let key = mesh_key(&config.key).await?;
+    let (key, secret) = mesh_key(&config.key).await?;
     let machine = machine().await;
     let tls = Arc::new(
         key.agent_config(&config.node, &machine)
@@ -109,7 +114,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         boot_id: sources::host::boot_id().unwrap_or_default(),
     });
     observer
-        .run(read(&config.sources, tap, tap_state), published)
+        .run(read(config.sources, secret, tap, tap_state), published)
         .await;
     for uplink in uplinks {
         uplink.abort();
@@ -119,7 +124,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 
 /// What this node says of itself, as an agent would state it, without an agent: each source is read once, nothing is sent, no
 /// packet is watched. Ends as soon as all have been tried, and after `patience` in any case.
-pub async fn look(node: NodeName, config: &SourcesConfig, patience: Duration) -> (Moment, Facts) {
+pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> (Moment, Facts) {
     let (_, tap) = mpsc::channel(1);
     let (_, tap_state) = watch::channel(None);
     let observer = Observer::new(ObserverConfig {
@@ -128,12 +133,15 @@ pub async fn look(node: NodeName, config: &SourcesConfig, patience: Duration) ->
         echo_budget: 1,
         boot_id: sources::host::boot_id().unwrap_or_default(),
     });
-    observer.look(read(config, tap, tap_state), patience).await
+    observer
+        .look(read(config, None, tap, tap_state), patience)
+        .await
 }
 
 /// Starts the readers of all sources but the tap.
 fn read(
-    config: &SourcesConfig,
+    config: SourcesConfig,
+    secret: Option<Zeroizing<[u8; 32]>>,
     tap: mpsc::Receiver<Sighted>,
     tap_state: watch::Receiver<Option<Reading<TapState>>>,
 ) -> Readings {
@@ -141,6 +149,7 @@ fn read(
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
     let (talos_sender, talos) = watch::channel(None);
+    let (discovery_sender, discovery) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
@@ -150,9 +159,14 @@ fn read(
         links.clone(),
     ));
     tokio::spawn(readers::pressure(pressure_sender));
-    let machined = config.machined.clone();
-    let snapshots = links.clone();
+    let (machined, snapshots) = (config.machined, links.clone());
     tokio::spawn(async move { talos::follow(&machined, talos_sender, snapshots).await });
+    tokio::spawn(discovery::read(
+        discovery_sender,
+        wireguard.clone(),
+        config.discovery,
+        secret,
+    ));
     Readings {
         wireguard,
         links,
@@ -161,20 +175,22 @@ fn read(
         tap_state,
         pressure,
         talos,
+        discovery,
     }
 }
 
-/// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up.
-async fn mesh_key(source: &KeySource) -> anyhow::Result<MeshKey> {
+/// The mesh key: given, or else the preshared key that the `kubespan` device already holds, once it is up. Only the latter is
+/// sure to be the secret by which the nodes of this cluster seal what they tell the discovery service.
+async fn mesh_key(source: &KeySource) -> anyhow::Result<(MeshKey, Option<Zeroizing<[u8; 32]>>)> {
     match source.load() {
-        Ok(key) => return Ok(key),
+        Ok(key) => return Ok((key, None)),
         Err(KeyError::Missing) => {}
         Err(error) => return Err(error).context("failed to get the mesh key"),
     }
     let mut told = None;
     loop {
         match sources::wireguard::preshared_key(sources::links::KUBESPAN).await {
-            Ok(bytes) => return Ok(MeshKey::from_bytes(bytes)),
+            Ok(bytes) => return Ok((MeshKey::from_bytes(bytes.clone()), Some(bytes))),
             Err(error) => {
                 let reason = sources::Gap::from(&error).to_string();
                 if told.as_ref() != Some(&reason) {

@@ -16,7 +16,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("probe-io", "evidence", "moments of its clock"),
     ("probe-io", "probe-core", "the headers that filters match"),
     ("sources", "evidence", "keys of peers"),
-    ("sources", "upstream", "what Talos says"),
+    ("sources", "upstream", "what Talos and discovery say"),
     ("mesh-agent", "evidence", "the facts it states"),
     ("mesh-agent", "probe-core", "the machines it drives"),
     ("mesh-agent", "probe-io", "the sockets it drives them with"),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "round_trip/discovery.rs"]
+mod discovery;
 #[path = "round_trip/node.rs"]
 mod node;
 #[path = "round_trip/sizes.rs"]
@@ -343,6 +345,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         node::health(),
         talos::node(),
         talos::peer(),
+        discovery::discovery(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

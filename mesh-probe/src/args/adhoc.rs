@@ -4,6 +4,7 @@ use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use evidence::PublicKey;
+use sources::discovery::{ClusterId, Endpoint};
 use thiserror::Error;
 
 /// `WireGuard`'s port, as Talos sets it for `KubeSpan`.
@@ -49,6 +50,23 @@ pub struct NodeArgs {
     /// Socket on which machined listens, on a node of Talos
     #[arg(long, value_name = "PATH", env = "MESH_MACHINED_SOCKET", hide_env_values = true, default_value = sources::talos::MACHINED_SOCKET)]
     pub machined_socket: PathBuf,
+    /// Endpoints of the discovery service, as URLs
+    #[arg(
+        long = "discovery",
+        value_name = "URL",
+        env = "MESH_DISCOVERY",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub discovery: Vec<Endpoint>,
+    /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "MESH_CLUSTER_ID",
+        hide_env_values = true
+    )]
+    pub cluster_id: Option<ClusterId>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::NodeName;
-use mesh_agent::SourcesConfig;
+use mesh_agent::{DiscoveryConfig, SourcesConfig};
 
 use crate::{
     adhoc::{Facts as _, NodeView},
@@ -23,8 +23,12 @@ pub(super) async fn run(
     let name = own_name();
     let sources = SourcesConfig {
         machined: arguments.machined_socket.clone(),
+        discovery: DiscoveryConfig {
+            endpoints: arguments.discovery.clone(),
+            cluster_id: arguments.cluster_id.clone(),
+        },
     };
-    let (now, facts) = mesh_agent::look(name.clone(), &sources, patience).await;
+    let (now, facts) = mesh_agent::look(name.clone(), sources, patience).await;
     let view = NodeView::new(name, &facts, now);
     output.answer(&FactsDocument::new(&view), |style| {
         render::node(&view, style)

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Discovery, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos, TalosPeer,
+    Vxlan,
 };
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
@@ -27,11 +28,13 @@ pub enum SourceId {
     Nftables,
     /// Talos over machined's socket.
     Talos,
+    /// The discovery service.
+    Discovery,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
@@ -41,6 +44,7 @@ impl SourceId {
         Self::Routes,
         Self::Nftables,
         Self::Talos,
+        Self::Discovery,
     ];
 
     /// The name a user reads.
@@ -55,6 +59,7 @@ impl SourceId {
             Self::Routes => "routes",
             Self::Nftables => "nftables",
             Self::Talos => "talos",
+            Self::Discovery => "discovery",
         }
     }
 }
@@ -295,6 +300,8 @@ pub enum FactKey {
     Talos,
     /// [`Fact::TalosPeer`].
     TalosPeer(PublicKey),
+    /// [`Fact::Discovery`].
+    Discovery,
 }
 
 impl std::fmt::Display for FactKey {
@@ -316,6 +323,7 @@ impl std::fmt::Display for FactKey {
             Self::Health => f.write_str("health"),
             Self::Talos => f.write_str("talos"),
             Self::TalosPeer(key) => write!(f, "talos-peer/{}", key.short()),
+            Self::Discovery => f.write_str("discovery"),
         }
     }
 }
@@ -355,6 +363,8 @@ pub enum Fact {
     Talos(Box<Talos>),
     /// One peer as Talos wants it.
     TalosPeer(PublicKey, TalosPeer),
+    /// The discovery service as this node sees it.
+    Discovery(Discovery),
 }
 
 impl Fact {
@@ -377,6 +387,7 @@ impl Fact {
             Self::Health(_) => FactKey::Health,
             Self::Talos(_) => FactKey::Talos,
             Self::TalosPeer(key, _) => FactKey::TalosPeer(*key),
+            Self::Discovery(_) => FactKey::Discovery,
         }
     }
 
@@ -438,6 +449,7 @@ impl Fact {
             Self::Health(health) => *health = health.shifted(offset),
             Self::Talos(talos) => one(&mut talos.since),
             Self::TalosPeer(_, peer) => peer.shift(offset),
+            Self::Discovery(discovery) => discovery.shift(offset),
         }
         self
     }

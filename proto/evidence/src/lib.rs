@@ -3,10 +3,12 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `health`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `health`, `fact`, `snapshot`, `verdict`,
+//! `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+pub mod discovery;
 mod fact;
 pub mod health;
 mod identity;
@@ -19,6 +21,7 @@ mod talos;
 mod verdict;
 mod vxlan;
 
+pub use discovery::Discovery;
 pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
     Initiated, Peer, Rtt, SourceId, SourceState,

@@ -20,6 +20,18 @@ pub const CANDIDATES: usize = 16;
 pub const CONDITIONS: usize = 16;
 /// Services of Talos that are told of one node.
 pub const SERVICES: usize = 32;
+/// Endpoints of the discovery service of one node; a second one is for moving from the first.
+pub const DISCOVERY_ENDPOINTS: usize = 4;
+/// Addresses of one endpoint of the discovery service that are tried.
+pub const DISCOVERY_ADDRESSES: usize = 8;
+/// Resolvers of one node; resolv.conf(5) allows three, Talos a few more.
+pub const RESOLVERS: usize = 8;
+/// Names of a certificate that are told.
+pub const CERTIFICATE_NAMES: usize = 4;
+/// Affiliates of each kind that are told by name; the rest is in the counts.
+pub const AFFILIATES: usize = 8;
+/// Endpoints of one affiliate that are told.
+pub const AFFILIATE_ENDPOINTS: usize = 4;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

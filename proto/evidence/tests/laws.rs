@@ -4,10 +4,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use evidence::discovery::{
+    Affiliate, Affiliates, DiscoveryAddress, DiscoveryEndpoint, DiscoveryNames, DiscoveryStage,
+    NameAnswer, NameOutcome, Rivals, Stage,
+};
 use evidence::{
-    Arrival, Bracket, Conntrack, Delta, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact,
-    Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer,
-    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, Talos,
+    Arrival, Bracket, Conntrack, Delta, Device, Discovery, Drops, EchoHeard, EchoSent, EndpointWay,
+    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName,
+    Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, Talos,
     TalosPeer, TalosPeerStatus, TooBig, Vxlan,
 };
 use proptest::prelude::*;
@@ -15,7 +19,7 @@ use proptest::prelude::*;
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 16;
+const KINDS: usize = 17;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -93,6 +97,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             ..Talos::default()
         })),
         14 => Fact::TalosPeer(key, talos_peer(after)),
+        15 => Fact::Discovery(discovery(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -137,6 +142,83 @@ fn health(after: impl Fn(i64) -> Moment) -> Health {
             count: 1,
             max: 2,
         }),
+    }
+}
+
+fn discovery(after: impl Fn(i64) -> Moment) -> Discovery {
+    let affiliate = |since| Affiliate {
+        name: "vps-1".to_owned(),
+        key: PublicKey::from_bytes([1; 32]),
+        since: after(since),
+        endpoints: vec![endpoint()],
+    };
+    let affiliates = Affiliates {
+        at: after(3),
+        count: 2,
+        most_endpoints: 1,
+        garbled: 0,
+        digest: [1; 8],
+        decrypted: Some(2),
+        sealed: Vec::new(),
+        own: Some(true),
+        unknown: vec![affiliate(4)],
+        rivals: vec![Rivals {
+            address: endpoint().ip(),
+            one: affiliate(5),
+            other: affiliate(6),
+        }],
+        unlisted: Vec::new(),
+    };
+    let endpoint = DiscoveryEndpoint {
+        host: "discovery.example".to_owned(),
+        port: 443,
+        tls: true,
+        at: after(2),
+        names: Some(discovery_names(after(7))),
+        proxy: None,
+        addresses: vec![discovery_address(&after)],
+        left_out: 0,
+        public: None,
+        redirect: None,
+        affiliates: Some(affiliates),
+    };
+    Discovery {
+        since: after(1),
+        cluster: Some([2; 8]),
+        endpoints: vec![endpoint],
+    }
+}
+
+fn discovery_names(failed_since: Moment) -> DiscoveryNames {
+    let answer = NameAnswer {
+        outcome: NameOutcome::Silent,
+        took_us: 1,
+        text: "no answer".to_owned(),
+    };
+    DiscoveryNames {
+        resolvers: vec![endpoint()],
+        ipv4: answer.clone(),
+        ipv6: answer,
+        failed: 2,
+        failed_since: Some(failed_since),
+    }
+}
+
+fn discovery_address(after: &impl Fn(i64) -> Moment) -> DiscoveryAddress {
+    let stage = |stage, at| DiscoveryStage {
+        stage,
+        at: after(at),
+        took_us: 1,
+        failure: None,
+    };
+    DiscoveryAddress {
+        address: endpoint().ip(),
+        stages: vec![stage(Stage::Tcp, 8)],
+        failed: 1,
+        failed_since: Some(after(9)),
+        hello: Some(stage(Stage::Hello, 10)),
+        list: Some(stage(Stage::List, 11)),
+        certificate: None,
     }
 }
 

@@ -28,12 +28,13 @@ pub const UPSTREAM_GENERATED: [&str; 4] = [
     "sidero.discovery.client.rs",
 ];
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 8] = [
+const SCHEMAS: &[&str] = &[
     "facts.proto",
     "steering.proto",
     "talos.proto",
     "vxlan.proto",
     "health.proto",
+    "discovery.proto",
     "report.proto",
     "gate.proto",
     "mesh.proto",
@@ -83,7 +84,7 @@ pub fn inventory() -> Result<Vec<String>, SchemaError> {
 }
 
 fn descriptors() -> Result<FileDescriptorSet, SchemaError> {
-    compile(&SCHEMAS, Path::new(env!("CARGO_MANIFEST_DIR")).join("v1"))
+    compile(SCHEMAS, Path::new(env!("CARGO_MANIFEST_DIR")).join("v1"))
 }
 
 fn compile(files: &[&str], folder: PathBuf) -> Result<FileDescriptorSet, SchemaError> {

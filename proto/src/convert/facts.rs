@@ -8,8 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, health, inert, ip_from_wire,
-    ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
+    ConvertError, at_most, discovery, endpoint_from_wire, endpoint_to_wire, health, inert,
+    ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     talos, vxlan,
 };
@@ -43,6 +43,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
         Fact::Talos(talos) => WireFact::Talos(talos::to_wire(talos)),
         Fact::TalosPeer(key, peer) => WireFact::TalosPeer(talos::peer_to_wire(key, peer)),
+        Fact::Discovery(seen) => WireFact::Discovery(discovery::to_wire(seen)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -68,6 +69,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
         WireFact::Talos(talos) => Fact::Talos(Box::new(talos::from_wire(talos)?)),
         WireFact::TalosPeer(peer) => talos::peer_from_wire(peer)?,
+        WireFact::Discovery(seen) => Fact::Discovery(discovery::from_wire(seen)?),
     })
 }
 
@@ -90,6 +92,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Vxlan => (Kind::Vxlan, None, None),
         FactKey::Talos => (Kind::Talos, None, None),
         FactKey::TalosPeer(key) => (Kind::TalosPeer, Some(key), None),
+        FactKey::Discovery => (Kind::Discovery, None, None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -126,6 +129,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Vxlan => FactKey::Vxlan,
         Kind::Talos => FactKey::Talos,
         Kind::TalosPeer => FactKey::TalosPeer(public_key()?),
+        Kind::Discovery => FactKey::Discovery,
     })
 }
 
@@ -148,6 +152,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Routes => wire::SourceId::Routes,
         SourceId::Nftables => wire::SourceId::Nftables,
         SourceId::Talos => wire::SourceId::Talos,
+        SourceId::Discovery => wire::SourceId::Discovery,
     }
 }
 
@@ -165,6 +170,7 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Routes => SourceId::Routes,
         wire::SourceId::Nftables => SourceId::Nftables,
         wire::SourceId::Talos => SourceId::Talos,
+        wire::SourceId::Discovery => SourceId::Discovery,
     })
 }
 

@@ -15,6 +15,13 @@ fn fact(fact: WireFact) -> Result<(), ConvertError> {
     sample::fact(fact).map(drop)
 }
 
+fn endpoint(endpoint: wire::DiscoveryEndpoint) -> Result<(), ConvertError> {
+    fact(WireFact::Discovery(wire::Discovery {
+        endpoints: vec![endpoint],
+        ..sample::discovery()
+    }))
+}
+
 fn device() -> wire::Fact {
     wire::Fact {
         fact: Some(WireFact::Device(sample::device())),
@@ -28,7 +35,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 19] = [
+const ENTRIES: &[(&str, usize, Say)] = &[
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -133,6 +140,65 @@ const ENTRIES: [(&str, usize, Say); 19] = [
             ..sample::talos_peer()
         }))
     }),
+    (
+        "discovery.endpoints",
+        limits::DISCOVERY_ENDPOINTS,
+        |count| {
+            fact(WireFact::Discovery(wire::Discovery {
+                endpoints: vec![sample::discovery_endpoint(); count],
+                ..sample::discovery()
+            }))
+        },
+    ),
+    (
+        "discovery.addresses",
+        limits::DISCOVERY_ADDRESSES,
+        |count| {
+            endpoint(wire::DiscoveryEndpoint {
+                addresses: vec![sample::discovery_address(); count],
+                ..sample::discovery_endpoint()
+            })
+        },
+    ),
+    ("discovery.resolvers", limits::RESOLVERS, |count| {
+        let mut names = sample::discovery_names();
+        names.resolvers = vec![names.resolvers[0].clone(); count];
+        endpoint(wire::DiscoveryEndpoint {
+            names: Some(names),
+            ..sample::discovery_endpoint()
+        })
+    }),
+    ("affiliates.unknown", limits::AFFILIATES, |count| {
+        endpoint(wire::DiscoveryEndpoint {
+            affiliates: Some(wire::Affiliates {
+                unknown: vec![sample::affiliate(); count],
+                ..sample::affiliates()
+            }),
+            ..sample::discovery_endpoint()
+        })
+    }),
+    (
+        "affiliate.endpoints",
+        limits::AFFILIATE_ENDPOINTS,
+        |count| {
+            let mut affiliates = sample::affiliates();
+            let known = affiliates.unknown[0].endpoints[0].clone();
+            affiliates.unknown[0].endpoints = vec![known; count];
+            endpoint(wire::DiscoveryEndpoint {
+                affiliates: Some(affiliates),
+                ..sample::discovery_endpoint()
+            })
+        },
+    ),
+    ("affiliates.rivals", limits::AFFILIATES, |count| {
+        endpoint(wire::DiscoveryEndpoint {
+            affiliates: Some(wire::Affiliates {
+                rivals: vec![sample::rivals(); count],
+                ..sample::affiliates()
+            }),
+            ..sample::discovery_endpoint()
+        })
+    }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];
         peers_from_wire(wire::PeerList { peers }).map(drop)
@@ -190,7 +256,7 @@ const TEXTS: [(&str, Say); 7] = [
 
 #[test]
 fn as_many_as_the_limit_are_taken_and_one_more_is_refused_with_field_limit_and_number() {
-    for (field, limit, say) in ENTRIES {
+    for &(field, limit, say) in ENTRIES {
         assert_eq!(say(limit), Ok(()), "{field}");
         let error = say(limit + 1).unwrap_err();
         let got = limit + 1;

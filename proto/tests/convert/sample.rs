@@ -303,6 +303,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Steered(steered()),
         WireFact::Vxlan(vxlan()),
         WireFact::Talos(talos()),
+        WireFact::Discovery(discovery()),
         WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
     ]
@@ -324,4 +325,99 @@ pub(crate) fn delta(
 /// What is said of one fact.
 pub(crate) fn fact(fact: WireFact) -> Result<Incoming, ConvertError> {
     snapshot(vec![wire::Fact { fact: Some(fact) }])
+}
+
+pub(crate) fn discovery() -> wire::Discovery {
+    wire::Discovery {
+        since_ms: 1,
+        cluster: Some(7),
+        endpoints: vec![discovery_endpoint()],
+    }
+}
+
+pub(crate) fn discovery_endpoint() -> wire::DiscoveryEndpoint {
+    wire::DiscoveryEndpoint {
+        host: "discovery.example".to_owned(),
+        port: 443,
+        tls: true,
+        at_ms: 2,
+        names: Some(discovery_names()),
+        addresses: vec![discovery_address()],
+        public_address: vec![192, 0, 2, 1],
+        affiliates: Some(affiliates()),
+        ..wire::DiscoveryEndpoint::default()
+    }
+}
+
+pub(crate) fn discovery_names() -> wire::DiscoveryNames {
+    let answer = wire::NameAnswer {
+        outcome: wire::NameOutcome::Found.into(),
+        ..wire::NameAnswer::default()
+    };
+    wire::DiscoveryNames {
+        resolvers: vec![wire::SocketAddress {
+            address: vec![192, 0, 2, 53],
+            port: 53,
+        }],
+        ipv4: Some(answer.clone()),
+        ipv6: Some(answer),
+        ..wire::DiscoveryNames::default()
+    }
+}
+
+pub(crate) fn discovery_address() -> wire::DiscoveryAddress {
+    let stage = |stage: wire::DiscoveryStageId, failure| wire::DiscoveryStage {
+        stage: stage.into(),
+        at_ms: 2,
+        took_us: 3,
+        failure,
+    };
+    let tls = stage(wire::DiscoveryStageId::Tls, Some(failure()));
+    wire::DiscoveryAddress {
+        address: vec![192, 0, 2, 2],
+        stages: vec![stage(wire::DiscoveryStageId::Tcp, None), tls],
+        certificate: Some(wire::DiscoveryCertificate {
+            issuer: "Example CA".to_owned(),
+            names: vec!["discovery.example".to_owned()],
+            ..wire::DiscoveryCertificate::default()
+        }),
+        ..wire::DiscoveryAddress::default()
+    }
+}
+
+pub(crate) fn failure() -> wire::StageFailure {
+    wire::StageFailure {
+        kind: wire::StageFailureKind::Untrusted.into(),
+        text: "unknown issuer".to_owned(),
+    }
+}
+
+pub(crate) fn affiliate() -> wire::Affiliate {
+    wire::Affiliate {
+        name: "vps-1".to_owned(),
+        public_key: key(),
+        since_ms: 1,
+        endpoints: vec![wire::SocketAddress {
+            address: vec![192, 0, 2, 1],
+            port: 51_820,
+        }],
+    }
+}
+
+pub(crate) fn rivals() -> wire::Rivals {
+    wire::Rivals {
+        address: vec![192, 0, 2, 1],
+        one: Some(affiliate()),
+        other: Some(affiliate()),
+    }
+}
+
+pub(crate) fn affiliates() -> wire::Affiliates {
+    wire::Affiliates {
+        sealed: vec!["id".to_owned()],
+        unknown: vec![affiliate()],
+        rivals: vec![rivals()],
+        unlisted: vec![key()],
+        ..wire::Affiliates::default()
+    }
 }
