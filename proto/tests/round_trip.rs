@@ -332,6 +332,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         steered(),
         node::vxlan(),
         node::health(),
+        node::data_seen(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

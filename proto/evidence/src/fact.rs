@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
+use crate::{DataSeen, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -285,6 +285,8 @@ pub enum FactKey {
     Vxlan,
     /// [`Fact::Health`].
     Health,
+    /// [`Fact::DataSeen`].
+    DataSeen(PublicKey),
 }
 
 impl std::fmt::Display for FactKey {
@@ -304,6 +306,7 @@ impl std::fmt::Display for FactKey {
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
             Self::Vxlan => f.write_str("vxlan-devices"),
             Self::Health => f.write_str("health"),
+            Self::DataSeen(key) => write!(f, "data-seen/{}", key.short()),
         }
     }
 }
@@ -339,6 +342,8 @@ pub enum Fact {
     Vxlan(Vxlan),
     /// How the agent itself fares.
     Health(Health),
+    /// Data messages of one peer's tunnel, at this node's interfaces.
+    DataSeen(PublicKey, DataSeen),
 }
 
 impl Fact {
@@ -359,6 +364,7 @@ impl Fact {
             Self::Steered(key, _) => FactKey::Steered(*key),
             Self::Vxlan(_) => FactKey::Vxlan,
             Self::Health(_) => FactKey::Health,
+            Self::DataSeen(key, _) => FactKey::DataSeen(*key),
         }
     }
 
@@ -418,6 +424,7 @@ impl Fact {
             }
             Self::Vxlan(vxlan) => one(&mut vxlan.since),
             Self::Health(health) => *health = health.shifted(offset),
+            Self::DataSeen(_, seen) => *seen = seen.shifted(offset),
         }
         self
     }

@@ -3,10 +3,11 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `health`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `health`, `data`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+mod data;
 mod fact;
 pub mod health;
 mod identity;
@@ -18,6 +19,7 @@ mod steering;
 mod verdict;
 mod vxlan;
 
+pub use data::{DataMessages, DataSeen};
 pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
     Initiated, Peer, Rtt, SourceId, SourceState,

@@ -5,16 +5,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
-    Arrival, Bracket, Conntrack, Delta, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact,
-    Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer,
-    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
+    Arrival, Bracket, Conntrack, DataMessages, DataSeen, Delta, Device, Drops, EchoHeard, EchoSent,
+    EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment,
+    NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering,
+    SteeringFamily, TooBig, Vxlan,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 14;
+const KINDS: usize = 15;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -86,6 +87,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             left_out: 0,
         }),
         12 => Fact::Health(health(after)),
+        13 => Fact::DataSeen(key, data_seen(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -118,6 +120,21 @@ fn health(after: impl Fn(i64) -> Moment) -> Health {
     }
 }
 
+fn data_seen(after: impl Fn(i64) -> Moment) -> DataSeen {
+    let messages = |last| DataMessages {
+        data: 2,
+        keepalives: 1,
+        last: Some(after(last)),
+    };
+    DataSeen {
+        since: after(1),
+        until: after(4),
+        from_peer: messages(2),
+        to_peer: messages(3),
+        missed: 1,
+    }
+}
+
 fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
     Sizes {
         layer: Layer::Overlay,
@@ -137,6 +154,7 @@ fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
             reporter: None,
             mtu: 1300,
         }),
+        in_fragments: Some(after(6)),
     }
 }
 

@@ -14,7 +14,8 @@ use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDe
 use thiserror::Error;
 
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 8] = [
+    "data.proto",
     "facts.proto",
     "steering.proto",
     "vxlan.proto",

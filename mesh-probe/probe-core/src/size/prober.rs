@@ -363,6 +363,7 @@ impl Track {
                 lost_since: None,
                 bracket: None,
                 too_big: None,
+                in_fragments: None,
             },
             due,
             step: Step::Canary,
