@@ -6,6 +6,7 @@ mod prober;
 mod responder;
 mod schedule;
 mod stats;
+mod ticks;
 
 use evidence::PublicKey;
 
@@ -18,6 +19,7 @@ pub use schedule::{
     REPLY_TIMEOUT, RETRY_INTERVAL,
 };
 pub use stats::{EchoStats, RoundTrip};
+pub use ticks::{TICK, tick_from};
 
 use crate::{
     ProbeKey, TAG_LENGTH, WireError,
