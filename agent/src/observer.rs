@@ -33,8 +33,9 @@ use crate::{
     vxlan::VxlanDevices,
 };
 
-/// Pace of putting facts together; a quarter of a second is far below any judgement's bound in time.
-const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// Pace of putting facts together, at the ticks of the echo: one waking serves both. A quarter of a second is far below any
+/// judgement's bound in time.
+const PUBLISH_EVERY: Duration = echo::TICK;
 /// The device may fail to be read so often in a row before its peers are given up.
 const DEVICE_MISSES: u32 = 3;
 /// Datagrams read from the echo socket in one turn, so that a flood cannot starve the rest.
@@ -106,7 +107,7 @@ impl Observer {
                 self.reopen(now.moment());
                 self.aim(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
-                publish_at = now.moment().plus(PUBLISH_EVERY);
+                publish_at = next_tick(now.moment());
             }
         }
     }
@@ -219,6 +220,7 @@ impl Observer {
                     if let Some(address) = self.peers.address(&to) {
                         self.echo
                             .send(&bytes, SocketAddr::new(address.into(), proto::limits::PORT));
+                        machines.prober.passed(clock::stamp());
                     }
                 }
                 echo::Output::Event(event) => machines.on_event(event),
@@ -246,9 +248,9 @@ impl Observer {
                 inert::Output::Wait { until, .. } => break until,
             }
         };
-        echo_until
-            .min(inert_until)
-            .min(self.send_sizes(now.moment()))
+        // Full-size packets are in no hurry: they leave when the node is awake anyway.
+        let sizes_until = echo::tick_from(self.send_sizes(now.moment()));
+        echo_until.min(inert_until).min(sizes_until)
     }
 
     /// Opens what is not open and may be tried again.
@@ -349,6 +351,10 @@ impl Observer {
             },
         )
     }
+}
+
+fn next_tick(now: Moment) -> Moment {
+    echo::tick_from(now.plus(Duration::from_millis(1)))
 }
 
 /// What a turn is about.

@@ -34,6 +34,10 @@ pub const LENGTH: usize = HEAD_LENGTH + BODY_LENGTH + TAG_LENGTH;
 
 const BODY_LENGTH: usize = 16;
 const REQUEST: u8 = 1;
+/// The byte that tells a request from a reply.
+pub const KIND_AT: usize = 5;
+/// What it is in a reply.
+pub const KIND_OF_REPLY: u8 = REPLY;
 const REPLY: u8 = 2;
 
 /// What both directions carry.

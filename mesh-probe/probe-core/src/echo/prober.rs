@@ -189,6 +189,12 @@ impl Prober {
         }
     }
 
+    /// Time passed while the driver sent: the next request leaves that much later than the one before. Unlike a tick it gives
+    /// nothing up.
+    pub fn passed(&mut self, now: Stamp) {
+        self.now = self.now.max(now);
+    }
+
     /// What to do next; see the contract above.
     pub fn poll(&mut self) -> Output {
         if let Some(event) = self.events.pop_front() {

@@ -40,7 +40,7 @@ enum Pace {
     Retry,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     /// The peer's place in the round, without jitter; kept while it is retried.
     grid: Moment,
@@ -243,7 +243,7 @@ impl Schedule {
     }
 
     fn dequeue(&mut self, peer: PublicKey) -> Option<Slot> {
-        let slot = self.slots.get(&peer)?.clone();
+        let slot = *self.slots.get(&peer)?;
         self.rounds.remove(&(slot.due, peer));
         self.retries.remove(&(slot.due, peer));
         Some(slot)

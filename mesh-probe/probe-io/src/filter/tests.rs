@@ -37,6 +37,7 @@ fn run(program: &[Instruction], packet: &[u8], about: About) -> u32 {
         let loaded = match code {
             LOAD_WORD if operand == PACKET_TYPE => Some(about.packet_type),
             LOAD_WORD if operand == HARDWARE_TYPE => Some(about.hardware_type),
+            LOAD_WORD => load(at, 4),
             LOAD_HALF => load(at, 2),
             LOAD_BYTE => load(at, 1),
             LOAD_WORD_AT_X => load(x + at, 4),
@@ -230,5 +231,34 @@ fn behind_the_firewall_only_size_probes_to_the_port_of_the_overlay_are_taken() {
         assert_eq!(taken(IpFamily::V4, &v4(0, &body)), expected);
         assert_eq!(taken(IpFamily::V4, &v4(8, &body)), expected);
         assert_eq!(taken(IpFamily::V6, &body), expected);
+    }
+}
+
+#[test]
+fn replies_to_echo_requests_go_to_the_second_socket_and_all_else_to_the_first() {
+    let chosen = |payload: &[u8]| run(&replies_program(), payload, ARRIVED);
+    let key = probe_core::ProbeKey::from_bytes([1; 32]);
+    let node = evidence::PublicKey::from_bytes([2; 32]);
+    let answers = echo::Request {
+        sender: node,
+        receiver: node,
+        session: 1,
+        sequence: 2,
+    };
+    let reply = echo::Reply {
+        answers,
+        first: 0,
+        heard: 1,
+    };
+    assert_eq!(chosen(&echo::Datagram::Reply(reply).encode(&key)), REPLIES);
+    let request = echo::Datagram::Request(answers).encode(&key);
+    for other in [
+        &request[..],
+        b"",
+        b"mPe1\x01",
+        b"\0mPs\x01\x02\0\0",
+        b"mPe2\x01\x02",
+    ] {
+        assert_eq!(chosen(other), 0, "{other:?}");
     }
 }
