@@ -8,6 +8,8 @@
 mod prober;
 mod responder;
 mod search;
+mod track;
+mod tracks;
 
 use evidence::{Layer, PublicKey};
 
