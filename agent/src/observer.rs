@@ -22,6 +22,7 @@ use tokio::{sync::watch, time::sleep};
 use tracing::info;
 
 use crate::{
+    data::DataWatch,
     facts,
     health::OwnHealth,
     machines::Machines,
@@ -65,6 +66,7 @@ pub(crate) struct Observer {
     echo: Echo,
     raw: Raw,
     overlay: Overlay,
+    data: DataWatch,
     /// Whether each source is readable, and since when that is so.
     since: BTreeMap<SourceId, (bool, Moment)>,
 }
@@ -86,6 +88,7 @@ impl Observer {
             echo: Echo::closed(),
             raw: Raw::closed(),
             overlay: Overlay::closed(),
+            data: DataWatch::default(),
             since: BTreeMap::new(),
         }
     }
@@ -106,6 +109,7 @@ impl Observer {
             if now.moment() >= publish_at {
                 self.reopen(now.moment());
                 self.aim(now.moment());
+                self.look_for_data(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
                 publish_at = next_tick(now.moment());
             }
@@ -260,6 +264,13 @@ impl Observer {
         self.overlay.open(now);
     }
 
+    fn look_for_data(&mut self, now: Moment) {
+        let suspects = self.machines.iter().flat_map(|machines| &machines.suspects);
+        let endpoint = |peer: &PublicKey| Some((*peer, self.peers.fact(peer)?.endpoint?));
+        let doubtful = suspects.filter_map(endpoint).collect();
+        self.data.follow(&doubtful, now);
+    }
+
     fn facts(&mut self, now: Moment) -> Facts {
         let mut facts: Facts = self.sources(now).into_iter().collect();
         facts.insert(Fact::Identity(self.identity()));
@@ -279,6 +290,8 @@ impl Observer {
         if let Some(Ok(steering)) = self.steering.as_ref().map(|reading| &reading.value) {
             steering.facts(&self.peers, &mut facts);
         }
+        let known = self.peers.facts().map(|(key, _)| key);
+        self.data.facts(known, &mut facts);
         facts.insert(Fact::Health(self.health.fact()));
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));

@@ -2,11 +2,16 @@
 //!
 //! It runs in the kernel for every packet of the node, so it decides on headers only and lets through next to nothing.
 
+mod data;
+
 use probe_core::{
     echo, inert, size,
     wireguard::{COOKIE_REPLY_LENGTH, INITIATION_LENGTH, RESPONSE_LENGTH},
 };
 use socket2::SockFilter;
+
+pub use data::MAX_REMOTES;
+pub(crate) use data::data;
 
 /// Bytes kept of a packet: an IPv6 header (or IPv4 with up to 20 bytes of options), UDP, and the longest message.
 pub const SNAP_LENGTH: usize = 40 + UDP_HEADER + INITIATION_LENGTH;

@@ -28,7 +28,7 @@ mod tap;
 pub use echo_socket::{
     Cause, EchoEvent, EchoReplies, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
 };
-pub use filter::{OVERLAY_PORT, SNAP_LENGTH};
+pub use filter::{MAX_REMOTES, OVERLAY_PORT, SNAP_LENGTH};
 pub use knock::{Heard, Knock, KnockError};
 pub use listener::{Delivered, ListenError, OverlayListener};
 pub use mark::{UNDERLAY_MARK, mark_socket};
