@@ -18,6 +18,7 @@
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod data;
 mod discovery;
 mod facts;
 mod health;

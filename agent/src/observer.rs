@@ -23,6 +23,7 @@ use tokio::{sync::watch, time::sleep};
 use tracing::info;
 
 use crate::{
+    data::DataWatch,
     facts,
     health::OwnHealth,
     machines::Machines,
@@ -35,8 +36,9 @@ use crate::{
     vxlan::VxlanDevices,
 };
 
-/// Pace of putting facts together; a quarter of a second is far below any judgement's bound in time.
-const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// Pace of putting facts together, at the ticks of the echo: one waking serves both. A quarter of a second is far below any
+/// judgement's bound in time.
+const PUBLISH_EVERY: Duration = echo::TICK;
 /// The device may fail to be read so often in a row before its peers are given up.
 const DEVICE_MISSES: u32 = 3;
 /// Datagrams read from the echo socket in one turn, so that a flood cannot starve the rest.
@@ -68,6 +70,7 @@ pub(crate) struct Observer {
     echo: Echo,
     raw: Raw,
     overlay: Overlay,
+    data: DataWatch,
     /// Whether each source is readable, and since when that is so.
     since: BTreeMap<SourceId, (bool, Moment)>,
 }
@@ -91,6 +94,7 @@ impl Observer {
             echo: Echo::closed(),
             raw: Raw::closed(),
             overlay: Overlay::closed(),
+            data: DataWatch::default(),
             since: BTreeMap::new(),
         }
     }
@@ -111,8 +115,9 @@ impl Observer {
             if now.moment() >= publish_at {
                 self.reopen(now.moment());
                 self.aim(now.moment());
+                self.look_for_data(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
-                publish_at = now.moment().plus(PUBLISH_EVERY);
+                publish_at = next_tick(now.moment());
             }
         }
     }
@@ -261,6 +266,7 @@ impl Observer {
                     if let Some(address) = self.peers.address(&to) {
                         self.echo
                             .send(&bytes, SocketAddr::new(address.into(), proto::limits::PORT));
+                        machines.prober.passed(clock::stamp());
                     }
                 }
                 echo::Output::Event(event) => machines.on_event(event),
@@ -288,9 +294,9 @@ impl Observer {
                 inert::Output::Wait { until, .. } => break until,
             }
         };
-        echo_until
-            .min(inert_until)
-            .min(self.send_sizes(now.moment()))
+        // Full-size packets are in no hurry: they leave when the node is awake anyway.
+        let sizes_until = echo::tick_from(self.send_sizes(now.moment()));
+        echo_until.min(inert_until).min(sizes_until)
     }
 
     /// Opens what is not open and may be tried again.
@@ -298,6 +304,13 @@ impl Observer {
         self.echo.follow(self.own_address(), now);
         self.raw.open(now);
         self.overlay.open(now);
+    }
+
+    fn look_for_data(&mut self, now: Moment) {
+        let suspects = self.machines.iter().flat_map(|machines| &machines.suspects);
+        let endpoint = |peer: &PublicKey| Some((*peer, self.peers.fact(peer)?.endpoint?));
+        let doubtful = suspects.filter_map(endpoint).collect();
+        self.data.follow(&doubtful, now);
     }
 
     fn facts(&mut self, now: Moment) -> Facts {
@@ -322,6 +335,8 @@ impl Observer {
         if let Some(Ok(talos)) = self.talos.as_ref().map(|reading| &reading.value) {
             talos.facts(&mut facts);
         }
+        let known = self.peers.facts().map(|(key, _)| key);
+        self.data.facts(known, &mut facts);
         facts.insert(Fact::Health(self.health.fact()));
         if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
             facts.insert(Fact::Discovery(seen.clone()));
@@ -412,9 +427,13 @@ const fn of_probes(key: &FactKey) -> bool {
             | FactKey::Inert(_)
             | FactKey::Initiated(_)
             | FactKey::Arrivals
+            | FactKey::DataSeen(_)
             | FactKey::Sizes(_)
             | FactKey::Health
     )
+}
+fn next_tick(now: Moment) -> Moment {
+    echo::tick_from(now.plus(Duration::from_millis(1)))
 }
 
 /// What a turn is about.

@@ -8,7 +8,8 @@ use std::{
 
 use evidence::Moment;
 use probe_io::{
-    EchoEvent, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener, UNDERLAY_MARK, mark_socket,
+    EchoEvent, EchoReplies, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener, UNDERLAY_MARK,
+    mark_socket,
 };
 use tracing::{debug, info, warn};
 
@@ -18,9 +19,10 @@ use crate::readers::{TUNNEL_PORT, chain};
 const REOPEN: Duration = Duration::from_secs(5);
 const NO_ADDRESS: &str = "no KubeSpan address on this node yet";
 
-/// The echo socket on the node's `KubeSpan` address.
+/// The echo socket on the node's `KubeSpan` address, and the one that keeps the replies until there is time for them.
 pub(crate) struct Echo {
     pub(crate) socket: Option<(Ipv6Addr, EchoSocket)>,
+    pub(crate) replies: Option<EchoReplies>,
     pub(crate) gap: Option<String>,
     pub(crate) retry_at: Moment,
 }
@@ -48,6 +50,7 @@ impl Echo {
     pub(crate) fn closed() -> Self {
         Self {
             socket: None,
+            replies: None,
             gap: Some(NO_ADDRESS.to_owned()),
             retry_at: Moment::ZERO,
         }
@@ -60,16 +63,18 @@ impl Echo {
             return;
         }
         let Some(address) = own else {
-            self.socket = None;
+            self.close();
             self.gap = Some(NO_ADDRESS.to_owned());
             return;
         };
         if now < self.retry_at {
             return;
         }
-        self.socket = None;
-        match EchoSocket::bind(SocketAddr::new(address.into(), proto::limits::PORT)) {
-            Ok(socket) => {
+        self.close();
+        let local = SocketAddr::new(address.into(), proto::limits::PORT);
+        match EchoSocket::bind_with_replies(local) {
+            Ok((socket, replies)) => {
+                self.replies = Some(replies);
                 info!(%address, port = proto::limits::PORT, "the echo listens");
                 self.socket = Some((address, socket));
                 self.gap = None;
@@ -83,9 +88,27 @@ impl Echo {
         if self.gap.as_ref() != Some(&reason) {
             warn!(%reason, "the echo socket does not work");
         }
-        self.socket = None;
+        self.close();
         self.gap = Some(reason);
         self.retry_at = now.plus(REOPEN);
+    }
+
+    fn close(&mut self) {
+        self.socket = None;
+        self.replies = None;
+    }
+
+    /// The next event, if one is waiting in either socket.
+    pub(crate) fn try_next(&mut self, now: Moment) -> Option<EchoEvent> {
+        let replies = self.replies.as_mut().map(EchoReplies::try_next);
+        let read = match replies {
+            None | Some(Ok(None)) => self.socket.as_mut().map(|(_, socket)| socket.try_next()),
+            some => some,
+        };
+        read?.unwrap_or_else(|error| {
+            self.fail(&error, now);
+            None
+        })
     }
 
     /// A request that cannot be sent is a lost one: the prober counts it when no reply comes.

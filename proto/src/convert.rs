@@ -3,6 +3,7 @@
 //! Wire types never leave this crate's users' edges: what comes in is checked here, field by field, against the limits.
 //! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
 
+mod data;
 mod discovery;
 mod facts;
 mod health;

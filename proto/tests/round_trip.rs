@@ -346,6 +346,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         talos::node(),
         talos::peer(),
         discovery::discovery(),
+        node::data_seen(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
+    Arrival, Citation, DataSeen, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity,
+    Inert, Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
     SourceState, Steered, Steering, Vxlan,
 };
 
@@ -269,6 +269,13 @@ impl<'a> Member<'a> {
     pub(crate) fn sizes(&self, to: &PublicKey, layer: Layer) -> Option<&'a Sizes> {
         match self.fact(FactKey::Sizes(*to)) {
             Some(Fact::Sizes(_, layers)) => layers.iter().find(|sizes| sizes.layer == layer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn data_seen(&self, of: &PublicKey) -> Option<&'a DataSeen> {
+        match self.fact(FactKey::DataSeen(*of)) {
+            Some(Fact::DataSeen(_, seen)) => Some(seen),
             _ => None,
         }
     }

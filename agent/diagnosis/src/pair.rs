@@ -1,5 +1,6 @@
 //! One ordered pair, judged: does what A sends arrive at B, on the underlay and inside the tunnel?
 
+mod data;
 mod inert;
 pub(crate) mod sizes;
 mod steering;

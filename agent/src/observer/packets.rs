@@ -181,13 +181,9 @@ impl Observer {
     /// Replies that have come must be known before anything is given up for lost.
     pub(super) fn read_echo_empty(&mut self, now: Stamp) {
         for _ in 0..ECHO_BATCH {
-            let Some((_, socket)) = &mut self.echo.socket else {
-                return;
-            };
-            match socket.try_next() {
-                Ok(Some(event)) => self.on_echo(event, now),
-                Ok(None) => return,
-                Err(error) => return self.echo.fail(&error, now.moment()),
+            match self.echo.try_next(now.moment()) {
+                Some(event) => self.on_echo(event, now),
+                None => return,
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What the tap costs a node for each packet that is none of its business.
+//! What the tap costs a node for each packet that is none of its business, and what a look for data messages costs besides, for
+//! the two seconds that it takes.
 //!
 //! Delivery of a packet over a wire of this machine runs on the sender's account, filters included. So one thread sends, with
 //! a tap at the far end and without, in turn, and the difference per packet is the tap's.
@@ -6,7 +7,7 @@
 use std::{net::UdpSocket, sync::mpsc, thread};
 
 use anyhow::Context as _;
-use probe_io::Tap;
+use probe_io::{Tap, TapError};
 
 use crate::{
     cpu,
@@ -25,23 +26,38 @@ const GOAL_NANOS: f64 = 300.0;
 
 pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
     wire_up(1)?;
-    let mut differences = Vec::new();
+    let open: [(&str, Open); 2] = [
+        ("tap-cost-per-foreign-packet", || Tap::open(51820)),
+        ("data-look-cost-per-foreign-packet", || {
+            let peers: Vec<_> = (1..=16).map(|last| [203, 0, 113, last].into()).collect();
+            Tap::open_for_data(51820, &peers)
+        }),
+    ];
     // Nobody reads: what comes is dropped as soon as the buffer of this socket is full.
     let _nobody = far(|| Ok(UdpSocket::bind(FOREIGN)?))?;
     send()?;
+    open.into_iter()
+        .map(|(name, open)| figure(name, open))
+        .collect()
+}
+
+type Open = fn() -> Result<Tap, TapError>;
+
+fn figure(name: &'static str, open: Open) -> anyhow::Result<Figure> {
+    let mut differences = Vec::new();
     for _ in 0..ROUNDS {
         let without = send()?;
-        let with = with_tap(send)?;
+        let with = with_tap(open, send)?;
         differences.push(with - without);
     }
-    Ok(vec![Figure {
-        name: "tap-cost-per-foreign-packet",
+    Ok(Figure {
+        name,
         unit: "ns",
         ours: median(differences),
         peer: None,
         better: Better::Less,
         goal: Goal::AtMost(GOAL_NANOS),
-    }])
+    })
 }
 
 /// Nanoseconds of CPU time per packet.
@@ -57,7 +73,7 @@ fn send() -> anyhow::Result<f64> {
 }
 
 /// Does `job` while a tap watches the far end.
-fn with_tap<T>(job: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn with_tap<T>(open: Open, job: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (opened, is_open) = mpsc::channel();
     let (finished, is_finished) = mpsc::channel::<()>();
     let tap = thread::spawn(move || -> anyhow::Result<u64> {
@@ -66,7 +82,7 @@ fn with_tap<T>(job: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
             .enable_all()
             .build()?;
         let _entered = runtime.enter();
-        let mut tap = Tap::open(51820)?;
+        let mut tap = open()?;
         opened.send(())?;
         // Ends when the other side is dropped.
         let _ended = is_finished.recv();

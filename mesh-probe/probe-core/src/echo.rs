@@ -6,6 +6,7 @@ mod prober;
 mod responder;
 mod schedule;
 mod stats;
+mod ticks;
 
 use evidence::PublicKey;
 
@@ -18,6 +19,7 @@ pub use schedule::{
     REPLY_TIMEOUT, RETRY_INTERVAL,
 };
 pub use stats::{EchoStats, RoundTrip};
+pub use ticks::{TICK, tick_from};
 
 use crate::{
     ProbeKey, TAG_LENGTH, WireError,
@@ -32,6 +34,10 @@ pub const LENGTH: usize = HEAD_LENGTH + BODY_LENGTH + TAG_LENGTH;
 
 const BODY_LENGTH: usize = 16;
 const REQUEST: u8 = 1;
+/// The byte that tells a request from a reply.
+pub const KIND_AT: usize = 5;
+/// What it is in a reply.
+pub const KIND_OF_REPLY: u8 = REPLY;
 const REPLY: u8 = 2;
 
 /// What both directions carry.

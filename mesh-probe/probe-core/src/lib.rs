@@ -8,6 +8,7 @@
 //! - [`size`] asks "how long a packet passes inside the tunnel, and on the overlay's port?";
 //! - [`wireguard`] reads the headers of handshake datagrams and checks whom an initiation is for;
 //! - [`sightings`] remembers which handshake datagrams were seen leaving and arriving;
+//! - [`data`] asks "do data messages of a peer in doubt pass the interfaces?";
 //! - [`sweep`] asks "how large a packet passes?";
 //! - [`packet`] takes IP and UDP headers off a captured packet and puts a UDP header on a raw one.
 //!
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+pub mod data;
 pub mod echo;
 pub mod inert;
 pub mod packet;

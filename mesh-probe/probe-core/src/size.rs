@@ -8,6 +8,8 @@
 mod prober;
 mod responder;
 mod search;
+mod track;
+mod tracks;
 
 use evidence::{Layer, PublicKey};
 
@@ -146,6 +148,7 @@ const fn layer_to_byte(layer: Layer) -> u8 {
     match layer {
         Layer::Tunnel => 1,
         Layer::Overlay => 2,
+        Layer::Underlay => 3,
     }
 }
 
@@ -153,6 +156,7 @@ const fn layer_from_byte(byte: u8) -> Option<Layer> {
     match byte {
         1 => Some(Layer::Tunnel),
         2 => Some(Layer::Overlay),
+        3 => Some(Layer::Underlay),
         _ => None,
     }
 }

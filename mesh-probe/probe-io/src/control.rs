@@ -6,6 +6,7 @@ use std::{
     ffi::c_int,
     mem::size_of,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 /// Bytes of a `cmsghdr`: a length of word size, and two integers.
@@ -57,6 +58,18 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
             data,
         })
     })
+}
+
+/// When the kernel took a datagram in, by the wall clock: a `SO_TIMESTAMPNS` (socket(7)) with seconds of 64 bits.
+pub(crate) fn arrival(control: &[u8]) -> Option<Duration> {
+    let stamp = |message: &Message<'_>| {
+        (message.level, message.kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+    };
+    let data = messages(control).find(stamp)?.data;
+    let (seconds, rest) = data.split_first_chunk()?;
+    let nanos = u64::try_from(i64::from_ne_bytes(*rest.first_chunk()?)).ok()?;
+    let seconds = u64::try_from(i64::from_ne_bytes(*seconds)).ok()?;
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
 }
 
 impl ExtendedError {
@@ -122,6 +135,17 @@ mod tests {
             },
         ];
         assert_eq!(messages(&bytes).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_arrival_is_read_from_among_other_messages_and_never_from_half_a_message() {
+        let stamp = [7_i64.to_ne_bytes(), 9_i64.to_ne_bytes()].concat();
+        let kind = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS);
+        let bytes = [message(1, 2, b"other"), message(kind.0, kind.1, &stamp)].concat();
+        assert_eq!(arrival(&bytes), Some(Duration::new(7, 9)));
+        assert_eq!(arrival(&message(kind.0, kind.1, &stamp[..12])), None);
+        let before_1970 = [(-1_i64).to_ne_bytes(), 9_i64.to_ne_bytes()].concat();
+        assert_eq!(arrival(&message(kind.0, kind.1, &before_1970)), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The UDP socket of the echo, inside the tunnel.
+//! The UDP sockets of the echo, inside the tunnel.
 
 use std::{
     io,
@@ -11,10 +11,10 @@ use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    clock,
-    control::{ExtendedError, messages},
+    clock::ArrivalTimes,
+    control::{ExtendedError, arrival, messages},
     error_queue::{self, is_about_the_network},
-    sys,
+    filter, sys,
 };
 
 /// Bytes that are read of a datagram. No echo is longer; of a [`size`] probe the rest is padding.
@@ -24,6 +24,8 @@ pub const MAX_DATAGRAM: usize = 256;
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// Room for the control messages of one entry of the error queue.
 const CONTROL: usize = 256;
+/// Room for the time of arrival of a datagram.
+const ARRIVAL: usize = 64;
 /// Errors and datagrams of no use that are passed over in one call, so that a flood cannot hold the caller.
 const MAX_PASSED_OVER: usize = 64;
 /// `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6` (linux/errqueue.h).
@@ -40,7 +42,7 @@ pub enum EchoEvent {
         bytes: Vec<u8>,
         /// How long it was.
         length: usize,
-        /// Read from the clock at once after it was received.
+        /// When it came, by the kernel.
         received_at: Stamp,
     },
     /// Word that a datagram was too long for a link on its way.
@@ -131,41 +133,65 @@ pub enum EchoSocketError {
 #[derive(Debug)]
 pub struct EchoSocket {
     socket: AsyncFd<Socket>,
+    intake: Intake,
+}
+
+/// A second socket on the port of an [`EchoSocket`], which gets the replies to echo requests.
+///
+/// Nobody is woken by what comes to it. It is read when there is time; each datagram says when it came.
+#[derive(Debug)]
+pub struct EchoReplies {
+    socket: Socket,
+    intake: Intake,
+}
+
+/// What is kept from one datagram to the next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Intake {
     counters: EchoSocketCounters,
+    times: ArrivalTimes,
 }
 
 impl EchoSocket {
     /// Listens on this address. Needs a tokio runtime.
     pub fn bind(address: SocketAddr) -> Result<Self, EchoSocketError> {
-        let refused = |step| {
-            move |source| EchoSocketError::Open {
-                address,
-                step,
-                source,
-            }
-        };
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )
-        .map_err(refused("create"))?;
+        let socket = open(address)?;
         socket
-            .set_recv_buffer_size(RECEIVE_BUFFER)
-            .map_err(refused("limit its buffer"))?;
-        if address.is_ipv6() {
-            socket
-                .set_only_v6(true)
-                .map_err(refused("keep it to IPv6"))?;
-        }
-        // What does not fit is refused and not cut up, and what is sent does not depend on what was learned of the path before.
-        error_queue::prepare(&socket, address.is_ipv4()).map_err(refused("ask for errors"))?;
-        socket.bind(&address.into()).map_err(refused("bind"))?;
+            .bind(&address.into())
+            .map_err(refused(address, "bind"))?;
+        Self::register(socket, address)
+    }
+
+    /// The same, with replies to echo requests kept apart. Fails where anybody else has the port.
+    pub fn bind_with_replies(address: SocketAddr) -> Result<(Self, EchoReplies), EchoSocketError> {
+        let refused = |step| refused(address, step);
+        let first = open(address)?;
+        first.bind(&address.into()).map_err(refused("bind"))?;
+        let local = first.local_addr().map_err(refused("find its address"))?;
+        // Only now that the port is ours may it be shared.
+        first
+            .set_reuse_port(true)
+            .map_err(refused("share the port"))?;
+        let second = open(address)?;
+        second
+            .set_reuse_port(true)
+            .map_err(refused("share the port"))?;
+        second.bind(&local).map_err(refused("bind a second time"))?;
+        sys::choose_by_program(&second, &mut filter::replies())
+            .map_err(refused("keep replies apart"))?;
+        let replies = EchoReplies {
+            socket: second,
+            intake: Intake::default(),
+        };
+        Ok((Self::register(first, address)?, replies))
+    }
+
+    fn register(socket: Socket, address: SocketAddr) -> Result<Self, EchoSocketError> {
         let interest = Interest::READABLE | Interest::ERROR;
-        let socket = sys::register(socket, interest).map_err(refused("register"))?;
+        let socket = sys::register(socket, interest).map_err(refused(address, "register"))?;
         Ok(Self {
             socket,
-            counters: EchoSocketCounters::default(),
+            intake: Intake::default(),
         })
     }
 
@@ -185,7 +211,7 @@ impl EchoSocket {
                 .ready(Interest::READABLE | Interest::ERROR)
                 .await;
             let mut ready = ready.map_err(EchoSocketError::Receive)?;
-            match read(&self.socket, &mut self.counters) {
+            match read(&self.socket, &mut self.intake) {
                 Ok(event) => return Ok(event),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) => return Err(EchoSocketError::Receive(error)),
@@ -195,11 +221,7 @@ impl EchoSocket {
 
     /// The next event, if one is waiting: for reading all that has come before time is said to have passed.
     pub fn try_next(&mut self) -> Result<Option<EchoEvent>, EchoSocketError> {
-        match read(&self.socket, &mut self.counters) {
-            Ok(event) => Ok(Some(event)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(EchoSocketError::Receive(error)),
-        }
+        if_any(read(&self.socket, &mut self.intake))
     }
 
     /// Sends one datagram, without waiting: a full buffer is an error.
@@ -209,7 +231,7 @@ impl EchoSocket {
         let outcome = match send() {
             // An error of an earlier datagram, to anybody, is returned once by whatever call comes next. The queue has it too.
             Err(error) if is_about_the_network(&error) => {
-                self.counters.pending_errors += 1;
+                self.intake.counters.pending_errors += 1;
                 send()
             }
             outcome => outcome,
@@ -220,21 +242,90 @@ impl EchoSocket {
 
     /// What was passed over.
     pub const fn counters(&self) -> &EchoSocketCounters {
-        &self.counters
+        &self.intake.counters
+    }
+}
+
+impl EchoReplies {
+    /// The next event, if one is waiting.
+    pub fn try_next(&mut self) -> Result<Option<EchoEvent>, EchoSocketError> {
+        if_any(read_waiting(&self.socket, &mut self.intake))
+    }
+
+    /// What was passed over.
+    pub const fn counters(&self) -> &EchoSocketCounters {
+        &self.intake.counters
+    }
+}
+
+fn refused(
+    address: SocketAddr,
+    step: &'static str,
+) -> impl FnOnce(io::Error) -> EchoSocketError + Copy {
+    move |source| EchoSocketError::Open {
+        address,
+        step,
+        source,
+    }
+}
+
+/// A socket of this family, not bound yet.
+fn open(address: SocketAddr) -> Result<Socket, EchoSocketError> {
+    let refused = |step| refused(address, step);
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )
+    .map_err(refused("create"))?;
+    socket
+        .set_recv_buffer_size(RECEIVE_BUFFER)
+        .map_err(refused("limit its buffer"))?;
+    if address.is_ipv6() {
+        socket
+            .set_only_v6(true)
+            .map_err(refused("keep it to IPv6"))?;
+    }
+    // What does not fit is refused and not cut up, and what is sent does not depend on what was learned of the path before.
+    error_queue::prepare(&socket, address.is_ipv4()).map_err(refused("ask for errors"))?;
+    sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+        .map_err(refused("ask for times of arrival"))?;
+    Ok(socket)
+}
+
+fn if_any(read: io::Result<EchoEvent>) -> Result<Option<EchoEvent>, EchoSocketError> {
+    match read {
+        Ok(event) => Ok(Some(event)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(EchoSocketError::Receive(error)),
     }
 }
 
 /// The queue of errors is looked at when a call or the runtime says that there are some: not for each datagram, as there are
 /// many.
-fn read(socket: &AsyncFd<Socket>, counters: &mut EchoSocketCounters) -> io::Result<EchoEvent> {
+fn read(socket: &AsyncFd<Socket>, intake: &mut Intake) -> io::Result<EchoEvent> {
     for _ in 0..MAX_PASSED_OVER {
-        let event = match read_datagram(socket.get_ref(), counters) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket.try_io(Interest::ERROR, |socket| read_error(socket, counters))?
-            }
+        let event = match read_waiting(socket.get_ref(), intake) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket
+                .try_io(Interest::ERROR, |socket| {
+                    read_error(socket, &mut intake.counters)
+                })?,
+            other => return other,
+        };
+        if let Some(event) = event {
+            return Ok(event);
+        }
+    }
+    Err(io::Error::other("too many errors in a row"))
+}
+
+/// What waits to be read: a datagram, or the error that a call speaks of.
+fn read_waiting(socket: &Socket, intake: &mut Intake) -> io::Result<EchoEvent> {
+    for _ in 0..MAX_PASSED_OVER {
+        let event = match read_datagram(socket, intake) {
             Err(error) if is_about_the_network(&error) => {
-                counters.pending_errors += 1;
-                read_pending_error(socket.get_ref(), counters)?
+                intake.counters.pending_errors += 1;
+                read_pending_error(socket, &mut intake.counters)?
             }
             other => other?,
         };
@@ -283,17 +374,22 @@ fn read_error(socket: &Socket, counters: &mut EchoSocketCounters) -> io::Result<
     Ok(Some(EchoEvent::Refused { to, cause }))
 }
 
-fn read_datagram(
-    socket: &Socket,
-    counters: &mut EchoSocketCounters,
-) -> io::Result<Option<EchoEvent>> {
-    let mut buffer = sys::buffer::<MAX_DATAGRAM>();
+fn read_datagram(socket: &Socket, intake: &mut Intake) -> io::Result<Option<EchoEvent>> {
+    let mut payload = sys::buffer::<MAX_DATAGRAM>();
+    let mut control = sys::buffer::<ARRIVAL>();
+    let mut address = SockAddr::from(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)));
+    let mut buffers = [MaybeUninitSlice::new(&mut payload)];
+    let mut message = MsgHdrMut::new()
+        .with_addr(&mut address)
+        .with_buffers(&mut buffers)
+        .with_control(&mut control);
     // With MSG_TRUNC the length is that of the datagram, even if it did not fit.
-    let (length, address) = socket.recv_from_with_flags(&mut buffer, libc::MSG_TRUNC)?;
-    let received_at = clock::stamp();
-    let bytes = sys::filled(&buffer, length).to_vec();
+    let length = socket.recvmsg(&mut message, libc::MSG_TRUNC)?;
+    let said = message.control_len();
+    let received_at = intake.times.came(arrival(sys::filled(&control, said)));
+    let bytes = sys::filled(&payload, length).to_vec();
     if length > MAX_DATAGRAM && !bytes.starts_with(&size::MAGIC) {
-        counters.truncated += 1;
+        intake.counters.truncated += 1;
         return Ok(None);
     }
     Ok(address.as_socket().map(|from| EchoEvent::Datagram {

@@ -2,11 +2,16 @@
 //!
 //! It runs in the kernel for every packet of the node, so it decides on headers only and lets through next to nothing.
 
+mod data;
+
 use probe_core::{
-    inert, size,
+    echo, inert, size,
     wireguard::{COOKIE_REPLY_LENGTH, INITIATION_LENGTH, RESPONSE_LENGTH},
 };
 use socket2::SockFilter;
+
+pub use data::MAX_REMOTES;
+pub(crate) use data::data;
 
 /// Bytes kept of a packet: an IPv6 header (or IPv4 with up to 20 bytes of options), UDP, and the longest message.
 pub const SNAP_LENGTH: usize = 40 + UDP_HEADER + INITIATION_LENGTH;
@@ -61,6 +66,32 @@ pub(crate) fn tap(port: u16) -> Vec<SockFilter> {
 pub(crate) fn delivered(family: IpFamily) -> Vec<SockFilter> {
     let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
     delivered_program(family).into_iter().map(attach).collect()
+}
+
+/// Which of the two sockets of the echo gets a datagram: [`REPLIES`] those that begin as a reply does, the other one the rest.
+/// Sees datagrams from their payload on.
+pub(crate) fn replies() -> Vec<SockFilter> {
+    let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
+    replies_program().into_iter().map(attach).collect()
+}
+
+/// Number of the socket that was second to be bound.
+const REPLIES: u32 = 1;
+
+fn replies_program() -> Vec<Instruction> {
+    let kind = operand(usize::from(echo::KIND_OF_REPLY));
+    let listing: [(u16, u32, u8, u8); 6] = [
+        /* 0 */ (LOAD_WORD, 0, 1, 1),
+        /* 1 */ (IF_EQUAL, u32::from_be_bytes(echo::MAGIC), 2, 5),
+        /* 2 */ (LOAD_BYTE, operand(echo::KIND_AT), 3, 3),
+        /* 3 */ (IF_EQUAL, kind, 4, 5),
+        /* 4 */ (RETURN, REPLIES, 0, 0),
+        /* 5 */ (RETURN, 0, 0, 0),
+    ];
+    (0..)
+        .zip(listing)
+        .map(|(at, line)| assemble(at, line))
+        .collect()
 }
 
 /// Which of the two.

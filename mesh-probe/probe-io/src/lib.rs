@@ -1,6 +1,7 @@
 //! The sockets under the probes: everything of probing that touches the kernel.
 //!
 //! - [`EchoSocket`] carries echo inside the tunnel and tells refused requests from lost ones;
+//! - [`EchoReplies`] keeps the replies to it until there is time to read them;
 //! - [`Tap`] sees handshake and inert datagrams pass, before the host's firewall;
 //! - [`OverlayListener`] hears what was delivered to the overlay's port, behind the host's firewall;
 //! - [`PathSocket`] sends packets that nobody may fragment, and tells how each fared;
@@ -25,9 +26,9 @@ mod sys;
 mod tap;
 
 pub use echo_socket::{
-    Cause, EchoEvent, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
+    Cause, EchoEvent, EchoReplies, EchoSocket, EchoSocketCounters, EchoSocketError, MAX_DATAGRAM,
 };
-pub use filter::{OVERLAY_PORT, SNAP_LENGTH};
+pub use filter::{MAX_REMOTES, OVERLAY_PORT, SNAP_LENGTH};
 pub use knock::{Heard, Knock, KnockError};
 pub use listener::{Delivered, ListenError, OverlayListener};
 pub use mark::{UNDERLAY_MARK, mark_socket};

@@ -12,7 +12,7 @@ use std::{
     slice,
 };
 
-use socket2::{SockAddr, SockAddrStorage, Socket};
+use socket2::{SockAddr, SockAddrStorage, SockFilter, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// The parts of a `sockaddr_ll` that are of use.
@@ -46,6 +46,32 @@ pub(crate) fn set_option(
     let length = socklen::<c_int>();
     // SAFETY: the descriptor is borrowed for the call, the pointer is to a live `c_int` and the length is its size.
     let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Has a program choose, by its bytes, which socket of a group on one port gets a datagram: the one whose number it returns.
+pub(crate) fn choose_by_program(group: impl AsFd, program: &mut [SockFilter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog {
+        len: length,
+        // A `SockFilter` is a `sock_filter` (socket2 says `repr(transparent)`).
+        filter: program.as_mut_ptr().cast(),
+    };
+    // SAFETY: the descriptor is borrowed for the call, the pointer is to a live structure of that size, which points to as many
+    // instructions as it says; the kernel copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            group.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            socklen::<libc::sock_fprog>(),
+        )
+    };
     if result == 0 {
         Ok(())
     } else {

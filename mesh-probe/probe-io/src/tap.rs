@@ -1,13 +1,13 @@
 //! Sees the datagrams of the handshake, and inert probes, as they pass the interfaces.
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use probe_core::{
     Stamp,
     packet::{self, PacketError},
     sightings::Direction,
 };
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 use thiserror::Error;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -68,7 +68,8 @@ pub enum TapError {
 /// A packet socket on all interfaces behind a filter in the kernel.
 ///
 /// It sees what arrives before the host's firewall drops it, and what leaves. It never captures data of the tunnel: the
-/// filter lets through handshake messages and our own inert probes only, and is in place before the first packet.
+/// filter lets through handshake messages and our own probes only, or the headers before data messages, and is in place before
+/// the first packet.
 #[derive(Debug)]
 pub struct Tap {
     socket: AsyncFd<Socket>,
@@ -78,6 +79,16 @@ pub struct Tap {
 impl Tap {
     /// Begins to watch datagrams from or to this UDP port. Needs `CAP_NET_RAW` and a tokio runtime.
     pub fn open(port: u16) -> Result<Self, TapError> {
+        Self::behind(&filter::tap(port))
+    }
+
+    /// Begins to watch data messages between this UDP port and any of these addresses, the first [`crate::MAX_REMOTES`] of them.
+    /// Of a message only the headers before it are taken. For a short look: a busy peer sends many.
+    pub fn open_for_data(port: u16, remotes: &[IpAddr]) -> Result<Self, TapError> {
+        Self::behind(&filter::data(port, remotes))
+    }
+
+    fn behind(filter: &[SockFilter]) -> Result<Self, TapError> {
         // Protocol 0: the socket gets no packet at all until it is bound, behind its filter.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None).map_err(refused("create"))?;
         socket
@@ -87,7 +98,7 @@ impl Tap {
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .map_err(refused("limit its buffer"))?;
         socket
-            .attach_filter(&filter::tap(port))
+            .attach_filter(filter)
             .map_err(refused("attach the filter"))?;
         socket.bind(&sys::every_packet()).map_err(refused("bind"))?;
         let socket = sys::register(socket, Interest::READABLE).map_err(refused("register"))?;

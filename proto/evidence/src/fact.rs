@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    Discovery, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos, TalosPeer,
-    Vxlan,
+    DataSeen, Discovery, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos,
+    TalosPeer, Vxlan,
 };
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
@@ -302,6 +302,8 @@ pub enum FactKey {
     TalosPeer(PublicKey),
     /// [`Fact::Discovery`].
     Discovery,
+    /// [`Fact::DataSeen`].
+    DataSeen(PublicKey),
 }
 
 impl std::fmt::Display for FactKey {
@@ -324,6 +326,7 @@ impl std::fmt::Display for FactKey {
             Self::Talos => f.write_str("talos"),
             Self::TalosPeer(key) => write!(f, "talos-peer/{}", key.short()),
             Self::Discovery => f.write_str("discovery"),
+            Self::DataSeen(key) => write!(f, "data-seen/{}", key.short()),
         }
     }
 }
@@ -365,6 +368,8 @@ pub enum Fact {
     TalosPeer(PublicKey, TalosPeer),
     /// The discovery service as this node sees it.
     Discovery(Discovery),
+    /// Data messages of one peer's tunnel, at this node's interfaces.
+    DataSeen(PublicKey, DataSeen),
 }
 
 impl Fact {
@@ -388,6 +393,7 @@ impl Fact {
             Self::Talos(_) => FactKey::Talos,
             Self::TalosPeer(key, _) => FactKey::TalosPeer(*key),
             Self::Discovery(_) => FactKey::Discovery,
+            Self::DataSeen(key, _) => FactKey::DataSeen(*key),
         }
     }
 
@@ -450,6 +456,7 @@ impl Fact {
             Self::Talos(talos) => one(&mut talos.since),
             Self::TalosPeer(_, peer) => peer.shift(offset),
             Self::Discovery(discovery) => discovery.shift(offset),
+            Self::DataSeen(_, seen) => *seen = seen.shifted(offset),
         }
         self
     }

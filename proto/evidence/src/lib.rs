@@ -3,11 +3,12 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `health`, `fact`, `snapshot`, `verdict`,
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `health`, `data`, `fact`, `snapshot`, `verdict`,
 //! `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+mod data;
 pub mod discovery;
 mod fact;
 pub mod health;
@@ -21,6 +22,7 @@ mod talos;
 mod verdict;
 mod vxlan;
 
+pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,

@@ -7,6 +7,8 @@ use crate::Moment;
 /// The way that a packet of some size took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
+    /// Past the tunnel, on its own five-tuple: from its port to the endpoint that it dials.
+    Underlay,
     /// Inside the tunnel, to the peer's `KubeSpan` address.
     Tunnel,
     /// As an overlay sends: to the VXLAN port of the peer's node address.
@@ -14,12 +16,13 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// Both, bottom up.
-    pub const ALL: [Self; 2] = [Self::Tunnel, Self::Overlay];
+    /// All, bottom up.
+    pub const ALL: [Self; 3] = [Self::Underlay, Self::Tunnel, Self::Overlay];
 
     /// The word a user reads.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Underlay => "underlay",
             Self::Tunnel => "tunnel",
             Self::Overlay => "overlay",
         }
@@ -33,7 +36,8 @@ pub struct Sizes {
     pub layer: Layer,
     /// Where to.
     pub to: IpAddr,
-    /// The longest packet that this node would send this way: the MTU of its `kubespan` link.
+    /// The longest packet that this node would send this way: the MTU of its `kubespan` link, and on the underlay what the
+    /// tunnel makes of such a packet.
     pub full: u16,
     /// When one of full size was last seen to have arrived, past the firewall of the far host.
     pub full_arrived: Option<Moment>,
@@ -47,6 +51,9 @@ pub struct Sizes {
     pub bracket: Option<Bracket>,
     /// The latest word that a packet was too big.
     pub too_big: Option<TooBig>,
+    /// When a packet of the size that failed was last seen to have arrived after all, sent with leave to fragment it. Only
+    /// tried on the underlay.
+    pub in_fragments: Option<Moment>,
 }
 
 /// What a sweep over many sizes found.
@@ -80,6 +87,7 @@ impl Sizes {
             full_arrived: maybe(self.full_arrived),
             seen_arriving: maybe(self.seen_arriving),
             lost_since: maybe(self.lost_since),
+            in_fragments: maybe(self.in_fragments),
             bracket: self.bracket.map(|bracket| Bracket {
                 at: bracket.at.shifted(offset),
                 ..bracket

@@ -9,17 +9,17 @@ use evidence::discovery::{
     NameAnswer, NameOutcome, Rivals, Stage,
 };
 use evidence::{
-    Arrival, Bracket, Conntrack, Delta, Device, Discovery, Drops, EchoHeard, EchoSent, EndpointWay,
-    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName,
-    Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, Talos,
-    TalosPeer, TalosPeerStatus, TooBig, Vxlan,
+    Arrival, Bracket, Conntrack, DataMessages, DataSeen, Delta, Device, Discovery, Drops,
+    EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies,
+    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
+    Steered, Steering, SteeringFamily, Talos, TalosPeer, TalosPeerStatus, TooBig, Vxlan,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -98,6 +98,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
         })),
         14 => Fact::TalosPeer(key, talos_peer(after)),
         15 => Fact::Discovery(discovery(after)),
+        16 => Fact::DataSeen(key, data_seen(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -221,6 +222,20 @@ fn discovery_address(after: &impl Fn(i64) -> Moment) -> DiscoveryAddress {
         certificate: None,
     }
 }
+fn data_seen(after: impl Fn(i64) -> Moment) -> DataSeen {
+    let messages = |last| DataMessages {
+        data: 2,
+        keepalives: 1,
+        last: Some(after(last)),
+    };
+    DataSeen {
+        since: after(1),
+        until: after(4),
+        from_peer: messages(2),
+        to_peer: messages(3),
+        missed: 1,
+    }
+}
 
 fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
     Sizes {
@@ -241,6 +256,7 @@ fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
             reporter: None,
             mtu: 1300,
         }),
+        in_fragments: Some(after(6)),
     }
 }
 

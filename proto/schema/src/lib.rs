@@ -29,6 +29,7 @@ pub const UPSTREAM_GENERATED: [&str; 4] = [
 ];
 /// The files of the schema, in `v1`.
 const SCHEMAS: &[&str] = &[
+    "data.proto",
     "facts.proto",
     "steering.proto",
     "talos.proto",

@@ -8,7 +8,7 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, discovery, endpoint_from_wire, endpoint_to_wire, health, inert,
+    ConvertError, at_most, data, discovery, endpoint_from_wire, endpoint_to_wire, health, inert,
     ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     talos, vxlan,
@@ -40,6 +40,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Steering(steering) => WireFact::Steering(steering_to_wire(steering)),
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
         Fact::Health(state) => WireFact::Health(health::to_wire(state)),
+        Fact::DataSeen(key, seen) => WireFact::DataSeen(data::to_wire(key, seen)),
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
         Fact::Talos(talos) => WireFact::Talos(talos::to_wire(talos)),
         Fact::TalosPeer(key, peer) => WireFact::TalosPeer(talos::peer_to_wire(key, peer)),
@@ -66,6 +67,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Steering(steering) => steering_from_wire(&steering)?,
         WireFact::Steered(steered) => steered_from_wire(steered)?,
         WireFact::Health(state) => Fact::Health(health::from_wire(state)),
+        WireFact::DataSeen(seen) => data::from_wire(&seen)?,
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
         WireFact::Talos(talos) => Fact::Talos(Box::new(talos::from_wire(talos)?)),
         WireFact::TalosPeer(peer) => talos::peer_from_wire(peer)?,
@@ -89,6 +91,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Steering => (Kind::Steering, None, None),
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
         FactKey::Health => (Kind::Health, None, None),
+        FactKey::DataSeen(key) => (Kind::DataSeen, Some(key), None),
         FactKey::Vxlan => (Kind::Vxlan, None, None),
         FactKey::Talos => (Kind::Talos, None, None),
         FactKey::TalosPeer(key) => (Kind::TalosPeer, Some(key), None),
@@ -126,6 +129,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Steering => FactKey::Steering,
         Kind::Steered => FactKey::Steered(public_key()?),
         Kind::Health => FactKey::Health,
+        Kind::DataSeen => FactKey::DataSeen(public_key()?),
         Kind::Vxlan => FactKey::Vxlan,
         Kind::Talos => FactKey::Talos,
         Kind::TalosPeer => FactKey::TalosPeer(public_key()?),

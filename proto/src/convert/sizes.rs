@@ -42,6 +42,7 @@ fn layer_sizes_to_wire(sizes: &Sizes) -> wire::LayerSizes {
         lost_since,
         bracket,
         too_big,
+        in_fragments,
     } = *sizes;
     wire::LayerSizes {
         layer: layer_to_wire(layer).into(),
@@ -61,6 +62,7 @@ fn layer_sizes_to_wire(sizes: &Sizes) -> wire::LayerSizes {
             reporter: word.reporter.map_or_else(Vec::new, ip_to_wire),
             mtu: word.mtu,
         }),
+        in_fragments_ms: in_fragments.map(Moment::as_millis),
     }
 }
 
@@ -75,6 +77,7 @@ fn layer_sizes_from_wire(sizes: &wire::LayerSizes) -> Result<Sizes, ConvertError
         lost_since_ms,
         bracket,
         too_big,
+        in_fragments_ms,
     } = sizes;
     Ok(Sizes {
         layer: layer_from_wire(sizes.layer())?,
@@ -86,6 +89,7 @@ fn layer_sizes_from_wire(sizes: &wire::LayerSizes) -> Result<Sizes, ConvertError
         lost_since: lost_since_ms.map(Moment::from_millis),
         bracket: bracket.as_ref().map(bracket_from_wire).transpose()?,
         too_big: too_big.as_ref().map(too_big_from_wire).transpose()?,
+        in_fragments: in_fragments_ms.map(Moment::from_millis),
     })
 }
 
@@ -127,6 +131,7 @@ fn size(field: &'static str, size: u32) -> Result<u16, ConvertError> {
 
 const fn layer_to_wire(layer: Layer) -> wire::Layer {
     match layer {
+        Layer::Underlay => wire::Layer::Underlay,
         Layer::Tunnel => wire::Layer::Tunnel,
         Layer::Overlay => wire::Layer::Overlay,
     }
@@ -137,6 +142,7 @@ fn layer_from_wire(layer: wire::Layer) -> Result<Layer, ConvertError> {
         wire::Layer::Unspecified => {
             Err(ConvertError::new("sizes.layer", "one of the known layers"))
         }
+        wire::Layer::Underlay => Ok(Layer::Underlay),
         wire::Layer::Tunnel => Ok(Layer::Tunnel),
         wire::Layer::Overlay => Ok(Layer::Overlay),
     }

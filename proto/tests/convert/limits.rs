@@ -73,13 +73,13 @@ const ENTRIES: &[(&str, usize, Say)] = &[
         let arrivals = vec![sample::arrival(); count];
         fact(WireFact::Arrivals(wire::Arrivals { arrivals }))
     }),
-    ("sizes.layers", 2, |count| {
+    ("sizes.layers", 3, |count| {
         let tunnel = sample::layer_sizes();
-        let overlay = wire::LayerSizes {
-            layer: wire::Layer::Overlay.into(),
+        let on = |layer: wire::Layer| wire::LayerSizes {
+            layer: layer.into(),
             ..tunnel.clone()
         };
-        let mut layers = vec![overlay];
+        let mut layers = vec![on(wire::Layer::Underlay), on(wire::Layer::Overlay)];
         layers.resize(count, tunnel);
         fact(WireFact::Sizes(wire::Sizes {
             layers,

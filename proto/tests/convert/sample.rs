@@ -282,6 +282,23 @@ pub(crate) fn layer_sizes() -> wire::LayerSizes {
             reporter: vec![10, 0, 0, 2],
             mtu: 1300,
         }),
+        in_fragments_ms: Some(6),
+    }
+}
+
+pub(crate) fn data_seen() -> wire::DataSeen {
+    let messages = wire::DataMessages {
+        data: 3,
+        keepalives: 1,
+        last_ms: Some(2),
+    };
+    wire::DataSeen {
+        public_key: key(),
+        since_ms: 1,
+        until_ms: 4,
+        from_peer: Some(messages),
+        to_peer: Some(messages),
+        missed: 0,
     }
 }
 
@@ -306,6 +323,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Discovery(discovery()),
         WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
+        WireFact::DataSeen(data_seen()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()

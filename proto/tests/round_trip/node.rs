@@ -1,9 +1,11 @@
 //! Facts that a node tells of itself once.
 
-use evidence::{Conntrack, Drops, Fact, Health, Lag, Vxlan, VxlanDevice, limits};
+use evidence::{
+    Conntrack, DataMessages, DataSeen, Drops, Fact, Health, Lag, Vxlan, VxlanDevice, limits,
+};
 use proptest::prelude::*;
 
-use super::{ip, maybe, moment};
+use super::{ip, key, maybe, moment};
 
 pub(crate) fn vxlan() -> impl Strategy<Value = Fact> {
     let ends = || prop::option::of(ip());
@@ -60,6 +62,31 @@ pub(crate) fn health() -> impl Strategy<Value = Fact> {
                 squeezed,
                 conntrack,
             })
+        },
+    )
+}
+
+pub(crate) fn data_seen() -> impl Strategy<Value = Fact> {
+    let messages = || {
+        (any::<(u32, u32)>(), maybe()).prop_map(|((data, keepalives), last)| DataMessages {
+            data,
+            keepalives,
+            last,
+        })
+    };
+    let ways = (messages(), messages());
+    (key(), [moment(), moment()], ways, any::<u32>()).prop_map(
+        |(key, [since, until], (from_peer, to_peer), missed)| {
+            Fact::DataSeen(
+                key,
+                DataSeen {
+                    since,
+                    until,
+                    from_peer,
+                    to_peer,
+                    missed,
+                },
+            )
         },
     )
 }

@@ -15,34 +15,29 @@ pub(crate) fn sizes() -> impl Strategy<Value = Fact> {
         .prop_map(|(at, reporter, mtu)| TooBig { at, reporter, mtu });
     let one = (
         (any::<IpAddr>(), any::<u16>(), any::<u32>()),
-        (maybe(), maybe(), maybe()),
+        [maybe(), maybe(), maybe(), maybe()],
         proptest::option::of(bracket),
         proptest::option::of(too_big),
     )
-        .prop_map(
-            |((to, full, lost), (full_arrived, seen_arriving, lost_since), bracket, too_big)| {
-                Sizes {
-                    layer: Layer::Tunnel,
-                    to,
-                    full,
-                    full_arrived,
-                    seen_arriving,
-                    lost,
-                    lost_since,
-                    bracket,
-                    too_big,
-                }
-            },
-        )
-        .boxed();
-    let both = (one.clone(), one).prop_map(|(tunnel, overlay)| {
-        vec![
-            tunnel,
+        .prop_map(|((to, full, lost), moments, bracket, too_big)| {
+            let [full_arrived, seen_arriving, lost_since, in_fragments] = moments;
             Sizes {
-                layer: Layer::Overlay,
-                ..overlay
-            },
-        ]
+                layer: Layer::Tunnel,
+                to,
+                full,
+                full_arrived,
+                seen_arriving,
+                lost,
+                lost_since,
+                bracket,
+                too_big,
+                in_fragments,
+            }
+        })
+        .boxed();
+    let all = [one.clone(), one.clone(), one].prop_map(|sizes| {
+        let on = |(layer, sizes): (Layer, Sizes)| Sizes { layer, ..sizes };
+        Layer::ALL.into_iter().zip(sizes).map(on).collect()
     });
-    (key(), both).prop_map(|(key, layers)| Fact::Sizes(key, layers))
+    (key(), all).prop_map(|(key, layers)| Fact::Sizes(key, layers))
 }

@@ -2,7 +2,7 @@
 
 use evidence::{FactKey, Moment, Outcome, Peer, PublicKey, SourceId};
 
-use super::{Answer, loss, lost, undecided};
+use super::{Answer, data, loss, lost, undecided};
 use crate::{
     mesh::{Member, Mesh},
     text, timing,
@@ -131,10 +131,14 @@ fn broken(
     Some(Answer::new(
         Outcome::Fail,
         "in-tunnel echo: sent by one side, not heard by the other",
-        vec![
-            mesh.cite(a, FactKey::EchoSent(*keys.1), since, sent),
-            mesh.cite(b, FactKey::Source(SourceId::Echo), ears.read_at, listened),
-        ],
+        [
+            vec![
+                mesh.cite(a, FactKey::EchoSent(*keys.1), since, sent),
+                mesh.cite(b, FactKey::Source(SourceId::Echo), ears.read_at, listened),
+            ],
+            data::at_the_interfaces(mesh, (a, b), keys, since),
+        ]
+        .concat(),
     ))
 }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Conntrack, Drops, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health,
-    Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, Vxlan,
-    VxlanDevice,
+    Arrival, Bracket, Conntrack, DataMessages, DataSeen, Drops, EchoHeard, EchoSent, EndpointWay,
+    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer,
+    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -83,6 +83,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_initiated(),
         1 => any_arrivals(),
         2 => any_sizes(),
+        1 => any_data_seen(),
         2 => any_steering(),
         3 => any_steered(),
         1 => any_vxlan(),
@@ -272,6 +273,30 @@ fn any_vxlan() -> impl Strategy<Value = Fact> {
     })
 }
 
+fn any_data_seen() -> impl Strategy<Value = Fact> {
+    let messages = || {
+        let counts = (0..3_u32, 0..3_u32, option::of(any_moment()));
+        counts.prop_map(|(data, keepalives, last)| DataMessages {
+            data,
+            keepalives,
+            last,
+        })
+    };
+    let moments = [any_moment(), any_moment()];
+    (any_key(), moments, messages(), messages(), 0..2_u32).prop_map(
+        |(key, [since, until], from_peer, to_peer, missed)| {
+            let seen = DataSeen {
+                since,
+                until,
+                from_peer,
+                to_peer,
+                missed,
+            };
+            Fact::DataSeen(key, seen)
+        },
+    )
+}
+
 fn any_echo_sent() -> impl Strategy<Value = Fact> {
     let when = || option::of(any_moment());
     let lost = prop_oneof![Just(0), 1..3_u32, 3..30_u32, Just(u32::MAX)];
@@ -388,11 +413,8 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
         reporter: from.map(|from| from.ip()),
         mtu,
     });
-    let moments = (
-        option::of(any_moment()),
-        option::of(any_moment()),
-        option::of(any_moment()),
-    );
+    let when = || option::of(any_moment());
+    let moments = [when(), when(), when(), when()];
     let one = (
         select(Layer::ALL.to_vec()),
         any::<u16>(),
@@ -401,8 +423,9 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
         option::of(bracket),
         option::of(too_big),
     );
-    let one = one.prop_map(
-        |(layer, full, (full_arrived, seen_arriving, lost_since), lost, bracket, too_big)| Sizes {
+    let one = one.prop_map(|(layer, full, moments, lost, bracket, too_big)| {
+        let [full_arrived, seen_arriving, lost_since, in_fragments] = moments;
+        Sizes {
             layer,
             to: [10, 0, 0, 1].into(),
             full,
@@ -412,7 +435,8 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
             lost_since,
             bracket,
             too_big,
-        },
-    );
+            in_fragments,
+        }
+    });
     (any_key(), vec(one, 0..3)).prop_map(|(key, layers)| Fact::Sizes(key, layers))
 }

@@ -66,6 +66,7 @@ fn full_size(layer: Layer) -> Sizes {
         lost_since: None,
         bracket: None,
         too_big: None,
+        in_fragments: None,
     }
 }
 

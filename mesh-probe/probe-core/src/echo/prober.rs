@@ -9,7 +9,7 @@ use evidence::{Moment, PublicKey};
 
 use super::{
     CONFIRMING_LOSSES, Datagram, EchoStats, LENGTH, REPLY_TIMEOUT, Reply, Request,
-    schedule::Schedule, stats::Tally,
+    schedule::Schedule, stats::Tally, ticks::TICK,
 };
 use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters};
 
@@ -129,7 +129,9 @@ pub struct ProberCounters {
 /// ```
 ///
 /// The driver hands in one input with the time, then drains [`Prober::poll`] until it says [`Output::Wait`]; it reads all
-/// datagrams that have come before it ticks, because a reply that lies unread in a socket is not lost.
+/// datagrams that have come before it ticks, because a reply that lies unread in a socket is not lost. It need not read them
+/// before: what is due leaves at ticks, [`super::TICK`] apart, and a reply that waits for the next one with its time of arrival
+/// is as good as one that is read at once.
 #[derive(Debug)]
 pub struct Prober {
     me: PublicKey,
@@ -187,6 +189,12 @@ impl Prober {
         }
     }
 
+    /// Time passed while the driver sent: the next request leaves that much later than the one before. Unlike a tick it gives
+    /// nothing up.
+    pub fn passed(&mut self, now: Stamp) {
+        self.now = self.now.max(now);
+    }
+
     /// What to do next; see the contract above.
     pub fn poll(&mut self) -> Output {
         if let Some(event) = self.events.pop_front() {
@@ -222,7 +230,11 @@ impl Prober {
     /// Never more than the budget is spent on being quick: with many peers, or many losses at a time, this grows.
     pub fn detection_time(&self) -> Duration {
         let (interval, retry) = self.schedule.guaranteed();
-        interval + self.schedule.jitter() * 2 + retry * (CONFIRMING_LOSSES - 1) + REPLY_TIMEOUT
+        interval
+            + self.schedule.jitter() * 2
+            + TICK
+            + retry * (CONFIRMING_LOSSES - 1)
+            + REPLY_TIMEOUT
     }
 
     fn add(&mut self, peer: PublicKey) {

@@ -7,6 +7,7 @@ use std::{
 
 use evidence::{Moment, PublicKey};
 
+use super::ticks::{Share, TICK, in_ticks, tick_before, tick_from};
 use crate::{
     budget::Budget,
     random::{Phases, Random},
@@ -39,7 +40,7 @@ enum Pace {
     Retry,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     /// The peer's place in the round, without jitter; kept while it is retried.
     grid: Moment,
@@ -47,13 +48,14 @@ struct Slot {
     pace: Pace,
 }
 
-/// Two queues under one budget. When both have something due they take turns, so that neither starves the other.
+/// Two queues under one budget, served at ticks. When both have something due they take turns, so that neither starves the other.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     slots: BTreeMap<PublicKey, Slot>,
     rounds: BTreeSet<(Moment, PublicKey)>,
     retries: BTreeSet<(Moment, PublicKey)>,
     budget: Budget,
+    share: Share,
     per_second: u32,
     retry_was_last: bool,
     phases: Phases,
@@ -69,6 +71,7 @@ impl Schedule {
             rounds: BTreeSet::new(),
             retries: BTreeSet::new(),
             budget: Budget::per_second(usize::try_from(per_second).unwrap_or(1)),
+            share: Share::of(per_second),
             per_second,
             retry_was_last: false,
             phases: Phases::new(random.next()),
@@ -110,7 +113,7 @@ impl Schedule {
             self.enqueue(
                 peer,
                 Slot {
-                    due: sent.plus(RETRY_INTERVAL),
+                    due: tick_before(sent).plus(RETRY_INTERVAL),
                     pace: Pace::Retry,
                     ..slot
                 },
@@ -132,23 +135,24 @@ impl Schedule {
 
     /// The peer to ask now, if one is due and the budget permits. It is charged and put back for its next turn.
     pub(super) fn take(&mut self, now: Moment) -> Option<PublicKey> {
-        if self.budget.busy_until(now).is_some() {
+        if self.busy_until(now).is_some() {
             return None;
         }
         let peer = self.due(now)?;
         let slot = self.dequeue(peer)?;
         self.budget.take(now);
+        self.share.take(now);
         self.retry_was_last = slot.pace == Pace::Retry;
         match slot.pace {
             Pace::Round => {
                 // A peer that the budget kept waiting moves to where there is room; a crowd dissolves in one round.
-                let late = now.since(slot.grid) > self.jitter();
+                let late = now.since(slot.grid) > self.jitter() + TICK;
                 self.enqueue_round(peer, if late { now } else { slot.grid }, now);
             }
             Pace::Retry => self.enqueue(
                 peer,
                 Slot {
-                    due: now.plus(RETRY_INTERVAL),
+                    due: tick_before(now).plus(RETRY_INTERVAL),
                     ..slot
                 },
             ),
@@ -161,7 +165,7 @@ impl Schedule {
         let rounds = self.rounds.first().map(|(due, _)| *due);
         let retries = self.retries.first().map(|(due, _)| *due);
         let due = rounds.into_iter().chain(retries).min()?;
-        match self.budget.busy_until(now) {
+        match self.busy_until(now) {
             Some(free) if free > due => Some((free, true)),
             _ => Some((due, false)),
         }
@@ -183,11 +187,20 @@ impl Schedule {
         let left = budget - promoted.saturating_mul(2).min(self.per_second);
         let round = Duration::from_secs(2) * all / left;
         let retry = Duration::from_secs(2) * promoted / self.per_second;
-        (round.max(self.interval()), retry.max(RETRY_INTERVAL))
+        (
+            in_ticks(round.max(self.interval())),
+            in_ticks(retry.max(RETRY_INTERVAL)),
+        )
     }
 
     pub(super) fn jitter(&self) -> Duration {
         (self.interval() / JITTER_SHARE).min(JITTER_LIMIT)
+    }
+
+    /// When the budget and the share of a tick permit the next request: `None` if at once.
+    fn busy_until(&self, now: Moment) -> Option<Moment> {
+        let budget = self.budget.busy_until(now).map(tick_from);
+        budget.max(self.share.busy_until(now))
     }
 
     fn due(&self, now: Moment) -> Option<PublicKey> {
@@ -220,6 +233,8 @@ impl Schedule {
     }
 
     fn enqueue(&mut self, peer: PublicKey, slot: Slot) {
+        let due = tick_from(slot.due);
+        let slot = Slot { due, ..slot };
         match slot.pace {
             Pace::Round => self.rounds.insert((slot.due, peer)),
             Pace::Retry => self.retries.insert((slot.due, peer)),
@@ -228,7 +243,7 @@ impl Schedule {
     }
 
     fn dequeue(&mut self, peer: PublicKey) -> Option<Slot> {
-        let slot = self.slots.get(&peer)?.clone();
+        let slot = *self.slots.get(&peer)?;
         self.rounds.remove(&(slot.due, peer));
         self.retries.remove(&(slot.due, peer));
         Some(slot)

@@ -1,14 +1,14 @@
 //! The asking side.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use evidence::{Layer, Moment, PublicKey, Sizes, TooBig};
+
+use super::{
+    Datagram, Kind, PROBE_LENGTH,
+    track::{TIMEOUT, Track},
+    tracks::{Key, Tracks},
 };
-
-use evidence::{Bracket, Layer, Moment, PublicKey, Sizes, TooBig};
-
-use super::{Datagram, Kind, PROBE_LENGTH, search::Search};
 use crate::{
     MAX_PEERS, ProbeKey, WireCounters,
     budget::Budget,
@@ -22,14 +22,6 @@ pub const CANARY_INTERVAL: Duration = Duration::from_secs(5);
 pub const CANARIES_PER_SECOND: u32 = 8;
 /// Full-size packets lost in a row, a second apart, before a search begins: one lost packet accuses nobody.
 pub const CONFIRMING_LOSSES: u32 = 3;
-/// A packet whose tally has not come for so long is lost.
-const TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the sizes of a round that did not arrive are sent.
-const ATTEMPTS: u8 = 2;
-/// A limit that stands is searched for anew after so long.
-const SEARCH_AGAIN: Duration = Duration::from_mins(1);
-/// Pause of a search that waits for another to end: two at once would be a burst.
-const TURN: Duration = Duration::from_millis(250);
 /// How far apart the first packets to new peers are spread.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_hours(1);
@@ -111,41 +103,13 @@ pub struct SizeProber {
     key: ProbeKey,
     session: u64,
     sequences: BTreeMap<PublicKey, u64>,
-    tracks: BTreeMap<(PublicKey, Layer), Track>,
+    pub(super) tracks: Tracks,
     budget: Budget,
     phases: Phases,
     random: Random,
     next_run: u32,
     counters: SizeCounters,
     now: Moment,
-}
-
-#[derive(Clone, Debug)]
-struct Track {
-    state: Sizes,
-    due: Moment,
-    step: Step,
-    run: Option<Run>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// One full-size packet now and then.
-    Canary,
-    /// Many sizes at once.
-    Search(Search),
-}
-
-/// Packets on their way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Run {
-    id: u32,
-    sizes: Vec<u16>,
-    arrived: u32,
-    attempt: u8,
-    sent_at: Moment,
-    /// Places that are still to be sent in this attempt.
-    unsent: Vec<u8>,
 }
 
 impl SizeProber {
@@ -156,7 +120,7 @@ impl SizeProber {
             key,
             session,
             sequences: BTreeMap::new(),
-            tracks: BTreeMap::new(),
+            tracks: Tracks::default(),
             budget: Budget::per_second(usize::try_from(CANARIES_PER_SECOND).unwrap_or(1)),
             phases: Phases::new(seed),
             random: Random::new(seed),
@@ -176,9 +140,11 @@ impl SizeProber {
                 to,
                 full,
             } => self.target((peer, layer), to, full),
-            Input::NoTarget(peer, layer) => drop(self.tracks.remove(&(peer, layer))),
+            Input::NoTarget(peer, layer) => self.tracks.remove(&(peer, layer)),
             Input::Removed(peer) => {
-                self.tracks.retain(|(of, _), _| *of != peer);
+                for layer in Layer::ALL {
+                    self.tracks.remove(&(peer, layer));
+                }
                 self.sequences.remove(&peer);
             }
             Input::Datagram(bytes) => self.tally(bytes),
@@ -188,13 +154,13 @@ impl SizeProber {
                 reporter,
                 mtu,
             } => {
-                if let Some(track) = self.tracks.get_mut(&(peer, layer)) {
-                    track.state.too_big = Some(TooBig {
-                        at: now,
-                        reporter,
-                        mtu,
-                    });
-                }
+                let word = TooBig {
+                    at: now,
+                    reporter,
+                    mtu,
+                };
+                self.tracks
+                    .change(&(peer, layer), |track| track.state.too_big = Some(word));
             }
             Input::Tick => {}
         }
@@ -203,14 +169,13 @@ impl SizeProber {
     /// What is to be done next.
     pub fn poll(&mut self) -> Output {
         loop {
-            let next = self.tracks.iter().min_by_key(|(_, track)| track.due);
-            let Some((key, due)) = next.map(|(key, track)| (*key, track.due)) else {
+            let Some((due, key)) = self.next() else {
                 return Output::Wait(self.now.plus(IDLE));
             };
             if due > self.now {
                 return Output::Wait(due);
             }
-            if let Some(output) = self.advance(key) {
+            if let Some(output) = self.advance(&key) {
                 return output;
             }
         }
@@ -240,10 +205,11 @@ impl SizeProber {
     /// A way that has changed is a new one: what was known of the old says nothing.
     fn target(&mut self, key: (PublicKey, Layer), to: IpAddr, full: u16) {
         let same = |track: &Track| (track.state.to, track.state.full) == (to, full);
-        if self.tracks.get(&key).is_some_and(same) {
+        let known = self.tracks.get(&key);
+        if known.is_some_and(same) {
             return;
         }
-        if self.tracks.len() >= MAX_PEERS * Layer::ALL.len() && !self.tracks.contains_key(&key) {
+        if known.is_none() && self.tracks.len() >= MAX_PEERS * Layer::ALL.len() {
             self.counters.targets_refused += 1;
             return;
         }
@@ -251,41 +217,63 @@ impl SizeProber {
         self.tracks.insert(key, Track::new(key.1, to, full, due));
     }
 
+    /// The track whose turn comes first, and when: one that is at work, or one that waits for the budget as well. Neither is
+    /// looked for, however many there are.
+    fn next(&self) -> Option<(Moment, Key)> {
+        let at_work = self.tracks.first_at_work();
+        let free = self.budget.busy_until(self.now);
+        let with_room = |(due, key)| (free.map_or(due, |free| free.max(due)), key);
+        let retried = self.tracks.first_retried().map(with_room);
+        let waiting = self.tracks.first_waiting().map(with_room);
+        let is_due = |(due, _): &(Moment, Key)| *due <= self.now;
+        at_work
+            .filter(is_due)
+            .or_else(|| retried.filter(is_due))
+            .or_else(|| [at_work, retried, waiting].into_iter().flatten().min())
+    }
+
     /// Brings the track that is due one step on.
-    fn advance(&mut self, key: (PublicKey, Layer)) -> Option<Output> {
-        let now = self.now;
-        let searching = self
-            .tracks
-            .iter()
-            .any(|(other, track)| *other != key && matches!(track.step, Step::Search(_)));
-        let interval = self.interval();
-        let jitter = self.random.within(interval / 10);
-        let track = self.tracks.get_mut(&key)?;
-        let Some(run) = &mut track.run else {
-            let sizes = match &mut track.step {
-                Step::Canary => {
-                    if let Some(free) = self.budget.busy_until(now) {
-                        track.due = free;
-                        return None;
-                    }
-                    self.budget.take(now);
-                    vec![track.state.full]
-                }
-                Step::Search(search) => search.next(),
-            };
-            self.next_run = self.next_run.wrapping_add(1);
-            track.begin(self.next_run, sizes, now, interval + jitter);
+    fn advance(&mut self, key: &Key) -> Option<Output> {
+        let track = self.tracks.get(key)?;
+        let Some(run) = &track.run else {
+            self.begin(key);
             return None;
         };
-        if let Some(place) = run.unsent.pop() {
-            return self.transmit(key, place);
+        if let Some(place) = run.unsent.last().copied() {
+            let output = self.transmit(*key, place);
+            self.tracks.change(key, |track| {
+                track.run.as_mut().and_then(|run| run.unsent.pop())
+            });
+            return output;
         }
-        if now < run.sent_at.plus(TIMEOUT) {
-            track.due = run.sent_at.plus(TIMEOUT);
-            return None;
-        }
-        track.timed_out(now, interval + jitter, searching);
+        let (now, over) = (self.now, run.sent_at.plus(TIMEOUT));
+        let (pause, searching) = (self.pause(), self.tracks.is_another_searching(key));
+        self.tracks.change(key, |track| {
+            if now < over {
+                track.due = over;
+            } else {
+                track.timed_out(now, pause, searching);
+            }
+        });
         None
+    }
+
+    fn begin(&mut self, key: &Key) {
+        let (now, pause, id) = (self.now, self.pause(), self.next_run.wrapping_add(1));
+        self.next_run = id;
+        let searches = self
+            .tracks
+            .change(key, |track| track.begin(id, now, pause))
+            .unwrap_or(true);
+        if !searches {
+            self.budget.take(now);
+        }
+    }
+
+    /// Time from one full-size packet to the next.
+    fn pause(&mut self) -> Duration {
+        let interval = self.interval();
+        interval + self.random.within(interval / 10)
     }
 
     fn transmit(&mut self, key: (PublicKey, Layer), place: u8) -> Option<Output> {
@@ -327,172 +315,17 @@ impl SizeProber {
         };
         let meant =
             tally.kind == Kind::Tally && tally.receiver == self.me && tally.session == self.session;
-        let (now, interval) = (self.now, self.interval());
-        let jitter = self.random.within(interval / 10);
-        let track = self
-            .tracks
-            .get_mut(&(tally.sender, tally.layer))
-            .filter(|_| meant);
-        let run = track.and_then(|track| {
-            let run = track.run.as_mut().filter(|run| run.id == tally.run)?;
-            run.arrived |= tally.arrived & run.all();
-            Some(track)
-        });
-        let Some(track) = run else {
+        let (now, pause) = (self.now, self.pause());
+        let key = (tally.sender, tally.layer);
+        let counted = self.tracks.get(&key).filter(|_| meant);
+        let run = counted.and_then(|track| track.run.as_ref());
+        if run.is_none_or(|run| run.id != tally.run) {
             self.counters.stray += 1;
             return;
-        };
+        }
         self.counters.tallies += 1;
-        if tally.seen & !tally.arrived != 0 {
-            track.state.seen_arriving = Some(now);
-        }
-        track.heard(now, interval + jitter);
-    }
-}
-
-impl Track {
-    fn new(layer: Layer, to: IpAddr, full: u16, due: Moment) -> Self {
-        Self {
-            state: Sizes {
-                layer,
-                to,
-                full,
-                full_arrived: None,
-                seen_arriving: None,
-                lost: 0,
-                lost_since: None,
-                bracket: None,
-                too_big: None,
-            },
-            due,
-            step: Step::Canary,
-            run: None,
-        }
-    }
-
-    /// Begins a run; a search that has nothing left to try is done.
-    fn begin(&mut self, id: u32, sizes: Vec<u16>, now: Moment, pause: Duration) {
-        if sizes.is_empty() {
-            return self.found(now, pause);
-        }
-        let places = 0..u8::try_from(sizes.len()).unwrap_or(u8::MAX);
-        self.run = Some(Run {
-            id,
-            sizes,
-            arrived: 0,
-            attempt: 1,
-            sent_at: now,
-            unsent: places.collect(),
+        self.tracks.change(&key, |track| {
+            track.told(tally.arrived, tally.seen, now, pause);
         });
-    }
-
-    /// The tally of a run has grown.
-    fn heard(&mut self, now: Moment, pause: Duration) {
-        let Some(run) = self.run.as_ref() else {
-            return;
-        };
-        if run.has(self.state.full) {
-            self.state.full_arrived = Some(now);
-            self.state.seen_arriving = None;
-            self.state.lost = 0;
-            self.state.lost_since = None;
-            self.state.bracket = None;
-            self.state.too_big = None;
-            self.step = Step::Canary;
-            self.run = None;
-            self.due = now.plus(pause);
-        } else if run.arrived == run.all() {
-            self.end_round(now);
-        }
-    }
-
-    /// The time of a run is over and something of it is missing.
-    fn timed_out(&mut self, now: Moment, pause: Duration, others_search: bool) {
-        let Some(run) = &mut self.run else {
-            return;
-        };
-        match self.step {
-            Step::Canary => {
-                let sent_at = run.sent_at;
-                self.run = None;
-                self.lose(sent_at, now, pause, others_search);
-            }
-            Step::Search(_) if run.attempt < ATTEMPTS => run.again(now),
-            Step::Search(_) => self.end_round(now),
-        }
-    }
-
-    /// A full-size packet is lost.
-    fn lose(&mut self, sent_at: Moment, now: Moment, pause: Duration, others_search: bool) {
-        self.state.lost = self.state.lost.saturating_add(1);
-        self.state.lost_since.get_or_insert(sent_at);
-        let known = self
-            .state
-            .bracket
-            .is_some_and(|bracket| now.since(bracket.at) < SEARCH_AGAIN);
-        self.due = now;
-        if self.state.lost < CONFIRMING_LOSSES {
-            return;
-        }
-        if known {
-            self.due = now.plus(pause);
-        } else if others_search {
-            self.due = now.plus(TURN);
-        } else {
-            self.step = Step::Search(Search::new(self.state.full));
-        }
-    }
-
-    fn end_round(&mut self, now: Moment) {
-        let (Step::Search(search), Some(run)) = (&mut self.step, self.run.take()) else {
-            return;
-        };
-        search.note(&run.sizes, &run.arrived_sizes());
-        self.due = now;
-    }
-
-    /// The search is over.
-    fn found(&mut self, now: Moment, pause: Duration) {
-        if let Step::Search(search) = self.step {
-            self.state.bracket = search.failed.map(|failed| Bracket {
-                at: now,
-                passed: search.passed,
-                failed,
-            });
-        }
-        self.step = Step::Canary;
-        self.due = now.plus(pause);
-    }
-}
-
-impl Run {
-    fn all(&self) -> u32 {
-        let count = u32::try_from(self.sizes.len()).unwrap_or(u32::MAX);
-        1_u32
-            .checked_shl(count)
-            .map_or(u32::MAX, |above| above.wrapping_sub(1))
-    }
-
-    fn places(&self) -> impl Iterator<Item = (u8, u16, bool)> {
-        (0_u8..)
-            .zip(&self.sizes)
-            .map(|(place, size)| (place, *size, self.arrived >> place & 1 == 1))
-    }
-
-    fn has(&self, size: u16) -> bool {
-        self.places()
-            .any(|(_, one, arrived)| arrived && one == size)
-    }
-
-    fn arrived_sizes(&self) -> BTreeSet<u16> {
-        let arrived = self.places().filter(|(_, _, arrived)| *arrived);
-        arrived.map(|(_, size, _)| size).collect()
-    }
-
-    fn again(&mut self, now: Moment) {
-        let missing = self.places().filter(|(_, _, arrived)| !arrived);
-        self.unsent = missing.map(|(place, _, _)| place).collect();
-        self.attempt += 1;
-        self.sent_at = now;
     }
 }

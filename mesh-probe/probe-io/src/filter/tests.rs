@@ -37,6 +37,7 @@ fn run(program: &[Instruction], packet: &[u8], about: About) -> u32 {
         let loaded = match code {
             LOAD_WORD if operand == PACKET_TYPE => Some(about.packet_type),
             LOAD_WORD if operand == HARDWARE_TYPE => Some(about.hardware_type),
+            LOAD_WORD => load(at, 4),
             LOAD_HALF => load(at, 2),
             LOAD_BYTE => load(at, 1),
             LOAD_WORD_AT_X => load(x + at, 4),
@@ -231,4 +232,111 @@ fn behind_the_firewall_only_size_probes_to_the_port_of_the_overlay_are_taken() {
         assert_eq!(taken(IpFamily::V4, &v4(8, &body)), expected);
         assert_eq!(taken(IpFamily::V6, &body), expected);
     }
+}
+
+#[test]
+fn replies_to_echo_requests_go_to_the_second_socket_and_all_else_to_the_first() {
+    let chosen = |payload: &[u8]| run(&replies_program(), payload, ARRIVED);
+    let key = probe_core::ProbeKey::from_bytes([1; 32]);
+    let node = evidence::PublicKey::from_bytes([2; 32]);
+    let answers = echo::Request {
+        sender: node,
+        receiver: node,
+        session: 1,
+        sequence: 2,
+    };
+    let reply = echo::Reply {
+        answers,
+        first: 0,
+        heard: 1,
+    };
+    assert_eq!(chosen(&echo::Datagram::Reply(reply).encode(&key)), REPLIES);
+    let request = echo::Datagram::Request(answers).encode(&key);
+    for other in [
+        &request[..],
+        b"",
+        b"mPe1\x01",
+        b"\0mPs\x01\x02\0\0",
+        b"mPe2\x01\x02",
+    ] {
+        assert_eq!(chosen(other), 0, "{other:?}");
+    }
+}
+
+const PEER: [u8; 4] = [203, 0, 113, 7];
+
+fn kept_of_data(packet: &[u8]) -> u32 {
+    let other = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    run(
+        &data::program(PORT, &[PEER.into(), other.into()]),
+        packet,
+        ARRIVED,
+    )
+}
+
+fn ipv4_between(source: [u8; 4], destination: [u8; 4], segment: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(source);
+    packet.extend(destination);
+    packet.extend(segment);
+    packet
+}
+
+fn ipv6_between(source: u8, destination: u8, segment: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 0, 17, 64];
+    for last in [source, destination] {
+        packet.extend([
+            0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last,
+        ]);
+    }
+    packet.extend(segment);
+    packet
+}
+
+#[test]
+fn headers_of_data_messages_of_the_wanted_peers_pass_and_nothing_of_the_messages() {
+    let message = [&[4, 0, 0, 0][..], &[9; 60]].concat();
+    let (there, back) = (udp(PORT, 41_000, &message), udp(41_000, PORT, &message));
+    let me = [198, 51, 100, 1];
+    assert_eq!(kept_of_data(&ipv4_between(me, PEER, &there)), 28);
+    assert_eq!(kept_of_data(&ipv4_between(PEER, me, &back)), 28);
+    assert_eq!(kept_of_data(&ipv6_between(1, 7, &there)), 48);
+    assert_eq!(kept_of_data(&ipv6_between(7, 1, &back)), 48);
+}
+
+#[test]
+fn other_messages_peers_ports_and_fragments_do_not_pass_a_look_for_data() {
+    let message = [&[4, 0, 0, 0][..], &[9; 60]].concat();
+    let me = [198, 51, 100, 1];
+    let good = udp(PORT, PORT, &message);
+    let mut fragment = ipv4_between(me, PEER, &good);
+    fragment[7] = 1;
+    let mut tcp = ipv6_between(1, 7, &good);
+    tcp[6] = 6;
+    let handshake = udp(PORT, PORT, &[1, 0, 0, 0]);
+    for packet in [
+        ipv4_between(me, [203, 0, 113, 8], &good),
+        ipv6_between(1, 8, &good),
+        ipv4_between(me, PEER, &handshake),
+        ipv4_between(me, PEER, &udp(9000, 9001, &message)),
+        ipv6_between(1, 7, &udp(9000, 9001, &message)),
+        fragment,
+        tcp,
+        ipv4_between(me, PEER, &good[..8]),
+        Vec::new(),
+        vec![0x50; 100],
+    ] {
+        assert_eq!(kept_of_data(&packet), 0, "{packet:?}");
+    }
+}
+
+#[test]
+fn a_look_for_more_peers_than_fit_takes_the_first_ones() {
+    let remotes: Vec<_> = (0..=16_u8).map(|last| [203, 0, 113, last].into()).collect();
+    let message = udp(PORT, PORT, &[4, 0, 0, 0]);
+    let kept = |last| {
+        let packet = ipv4_between([203, 0, 113, last], [198, 51, 100, 1], &message);
+        run(&data::program(PORT, &remotes), &packet, ARRIVED)
+    };
+    assert_eq!((kept(0), kept(15), kept(16)), (28, 28, 0));
 }

@@ -8,7 +8,7 @@ use probe_core::{
     ProbeKey, Stamp,
     echo::{Answer, EchoStats, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder},
 };
-use probe_io::{EchoEvent, EchoSocket, MAX_DATAGRAM, clock};
+use probe_io::{EchoEvent, EchoReplies, EchoSocket, MAX_DATAGRAM, clock};
 use tokio::time::{sleep, timeout};
 
 const ASKING: PublicKey = PublicKey::from_bytes([1; 32]);
@@ -233,4 +233,98 @@ async fn an_address_in_use_is_an_error_that_names_it() {
         second.to_string(),
         format!("open the echo socket on {taken}: bind")
     );
+}
+
+fn datagram(event: &EchoEvent) -> (&[u8], Stamp) {
+    match event {
+        EchoEvent::Datagram {
+            bytes, received_at, ..
+        } => (bytes, *received_at),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// An echo datagram of this kind, as far as the program of the sockets looks at it.
+fn begins_as(kind: u8) -> Vec<u8> {
+    let mut bytes = probe_core::echo::MAGIC.to_vec();
+    bytes.extend([1, kind, 0, 0]);
+    bytes
+}
+
+fn bind_with_replies(address: &str) -> (EchoSocket, EchoReplies) {
+    let address = address.parse().expect("an address");
+    EchoSocket::bind_with_replies(address).expect("a free port")
+}
+
+async fn keeps_replies_apart(address: &str) {
+    let (mut socket, mut replies) = bind_with_replies(address);
+    let to = socket.local_addr().expect("an address");
+    let mut sender = bind(address);
+    let before = clock::stamp();
+    // More than one of each, so that no chance puts them where they belong.
+    for _ in 0..8 {
+        sender.send_to(&begins_as(2), to).expect("room");
+        sender.send_to(&begins_as(1), to).expect("room");
+    }
+    let mut came = Stamp::default();
+    for _ in 0..8 {
+        let event = timeout(BOUND, socket.next()).await.expect("in time");
+        let event = event.expect("an event");
+        came = came.max(datagram(&event).1);
+        assert_eq!(datagram(&event).0, begins_as(1));
+    }
+    assert_eq!(socket.try_next().expect("a working socket"), None);
+    for _ in 0..8 {
+        let event = replies
+            .try_next()
+            .expect("a working socket")
+            .expect("all have come");
+        let (bytes, at) = datagram(&event);
+        assert_eq!(bytes, begins_as(2));
+        assert!(before <= at && at <= came, "{before:?} {at:?} {came:?}");
+    }
+    assert_eq!(replies.try_next().expect("a working socket"), None);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn replies_wait_in_a_socket_of_their_own_and_tell_when_they_came() {
+    keeps_replies_apart("127.0.0.1:0").await;
+}
+
+#[test]
+fn replies_wait_in_a_socket_of_their_own_over_ipv6() {
+    inside(
+        "echo::replies_wait_in_a_socket_of_their_own_over_ipv6",
+        &[],
+        keeps_replies_apart("[::1]:0"),
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_port_is_shared_with_nobody_but_the_own_socket_for_replies() {
+    let (socket, _replies) = bind_with_replies("127.0.0.1:0");
+    let taken = socket.local_addr().unwrap();
+    assert!(EchoSocket::bind_with_replies(taken).is_err());
+    assert!(EchoSocket::bind(taken).is_err());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refusal_is_heard_by_one_of_the_two_sockets_of_a_port() {
+    let (mut socket, mut replies) = bind_with_replies("127.0.0.1:0");
+    let closed = closed_port("127.0.0.1:0");
+    socket.send_to(b"anybody?", closed).unwrap();
+    let heard = async {
+        loop {
+            let event = replies
+                .try_next()
+                .unwrap()
+                .or_else(|| socket.try_next().unwrap());
+            match event {
+                Some(EchoEvent::Refused { to, .. }) => return to,
+                Some(other) => unreachable!("{other:?}"),
+                None => sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    assert_eq!(timeout(BOUND, heard).await.unwrap(), closed);
 }

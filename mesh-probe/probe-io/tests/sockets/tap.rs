@@ -292,3 +292,51 @@ pub(crate) fn drop_capabilities() {
     };
     set_capabilities(None, sets).expect("giving up is always permitted");
 }
+
+/// A data message as `WireGuard` begins it, of so many bytes.
+fn data_message(length: usize) -> Vec<u8> {
+    let mut message = vec![0x55; length];
+    message[..4].copy_from_slice(&[4, 0, 0, 0]);
+    message
+}
+
+#[test]
+fn a_look_for_data_sees_lengths_of_wanted_peers_both_ways_and_none_of_the_data() {
+    inside(
+        "tap::a_look_for_data_sees_lengths_of_wanted_peers_both_ways_and_none_of_the_data",
+        &["ip"],
+        look_for_data(),
+    );
+}
+
+async fn look_for_data() {
+    two_hosts();
+    for (near, far) in NEAR.into_iter().zip(FAR) {
+        let wanted = [far.parse().expect("an address")];
+        let mut tap = Tap::open_for_data(PORT, &wanted).expect("a tap");
+        let here = bound(at(near, PORT)).await;
+        let there = on_far_host(|| std::net::UdpSocket::bind(at(far, PORT)).expect("free"));
+        there
+            .send_to(&data_message(148), at(near, PORT))
+            .expect("room");
+        let sent = here.send_to(&data_message(32), at(far, PORT)).await;
+        sent.expect("room");
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let sighted = timeout(BOUND, tap.next())
+                .await
+                .expect("in time")
+                .expect("seen");
+            let datagram = sighted.datagram().expect("headers");
+            assert_eq!(datagram.payload, b"", "bytes of a message were captured");
+            let headers = probe_core::packet::headers_length(datagram.source.ip());
+            seen.push((sighted.direction, datagram.packet_length - headers));
+        }
+        seen.sort_by_key(|(_, length)| *length);
+        assert_eq!(seen, [(Direction::Out, 32), (Direction::In, 148)]);
+    }
+}
+
+async fn bound(address: SocketAddr) -> UdpSocket {
+    UdpSocket::bind(address).await.expect("a free port")
+}

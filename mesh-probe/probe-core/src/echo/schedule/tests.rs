@@ -44,7 +44,7 @@ fn the_interval_is_two_seconds_until_the_budget_stretches_it() {
 }
 
 #[test]
-fn a_small_mesh_is_asked_every_two_seconds_give_or_take_ten_percent() {
+fn a_small_mesh_is_asked_every_two_seconds_give_or_take_ten_percent_and_a_tick() {
     let sent = run(&mut schedule(3), 60);
     for number in 0..3 {
         let times: Vec<i64> = sent
@@ -56,7 +56,7 @@ fn a_small_mesh_is_asked_every_two_seconds_give_or_take_ten_percent() {
         assert!(
             times
                 .windows(2)
-                .all(|w| (1600..=2400).contains(&(w[1] - w[0]))),
+                .all(|w| (1400..=2600).contains(&(w[1] - w[0]))),
             "{times:?}"
         );
     }
@@ -92,19 +92,19 @@ fn in_a_full_mesh_every_peer_is_asked_within_the_interval_and_the_jitter() {
 }
 
 #[test]
-fn a_promoted_peer_is_asked_every_second_and_returns_to_its_place() {
+fn a_promoted_peer_is_asked_every_four_ticks_and_returns_to_its_place() {
     let mut schedule = schedule(1);
     let (first, _) = run(&mut schedule, 3)[0];
     schedule.promote(peer(0), Moment::from_millis(first));
     let retried: Vec<i64> = run(&mut schedule, 10).iter().map(|(at, _)| *at).collect();
     assert!(
-        retried.windows(2).all(|w| w[1] - w[0] == SECOND),
+        retried.windows(2).all(|w| w[1] - w[0] == 1004),
         "{retried:?}"
     );
     schedule.demote(peer(0), Moment::from_millis(10 * SECOND));
     let (next, _) = schedule.next(Moment::from_millis(10 * SECOND)).unwrap();
     let moved = (next.as_millis() - first + SECOND).rem_euclid(2 * SECOND) - SECOND;
-    assert!(moved.abs() <= 200, "phase moved by {moved} ms");
+    assert!(moved.abs() <= 200 + 251, "phase moved by {moved} ms");
 }
 
 #[test]
@@ -122,4 +122,41 @@ fn when_the_budget_is_short_losses_and_the_round_share_it() {
     );
     let (interval, retry) = schedule.guaranteed();
     assert!(interval > schedule.interval() || retry > RETRY_INTERVAL);
+}
+
+#[test]
+fn requests_leave_at_ticks_and_no_tick_carries_more_than_its_share() {
+    for peers in [3, 68, 1023] {
+        let mut schedule = schedule(peers);
+        for number in (0..peers).step_by(3) {
+            schedule.promote(peer(number), Moment::ZERO);
+        }
+        let mut ticks: BTreeMap<i64, usize> = BTreeMap::new();
+        let mut now = Moment::ZERO;
+        while now < Moment::from_millis(40 * SECOND) {
+            while schedule.take(now).is_some() {
+                *ticks.entry(now.as_millis()).or_default() += 1;
+            }
+            let (next, _) = schedule.next(now).unwrap();
+            assert!(next > now, "{peers} peers: {next:?} after {now:?}");
+            now = next;
+        }
+        assert!(ticks.keys().all(|at| at % 251 == 0), "{ticks:?}");
+        assert!(ticks.values().all(|count| *count <= 9), "{ticks:?}");
+    }
+}
+
+/// A driver that wakes up to so late at each tick loses next to nothing of the budget.
+#[test]
+fn waking_late_costs_little_of_the_budget() {
+    let mut schedule = schedule(1023);
+    let (mut now, mut sent, mut late) = (Moment::ZERO, 0_u32, Random::new(3));
+    while now < Moment::from_millis(60 * SECOND) {
+        while schedule.take(now).is_some() {
+            sent += 1;
+        }
+        let (next, _) = schedule.next(now).unwrap();
+        now = next.max(now).plus(late.within(Duration::from_millis(3)));
+    }
+    assert!(sent >= 60 * MAX_REQUESTS_PER_SECOND * 99 / 100, "{sent}");
 }
