@@ -1,4 +1,5 @@
 //! Reads one node: its `WireGuard` device, links, routes, rules, Talos' nftables chains and a few facts of the host.
+//! [`dns`] asks the node's resolvers, as any program on it would.
 //!
 //! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
 //! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
@@ -7,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decode;
+pub mod dns;
 pub mod host;
 pub mod links;
 pub mod nftables;
