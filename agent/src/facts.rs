@@ -38,6 +38,7 @@ pub(crate) fn echo_sent(stats: &echo::EchoStats) -> EchoSent {
         window: stats.window.expected,
         window_lost: stats.window.missing,
         refused: stats.refused,
+        clock: None,
     }
 }
 

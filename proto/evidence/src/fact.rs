@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
+use crate::{
+    Clock, Health, Host, Moment, NodeName, Ntp, PublicKey, Sizes, Steered, Steering, Vxlan,
+    WallReading,
+};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +26,17 @@ pub enum SourceId {
     Routes,
     /// Talos' nftables chains.
     Nftables,
+    /// The kernel's word on its clock.
+    Clock,
+    /// The configured time servers.
+    Ntp,
+    /// What the host says of itself.
+    Host,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
@@ -36,6 +45,9 @@ impl SourceId {
         Self::Overlay,
         Self::Routes,
         Self::Nftables,
+        Self::Clock,
+        Self::Ntp,
+        Self::Host,
     ];
 
     /// The name a user reads.
@@ -49,6 +61,9 @@ impl SourceId {
             Self::Overlay => "overlay-listener",
             Self::Routes => "routes",
             Self::Nftables => "nftables",
+            Self::Clock => "clock",
+            Self::Ntp => "ntp",
+            Self::Host => "host",
         }
     }
 }
@@ -149,6 +164,8 @@ pub struct EchoSent {
     pub window_lost: u32,
     /// When the peer's kernel last said "port unreachable" through the tunnel: the tunnel carries, no agent listens.
     pub refused: Option<Moment>,
+    /// The peer's wall clock, as the quickest of the recent answers told it.
+    pub clock: Option<WallReading>,
 }
 
 /// Round-trip times in microseconds.
@@ -285,6 +302,12 @@ pub enum FactKey {
     Vxlan,
     /// [`Fact::Health`].
     Health,
+    /// [`Fact::Clock`].
+    Clock,
+    /// [`Fact::Ntp`].
+    Ntp,
+    /// [`Fact::Host`].
+    Host,
 }
 
 impl std::fmt::Display for FactKey {
@@ -304,6 +327,9 @@ impl std::fmt::Display for FactKey {
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
             Self::Vxlan => f.write_str("vxlan-devices"),
             Self::Health => f.write_str("health"),
+            Self::Clock => f.write_str("clock"),
+            Self::Ntp => f.write_str("ntp"),
+            Self::Host => f.write_str("host"),
         }
     }
 }
@@ -339,6 +365,12 @@ pub enum Fact {
     Vxlan(Vxlan),
     /// How the agent itself fares.
     Health(Health),
+    /// The node's own clock.
+    Clock(Clock),
+    /// The time servers that it is configured with.
+    Ntp(Ntp),
+    /// What the host says of itself.
+    Host(Host),
 }
 
 impl Fact {
@@ -359,6 +391,9 @@ impl Fact {
             Self::Steered(key, _) => FactKey::Steered(*key),
             Self::Vxlan(_) => FactKey::Vxlan,
             Self::Health(_) => FactKey::Health,
+            Self::Clock(_) => FactKey::Clock,
+            Self::Ntp(_) => FactKey::Ntp,
+            Self::Host(_) => FactKey::Host,
         }
     }
 
@@ -383,6 +418,7 @@ impl Fact {
                 maybe(&mut echo.last_sent);
                 maybe(&mut echo.last_answered);
                 maybe(&mut echo.refused);
+                echo.clock = echo.clock.map(|clock| clock.shifted(offset));
             }
             Self::EchoHeard(_, echo) => maybe(&mut echo.last_heard),
             Self::Inert(_, inert) => {
@@ -418,6 +454,9 @@ impl Fact {
             }
             Self::Vxlan(vxlan) => one(&mut vxlan.since),
             Self::Health(health) => *health = health.shifted(offset),
+            Self::Clock(clock) => *clock = clock.shifted(offset),
+            Self::Ntp(ntp) => *ntp = std::mem::take(ntp).shifted(offset),
+            Self::Host(host) => *host = std::mem::take(host).shifted(offset),
         }
         self
     }

@@ -14,6 +14,10 @@ pub const STEERED: usize = 16;
 pub const LINK_NAME: usize = 16;
 /// VXLAN devices of one node that are told; an overlay needs one.
 pub const VXLAN_DEVICES: usize = 16;
+/// Time servers of one node that are told; Talos asks them in turn, and one is enough.
+pub const NTP_SERVERS: usize = 8;
+/// Links of one node that are told; each pod has one more on a node with a bridge.
+pub const HOST_LINKS: usize = 32;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

@@ -2,19 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "laws/time.rs"]
+mod time;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::{
     Arrival, Bracket, Conntrack, Delta, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact,
     Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer,
     PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
+    WallReading,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 14;
+const KINDS: usize = 17;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -86,6 +90,9 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             left_out: 0,
         }),
         12 => Fact::Health(health(after)),
+        13 => Fact::Clock(time::clock(after)),
+        14 => Fact::Ntp(time::ntp(after)),
+        15 => Fact::Host(time::host(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -186,6 +193,11 @@ fn echo_sent(after: impl Fn(i64) -> Moment) -> EchoSent {
         window: 10,
         window_lost: 1,
         refused: Some(after(4)),
+        clock: Some(WallReading {
+            at: after(5),
+            wall_ms: 1,
+            error_us: 2,
+        }),
     }
 }
 

@@ -14,11 +14,13 @@ use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDe
 use thiserror::Error;
 
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 9] = [
     "facts.proto",
     "steering.proto",
     "vxlan.proto",
     "health.proto",
+    "clock.proto",
+    "host.proto",
     "report.proto",
     "gate.proto",
     "mesh.proto",

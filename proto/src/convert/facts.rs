@@ -8,8 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, health, inert, ip_from_wire,
-    ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
+    ConvertError, at_most, clock, endpoint_from_wire, endpoint_to_wire, health, host, inert,
+    ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     vxlan,
 };
@@ -41,6 +41,9 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
         Fact::Health(state) => WireFact::Health(health::to_wire(state)),
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
+        Fact::Clock(state) => WireFact::Clock(clock::to_wire(state)),
+        Fact::Ntp(ntp) => WireFact::Ntp(clock::ntp_to_wire(ntp)),
+        Fact::Host(state) => WireFact::Host(host::to_wire(state)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -64,6 +67,9 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Steered(steered) => steered_from_wire(steered)?,
         WireFact::Health(state) => Fact::Health(health::from_wire(state)),
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
+        WireFact::Clock(state) => clock::from_wire(&state)?,
+        WireFact::Ntp(ntp) => clock::ntp_from_wire(ntp)?,
+        WireFact::Host(state) => host::from_wire(state)?,
     })
 }
 
@@ -84,6 +90,9 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
         FactKey::Health => (Kind::Health, None, None),
         FactKey::Vxlan => (Kind::Vxlan, None, None),
+        FactKey::Clock => (Kind::Clock, None, None),
+        FactKey::Ntp => (Kind::Ntp, None, None),
+        FactKey::Host => (Kind::Host, None, None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -118,6 +127,9 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Steered => FactKey::Steered(public_key()?),
         Kind::Health => FactKey::Health,
         Kind::Vxlan => FactKey::Vxlan,
+        Kind::Clock => FactKey::Clock,
+        Kind::Ntp => FactKey::Ntp,
+        Kind::Host => FactKey::Host,
     })
 }
 
@@ -139,6 +151,9 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Overlay => wire::SourceId::Overlay,
         SourceId::Routes => wire::SourceId::Routes,
         SourceId::Nftables => wire::SourceId::Nftables,
+        SourceId::Clock => wire::SourceId::Clock,
+        SourceId::Ntp => wire::SourceId::Ntp,
+        SourceId::Host => wire::SourceId::Host,
     }
 }
 
@@ -155,6 +170,9 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Overlay => SourceId::Overlay,
         wire::SourceId::Routes => SourceId::Routes,
         wire::SourceId::Nftables => SourceId::Nftables,
+        wire::SourceId::Clock => SourceId::Clock,
+        wire::SourceId::Ntp => SourceId::Ntp,
+        wire::SourceId::Host => SourceId::Host,
     })
 }
 
@@ -355,6 +373,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         window,
         window_lost,
         refused,
+        clock,
     } = echo;
     wire::EchoSent {
         public_key: key.as_bytes().to_vec(),
@@ -380,6 +399,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         window: *window,
         window_lost: *window_lost,
         refused_ms: millis(*refused),
+        clock: clock.map(clock::reading_to_wire),
     }
 }
 
@@ -396,6 +416,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
         window,
         window_lost,
         refused_ms,
+        clock,
     } = echo;
     Ok(Fact::EchoSent(
         key_from_wire("echo_sent.public_key", public_key)?,
@@ -422,6 +443,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
             window: *window,
             window_lost: *window_lost,
             refused: moment(*refused_ms),
+            clock: clock.map(clock::reading_from_wire),
         },
     ))
 }

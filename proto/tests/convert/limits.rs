@@ -28,7 +28,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 12] = [
+const ENTRIES: [(&str, usize, Say); 14] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -89,6 +89,16 @@ const ENTRIES: [(&str, usize, Say); 12] = [
         fact(WireFact::Vxlan(wire::Vxlan {
             devices: vec![sample::vxlan_device(); count],
             ..sample::vxlan()
+        }))
+    }),
+    ("ntp.servers", limits::NTP_SERVERS, |count| {
+        let servers = vec![sample::ntp_server(); count];
+        fact(WireFact::Ntp(wire::Ntp { servers }))
+    }),
+    ("host.links", limits::HOST_LINKS, |count| {
+        fact(WireFact::Host(wire::Host {
+            links: vec![sample::host_link(); count],
+            ..sample::host()
         }))
     }),
     ("peers", limits::NODES, |count| {

@@ -160,6 +160,7 @@ fn answered_echo() -> EchoSent {
         window: 30,
         window_lost: 0,
         refused: None,
+        clock: None,
     }
 }
 
