@@ -11,14 +11,17 @@
 //! - `steering`: reads by what traffic for node addresses enters the tunnel;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
+//! - `clock`: the wall clock, as something to be told; `ntp`: asks the time servers; `host`: what the host says;
 //! - `facts`: the translation into [`evidence::Facts`];
 //! - `uplink`: reports to one collector by snapshot and deltas, reconnects.
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod clock;
 mod facts;
 mod health;
 mod machines;
+mod ntp;
 mod observer;
 mod peers;
 pub mod privileges;
@@ -29,4 +32,5 @@ mod supervisor;
 mod uplink;
 mod vxlan;
 
+pub use ntp::server_name;
 pub use supervisor::{Config, ECHO_BUDGET, run};

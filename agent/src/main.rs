@@ -35,6 +35,12 @@ struct Arguments {
     /// Most echo requests a second; fewer make detection slower, never wrong.
     #[arg(long, env = "MESH_ECHO_BUDGET", default_value_t = mesh_agent::ECHO_BUDGET, value_parser = clap::value_parser!(u32).range(1..=i64::from(mesh_agent::ECHO_BUDGET)))]
     echo_budget: u32,
+    /// Time servers of this node, by name or address: each is asked once in 64 seconds at most. Default: none is asked.
+    #[arg(long = "ntp-server", env = "MESH_NTP_SERVERS", value_delimiter = ',', value_parser = mesh_agent::server_name)]
+    ntp_servers: Vec<String>,
+    /// Milliseconds to add to this node's wall clock before it is told: for tests, where all nodes share one clock.
+    #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
+    clock_offset: i64,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +86,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             secrets: arguments.secrets,
         },
         echo_budget: arguments.echo_budget,
+        clock_offset_ms: arguments.clock_offset,
+        ntp_servers: arguments.ntp_servers,
     };
     mesh_agent::run(config, stop()).await
 }

@@ -13,7 +13,8 @@ use std::{
 };
 
 use evidence::{
-    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, Ntp, PublicKey, SourceId, SourceState,
+    limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -22,9 +23,11 @@ use tokio::{sync::watch, time::sleep};
 use tracing::info;
 
 use crate::{
+    clock::{Look, OwnClock},
     facts,
     health::OwnHealth,
     machines::Machines,
+    ntp,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
     sockets::{self, Echo, Overlay, Raw},
@@ -46,6 +49,9 @@ pub(crate) struct ObserverConfig {
     pub(crate) probe_key: ProbeKey,
     pub(crate) echo_budget: u32,
     pub(crate) boot_id: String,
+    /// Added to the wall clock before it is told; a lab needs it.
+    pub(crate) clock_offset_ms: i64,
+    pub(crate) ntp: ntp::Servers,
 }
 
 /// The owner of all that is known on this node.
@@ -57,6 +63,7 @@ pub(crate) struct Observer {
     links: Option<Reading<links::Snapshot>>,
     vxlan: VxlanDevices,
     health: OwnHealth,
+    clock: OwnClock,
     steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
@@ -78,6 +85,7 @@ impl Observer {
             links: None,
             vxlan: VxlanDevices::default(),
             health: OwnHealth::default(),
+            clock: OwnClock::default(),
             steering: None,
             tap: None,
             peers: Peers::default(),
@@ -103,6 +111,7 @@ impl Observer {
             self.read_overlay_empty(now);
             wake_at = self.turn(now);
             if now.moment() >= publish_at {
+                self.clock.follow(self.look(), clock::kernel);
                 self.reopen(now.moment());
                 self.aim(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
@@ -202,6 +211,10 @@ impl Observer {
         self.machines = Some(machines);
     }
 
+    fn look(&self) -> Look {
+        Look::now(self.config.clock_offset_ms)
+    }
+
     fn own_address(&self) -> Option<Ipv6Addr> {
         let links = self.links.as_ref()?.value.as_ref().ok()?;
         links::kubespan_address(links)
@@ -278,6 +291,13 @@ impl Observer {
             steering.facts(&self.peers, &mut facts);
         }
         facts.insert(Fact::Health(self.health.fact()));
+        let servers: Vec<_> = self.config.ntp.borrow().iter().flatten().cloned().collect();
+        if !servers.is_empty() {
+            facts.insert(Fact::Ntp(Ntp { servers }));
+        }
+        if let Some(clock) = self.clock.fact() {
+            facts.insert(Fact::Clock(*clock));
+        }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
         }
@@ -318,6 +338,8 @@ impl Observer {
                 SourceId::Nftables,
                 self.steering.as_ref().and_then(chains_tried),
             ),
+            (SourceId::Clock, self.clock.tried()),
+            (SourceId::Ntp, ntp::tried(&self.config.ntp, now)),
         ];
         let known = states
             .into_iter()

@@ -7,6 +7,7 @@
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
+//! | time server, one task each | nothing | with the observer | never: it asks again after 64 s |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
@@ -26,6 +27,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    ntp,
     observer::{Observer, ObserverConfig},
     readers, steering, uplink,
 };
@@ -48,6 +50,10 @@ pub struct Config {
     pub key: KeySource,
     /// Most echo requests a second.
     pub echo_budget: u32,
+    /// Milliseconds that are added to the wall clock before it is told to anybody: for tests alone.
+    pub clock_offset_ms: i64,
+    /// Time servers to ask, by name or address.
+    pub ntp_servers: Vec<String>,
 }
 
 /// Everything that is known, and when it was put together.
@@ -107,6 +113,8 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         probe_key,
         echo_budget: config.echo_budget,
         boot_id: sources::host::boot_id().unwrap_or_default(),
+        clock_offset_ms: config.clock_offset_ms,
+        ntp: ntp::start(config.ntp_servers),
     });
     observer
         .run(
