@@ -7,8 +7,8 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
+    Arrival, Citation, Clock, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
+    Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey, Reporter, Sizes, SourceId,
     SourceState, Steered, Steering, Vxlan,
 };
 
@@ -304,6 +304,20 @@ impl<'a> Member<'a> {
     pub(crate) fn device(&self) -> Option<&'a Device> {
         match self.fact(FactKey::Device) {
             Some(Fact::Device(device)) => Some(device),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Option<&'a Clock> {
+        match self.fact(FactKey::Clock) {
+            Some(Fact::Clock(clock)) => Some(clock),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
+        match self.fact(FactKey::Ntp) {
+            Some(Fact::Ntp(ntp)) => Some(ntp),
             _ => None,
         }
     }

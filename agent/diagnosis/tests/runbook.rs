@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
@@ -14,6 +14,7 @@ const SOURCES: [&str; 9] = [
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),
     include_str!("../src/findings/steering.rs"),
+    include_str!("../src/findings/time.rs"),
     include_str!("../src/findings/underlay.rs"),
 ];
 
@@ -87,6 +88,8 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "nft-",
         "allowed-",
         "vxlan-",
+        "clock-",
+        "ntp-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

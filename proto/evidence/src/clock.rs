@@ -192,9 +192,11 @@ impl Offset {
 
     /// The same seen from the other clock.
     #[must_use]
-    pub const fn reversed(mut self) -> Self {
-        self.ahead_ms = self.ahead_ms.saturating_neg();
-        self
+    pub const fn reversed(&self) -> Self {
+        Self {
+            ahead_ms: self.ahead_ms.saturating_neg(),
+            error_ms: self.error_ms,
+        }
     }
 }
 
