@@ -7,7 +7,8 @@
 //! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
 //! 6. [`programs`], [`stage`], [`stage_kind`]: the programs under test in it, and who carries their tunnels.
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
-//! 8. [`demo`]: the story for a newcomer.
+//! 8. [`fake`]: servers that a scenario starts, and that do not do what they should.
+//! 9. [`demo`]: the story for a newcomer.
 
 pub mod address;
 pub mod boringtun;
@@ -15,6 +16,7 @@ pub mod cluster;
 pub mod demo;
 pub mod enter;
 mod error;
+pub mod fake;
 pub mod faults;
 pub mod host;
 pub mod kubespan;

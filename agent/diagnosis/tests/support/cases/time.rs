@@ -237,7 +237,7 @@ fn quiet() -> Vec<Case> {
 
 impl Lab {
     /// The node's clock is so far ahead, as it and all others see it, the latter with an error.
-    fn ahead(mut self, node: &str, ahead_ms: i64, error_us: u32) -> Self {
+    pub(crate) fn ahead(mut self, node: &str, ahead_ms: i64, error_us: u32) -> Self {
         let off = |told: WallReading, ahead_ms: i64| WallReading {
             wall_ms: told.wall_ms + ahead_ms,
             ..told
