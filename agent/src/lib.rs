@@ -20,6 +20,7 @@
 mod clock;
 mod facts;
 mod health;
+mod host;
 mod machines;
 mod ntp;
 mod observer;

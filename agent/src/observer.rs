@@ -26,6 +26,7 @@ use crate::{
     clock::{Look, OwnClock},
     facts,
     health::OwnHealth,
+    host::OwnHost,
     machines::Machines,
     ntp,
     peers::{Changes, Peers},
@@ -64,6 +65,7 @@ pub(crate) struct Observer {
     vxlan: VxlanDevices,
     health: OwnHealth,
     clock: OwnClock,
+    host: OwnHost,
     steering: Option<Reading<SteeringReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
@@ -86,6 +88,7 @@ impl Observer {
             vxlan: VxlanDevices::default(),
             health: OwnHealth::default(),
             clock: OwnClock::default(),
+            host: OwnHost::default(),
             steering: None,
             tap: None,
             peers: Peers::default(),
@@ -138,6 +141,9 @@ impl Observer {
                 let read = self.links.as_ref();
                 let read = read.and_then(|reading| reading.value.as_ref().ok());
                 self.vxlan.follow(read, now.moment());
+                if let Some(links) = read {
+                    self.host.follow_addresses(links, now.moment());
+                }
                 self.echo.retry_at = now.moment();
             }
             Event::Steering => self
@@ -156,6 +162,14 @@ impl Observer {
                 let state = read.and_then(|reading| reading.value.as_ref().ok());
                 self.health
                     .tap(state.map(|state| state.dropped), now.moment());
+            }
+            Event::Host => {
+                let reading = readings.host.borrow_and_update();
+                let links = self.links.as_ref();
+                let links = links.and_then(|reading| reading.value.as_ref().ok());
+                if let Some(reading) = &*reading {
+                    self.host.follow(reading, links);
+                }
             }
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
@@ -295,6 +309,9 @@ impl Observer {
         if !servers.is_empty() {
             facts.insert(Fact::Ntp(Ntp { servers }));
         }
+        if let Some(host) = self.host.fact() {
+            facts.insert(Fact::Host(host.clone()));
+        }
         if let Some(clock) = self.clock.fact() {
             facts.insert(Fact::Clock(*clock));
         }
@@ -339,6 +356,7 @@ impl Observer {
                 self.steering.as_ref().and_then(chains_tried),
             ),
             (SourceId::Clock, self.clock.tried()),
+            (SourceId::Host, self.host.tried()),
             (SourceId::Ntp, ntp::tried(&self.config.ntp, now)),
         ];
         let known = states
@@ -384,6 +402,7 @@ enum Event {
     Steering,
     TapState,
     Pressure,
+    Host,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
@@ -427,6 +446,7 @@ async fn next(
         Ok(()) = readings.steering.changed() => Event::Steering,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
+        Ok(()) = readings.host.changed() => Event::Host,
         () = sleep(pause) => Event::Time,
     }
 }

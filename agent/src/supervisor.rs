@@ -7,6 +7,7 @@
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
+//! | host reader | nothing | with the observer | never: what it cannot read is not known |
 //! | time server, one task each | nothing | with the observer | never: it asks again after 64 s |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
@@ -27,7 +28,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    ntp,
+    host, ntp,
     observer::{Observer, ObserverConfig},
     readers, steering, uplink,
 };
@@ -108,6 +109,8 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     ));
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     tokio::spawn(readers::pressure(pressure_sender));
+    let (host_sender, host) = watch::channel(None);
+    tokio::spawn(host::read(host_sender));
     let observer = Observer::new(ObserverConfig {
         node: config.node,
         probe_key,
@@ -125,6 +128,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
                 tap,
                 tap_state,
                 pressure,
+                host,
             },
             published,
         )
