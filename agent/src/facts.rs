@@ -9,7 +9,7 @@ use evidence::{
 use probe_core::{HeardStats, echo, inert, sightings::Sightings};
 use sources::links::{KUBESPAN, Snapshot};
 
-use crate::readers::DeviceReading;
+use crate::{clock, readers::DeviceReading};
 
 pub(crate) fn device(reading: &DeviceReading, links: Option<&Snapshot>) -> Device {
     let link = links.and_then(|links| links.link(KUBESPAN));
@@ -38,6 +38,9 @@ pub(crate) fn echo_sent(stats: &echo::EchoStats) -> EchoSent {
         window: stats.window.expected,
         window_lost: stats.window.missing,
         refused: stats.refused,
+        clock: stats
+            .clock
+            .map(|told| clock::reading(told.at, told.wall, told.error_micros)),
     }
 }
 

@@ -30,7 +30,7 @@ struct Second {
 
 /// A counter of the kernel, from when it was first read.
 #[derive(Debug, Default)]
-struct Growth {
+pub(crate) struct Growth {
     last: Option<u64>,
     drops: Drops,
 }
@@ -96,7 +96,7 @@ impl OwnHealth {
 
 impl Growth {
     /// A counter that shrank was begun anew.
-    fn grow(&mut self, read: Option<u64>, now: Moment) -> Option<Drops> {
+    pub(crate) fn grow(&mut self, read: Option<u64>, now: Moment) -> Option<Drops> {
         let more = match (read, self.last) {
             (Some(read), Some(last)) => read.checked_sub(last).unwrap_or(read),
             _ => 0,

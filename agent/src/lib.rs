@@ -13,16 +13,20 @@
 //! - `discovery`: looks at the discovery service;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
+//! - `clock`: the wall clock, as something to be told; `ntp`: asks the time servers; `host`: what the host says;
 //! - `facts`: the translation into [`evidence::Facts`];
 //! - `uplink`: reports to one collector by snapshot and deltas, reconnects.
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod clock;
 mod data;
 mod discovery;
 mod facts;
 mod health;
+mod host;
 mod machines;
+mod ntp;
 mod observer;
 mod peers;
 pub mod privileges;
@@ -35,4 +39,5 @@ mod uplink;
 mod vxlan;
 
 pub use discovery::DiscoveryConfig;
+pub use ntp::server_name;
 pub use supervisor::{Config, ECHO_BUDGET, SourcesConfig, look, run};

@@ -13,8 +13,8 @@ use std::{
 };
 
 use evidence::{
-    Discovery, Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId,
-    SourceState, limits,
+    Discovery, Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, Ntp, PublicKey,
+    SourceId, SourceState, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -23,10 +23,13 @@ use tokio::{sync::watch, time::sleep};
 use tracing::info;
 
 use crate::{
+    clock::{Look, OwnClock},
     data::DataWatch,
     facts,
     health::OwnHealth,
+    host::OwnHost,
     machines::Machines,
+    ntp,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
     sockets::{self, Echo, Overlay, Raw},
@@ -50,6 +53,9 @@ pub(crate) struct ObserverConfig {
     pub(crate) probe_key: ProbeKey,
     pub(crate) echo_budget: u32,
     pub(crate) boot_id: String,
+    /// Added to the wall clock before it is told; a lab needs it.
+    pub(crate) clock_offset_ms: i64,
+    pub(crate) ntp: ntp::Servers,
 }
 
 /// The owner of all that is known on this node.
@@ -61,6 +67,8 @@ pub(crate) struct Observer {
     links: Option<Reading<links::Snapshot>>,
     vxlan: VxlanDevices,
     health: OwnHealth,
+    clock: OwnClock,
+    host: OwnHost,
     steering: Option<Reading<SteeringReading>>,
     talos: Option<Reading<TalosReading>>,
     tap: Option<Reading<TapState>>,
@@ -85,6 +93,8 @@ impl Observer {
             links: None,
             vxlan: VxlanDevices::default(),
             health: OwnHealth::default(),
+            clock: OwnClock::default(),
+            host: OwnHost::default(),
             steering: None,
             talos: None,
             tap: None,
@@ -113,6 +123,7 @@ impl Observer {
             self.read_overlay_empty(now);
             wake_at = self.turn(now);
             if now.moment() >= publish_at {
+                self.clock.follow(self.look(), clock::kernel);
                 self.reopen(now.moment());
                 self.aim(now.moment());
                 self.look_for_data(now.moment());
@@ -123,7 +134,7 @@ impl Observer {
     }
 
     /// Takes in what the sources say until each has been tried, at most for `patience`; sends nothing.
-    pub(crate) async fn look(
+    pub(crate) async fn read_once(
         mut self,
         mut readings: Readings,
         patience: Duration,
@@ -133,6 +144,7 @@ impl Observer {
             let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
             self.handle(event, &mut readings, clock::stamp());
         }
+        self.clock.follow(self.look(), clock::kernel);
         let now = clock::moment();
         if self.steering.is_none() && now < until {
             self.steering = Some(Reading {
@@ -151,7 +163,9 @@ impl Observer {
             return false;
         };
         let steering = self.steering.is_some() || device.value.is_err() || links.value.is_err();
-        steering && self.talos.is_some() && self.discovery.is_some()
+        let servers = self.config.ntp.borrow().iter().all(Option::is_some);
+        let asked = servers && self.talos.is_some() && self.discovery.is_some();
+        steering && asked && self.host.tried().is_some()
     }
 
     fn handle(&mut self, event: Event, readings: &mut Readings, now: Stamp) {
@@ -172,6 +186,9 @@ impl Observer {
                 let read = self.links.as_ref();
                 let read = read.and_then(|reading| reading.value.as_ref().ok());
                 self.vxlan.follow(read, now.moment());
+                if let Some(links) = read {
+                    self.host.follow_addresses(links, now.moment());
+                }
                 self.echo.retry_at = now.moment();
             }
             Event::Steering => self
@@ -195,6 +212,14 @@ impl Observer {
             Event::Discovery => self
                 .discovery
                 .clone_from(&readings.discovery.borrow_and_update()),
+            Event::Host => {
+                let reading = readings.host.borrow_and_update();
+                let links = self.links.as_ref();
+                let links = links.and_then(|reading| reading.value.as_ref().ok());
+                if let Some(reading) = &*reading {
+                    self.host.follow(reading, links);
+                }
+            }
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
                 self.health.pressure(read, now.moment());
@@ -247,6 +272,10 @@ impl Observer {
             clock::moment(),
         );
         self.machines = Some(machines);
+    }
+
+    fn look(&self) -> Look {
+        Look::now(self.config.clock_offset_ms)
     }
 
     fn own_address(&self) -> Option<Ipv6Addr> {
@@ -341,6 +370,16 @@ impl Observer {
         if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
             facts.insert(Fact::Discovery(seen.clone()));
         }
+        let servers: Vec<_> = self.config.ntp.borrow().iter().flatten().cloned().collect();
+        if !servers.is_empty() {
+            facts.insert(Fact::Ntp(Ntp { servers }));
+        }
+        if let Some(host) = self.host.fact() {
+            facts.insert(Fact::Host(host.clone()));
+        }
+        if let Some(clock) = self.clock.fact() {
+            facts.insert(Fact::Clock(*clock));
+        }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
         }
@@ -383,6 +422,9 @@ impl Observer {
                 self.steering.as_ref().and_then(chains_tried),
             ),
             (SourceId::Talos, tried(self.talos.as_ref())),
+            (SourceId::Clock, self.clock.tried()),
+            (SourceId::Host, self.host.tried()),
+            (SourceId::Ntp, ntp::tried(&self.config.ntp, now)),
         ];
         let known = states
             .into_iter()
@@ -449,6 +491,7 @@ enum Event {
     TapState,
     Pressure,
     Discovery,
+    Host,
 }
 
 /// Waits for one event, at most until `until`. Every branch is cancel-safe.
@@ -494,6 +537,7 @@ async fn next(
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
         Ok(()) = readings.discovery.changed() => Event::Discovery,
+        Ok(()) = readings.host.changed() => Event::Host,
         () = sleep(pause) => Event::Time,
     }
 }

@@ -9,6 +9,8 @@
 //! | discovery reader | connections to the discovery service | with the observer | never: it goes on after errors |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
 //! | Talos follower | connection to machined | with the observer | itself, with back-off |
+//! | host reader | nothing | with the observer | never: what it cannot read is not known |
+//! | time server, one task each | nothing | with the observer | never: it asks again after 64 s |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
@@ -31,6 +33,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     discovery::{self, DiscoveryConfig},
+    host, ntp,
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
     steering, talos, uplink,
@@ -56,6 +59,8 @@ pub struct Config {
     pub echo_budget: u32,
     /// Where its sources are.
     pub sources: SourcesConfig,
+    /// Milliseconds that are added to the wall clock before it is told to anybody: for tests alone.
+    pub clock_offset_ms: i64,
 }
 
 /// Where the sources are that are not in the kernel.
@@ -65,6 +70,8 @@ pub struct SourcesConfig {
     pub machined: PathBuf,
     /// The discovery service.
     pub discovery: DiscoveryConfig,
+    /// Time servers to ask, by name or address.
+    pub ntp_servers: Vec<String>,
 }
 
 /// Everything that is known, and when it was put together.
@@ -112,6 +119,8 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         probe_key,
         echo_budget: config.echo_budget,
         boot_id: sources::host::boot_id().unwrap_or_default(),
+        clock_offset_ms: config.clock_offset_ms,
+        ntp: ntp::start(config.sources.ntp_servers.clone()),
     });
     observer
         .run(read(config.sources, secret, tap, tap_state), published)
@@ -132,9 +141,11 @@ pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> 
         probe_key: ProbeKey::from_bytes([0; 32]),
         echo_budget: 1,
         boot_id: sources::host::boot_id().unwrap_or_default(),
+        clock_offset_ms: 0,
+        ntp: ntp::start(config.ntp_servers.clone()),
     });
     observer
-        .look(read(config, None, tap, tap_state), patience)
+        .read_once(read(config, None, tap, tap_state), patience)
         .await
 }
 
@@ -151,6 +162,8 @@ fn read(
     let (talos_sender, talos) = watch::channel(None);
     let (discovery_sender, discovery) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
+    let (host_sender, host) = watch::channel(None);
+    tokio::spawn(host::read(host_sender));
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
     tokio::spawn(steering::read_steering(
@@ -176,6 +189,7 @@ fn read(
         pressure,
         talos,
         discovery,
+        host,
     }
 }
 

@@ -9,6 +9,8 @@
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
 //!    [`record`]: all of that, of all scenarios.
 //! 8. [`demo`]: the story for a newcomer.
+//! 8. [`fake`]: servers that a scenario starts, and that do not do what they should.
+//! 9. [`demo`]: the story for a newcomer.
 
 pub mod address;
 pub mod boringtun;
@@ -16,6 +18,7 @@ pub mod cluster;
 pub mod demo;
 pub mod enter;
 mod error;
+pub mod fake;
 pub mod faults;
 pub mod host;
 pub mod kubespan;

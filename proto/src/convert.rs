@@ -3,10 +3,12 @@
 //! Wire types never leave this crate's users' edges: what comes in is checked here, field by field, against the limits.
 //! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
 
+mod clock;
 mod data;
 mod discovery;
 mod facts;
 mod health;
+mod host;
 mod inert;
 mod report;
 mod sizes;

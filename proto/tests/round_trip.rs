@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "round_trip/clock.rs"]
+mod clock;
 #[path = "round_trip/discovery.rs"]
 mod discovery;
+#[path = "round_trip/host.rs"]
+mod host;
 #[path = "round_trip/node.rs"]
 mod node;
 #[path = "round_trip/sizes.rs"]
@@ -135,9 +139,10 @@ fn echo_sent() -> impl Strategy<Value = Fact> {
         any::<(u64, u64, u32, u32, u32)>(),
         [maybe(), maybe(), maybe(), maybe()],
         rtt,
+        prop::option::of(clock::reading()),
     )
         .prop_map(
-            |(key, (sent, answered, consecutive_lost, window, window_lost), at, rtt)| {
+            |(key, (sent, answered, consecutive_lost, window, window_lost), at, rtt, clock)| {
                 let [loss_since, last_sent, last_answered, refused] = at;
                 let rtt = rtt.map(|(last_us, min_us, mean_us, max_us)| Rtt {
                     last_us,
@@ -158,6 +163,7 @@ fn echo_sent() -> impl Strategy<Value = Fact> {
                         window,
                         window_lost,
                         refused,
+                        clock,
                     },
                 )
             },
@@ -347,6 +353,9 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         talos::peer(),
         discovery::discovery(),
         node::data_seen(),
+        clock::clock(),
+        clock::ntp(),
+        host::host(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

@@ -7,6 +7,7 @@ mod overlay;
 mod session;
 mod sizes;
 mod steering;
+mod time;
 mod underlay;
 mod uplink;
 
@@ -52,6 +53,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(uplinks);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
+    roots.extend(time::find(mesh));
     roots.extend(effects);
     roots
 }

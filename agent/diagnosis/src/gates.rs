@@ -3,12 +3,16 @@
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
+    clocks,
     levels::{LEVELS, Level, below},
     mesh::{Member, Mesh, Speaks},
     overlay,
     pair::Direction,
     text,
 };
+
+/// Levels that rest on certificates. The tunnels below them ask no clock, so wrong ones do not shut those.
+const NEEDS_TIME: [&str; 2] = ["discovery", "kubernetes-api"];
 
 /// Judges all levels.
 pub(crate) fn gates(mesh: &Mesh<'_>, directions: &[Direction], findings: &[Finding]) -> Vec<Gate> {
@@ -55,6 +59,10 @@ fn judge(
     findings: &[Finding],
     level: &Level,
 ) -> (Phase, Vec<String>) {
+    let clocks = clocks::reasons(mesh);
+    if NEEDS_TIME.contains(&level.name) && !clocks.is_empty() {
+        return (Phase::NotReady, clocks);
+    }
     let Some(rung) = level.rung else {
         return (
             Phase::Unknown,

@@ -7,9 +7,9 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, DataSeen, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity,
-    Inert, Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
-    SourceState, Steered, Steering, Vxlan,
+    Arrival, Citation, Clock, DataSeen, Device, EchoHeard, EchoSent, Fact, FactKey, Health,
+    Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey, Reporter,
+    Sizes, SourceId, SourceState, Steered, Steering, Vxlan,
 };
 
 use crate::{
@@ -311,6 +311,20 @@ impl<'a> Member<'a> {
     pub(crate) fn device(&self) -> Option<&'a Device> {
         match self.fact(FactKey::Device) {
             Some(Fact::Device(device)) => Some(device),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Option<&'a Clock> {
+        match self.fact(FactKey::Clock) {
+            Some(Fact::Clock(clock)) => Some(clock),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
+        match self.fact(FactKey::Ntp) {
+            Some(Fact::Ntp(ntp)) => Some(ntp),
             _ => None,
         }
     }

@@ -20,8 +20,12 @@ macro_rules! pages {
 static PAGES: &[Page] = &pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
+    "clock-impossible": "a node's clock shows a time that cannot be",
+    "clock-skew": "the clocks of the nodes differ",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
+    "ntp-unreachable": "no time server of a node tells it the time",
+    "ntp-wrong-time": "a time server tells another time than the nodes have",
     "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",
     "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",

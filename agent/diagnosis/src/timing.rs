@@ -56,6 +56,21 @@ pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);
 
+/// How far two clocks may be apart without a word: etcd complains of a second, and Talos lets 0.4 s be for minutes.
+pub const SKEW_WARN: Duration = Duration::from_millis(500);
+
+/// From here on nothing that needs certificates may be started: a certificate that was just made is not valid yet elsewhere.
+pub const SKEW_FAIL: Duration = Duration::from_secs(5);
+
+/// How old a node's word on its own clock may be: six times its pace.
+pub const OWN_CLOCK_FRESH: Duration = Duration::from_mins(1);
+
+/// How old what an echo told of another clock may be: the recent window of the echo in a large mesh.
+pub const CLOCK_FRESH: Duration = Duration::from_mins(20);
+
+/// How old a time server's word may be: three questions, 64 s apart, and the name's resolution.
+pub const NTP_FRESH: Duration = Duration::from_secs(210);
+
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
 

@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),
     include_str!("../src/findings/steering.rs"),
+    include_str!("../src/findings/time.rs"),
     include_str!("../src/findings/underlay.rs"),
     include_str!("../src/findings/uplink.rs"),
 ];
@@ -88,6 +89,8 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "nft-",
         "allowed-",
         "vxlan-",
+        "clock-",
+        "ntp-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

@@ -409,6 +409,21 @@ fn a_node_whose_key_was_never_known_is_still_missed_when_its_stream_ends() {
 }
 
 #[test]
+fn wrong_clocks_shut_what_needs_certificates_and_no_tunnel() {
+    let phases = |ahead_ms| {
+        let verdict = Lab::healthy().ahead("vps-2", ahead_ms, 9_500).verdict();
+        let phase = |level| verdict.gate(level).map(|gate| gate.phase);
+        ["mesh", "mtu", "kubernetes-api"].map(phase)
+    };
+    let (ready, unknown) = (Some(Phase::Ready), Some(Phase::Unknown));
+    let shut = Some(Phase::NotReady);
+    assert_eq!(phases(0), [ready, ready, unknown]);
+    assert_eq!(phases(4_000), [ready, ready, unknown]);
+    assert_eq!(phases(6_000), [ready, ready, shut]);
+    assert_eq!(phases(-1_795_000_000_000), [ready, ready, shut]);
+}
+
+#[test]
 fn what_claims_to_be_of_the_future_proves_nothing() {
     let mut lab = Lab::healthy().lose_both_ways("vps-1", "vps-2", SINCE);
     let future = NOW.shifted(3_600_000);

@@ -1,4 +1,8 @@
-//! A few facts about the host and this process: name, boot, clocks, memory, rights.
+//! Facts about the host and this process: name, boot, clocks, memory, rights, what tells the machine from a clone, and what its
+//! network stack counts.
+
+pub mod identity;
+pub mod network;
 
 use std::{fs, io, time::Duration};
 

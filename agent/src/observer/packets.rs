@@ -50,10 +50,11 @@ impl Observer {
         received_at: Stamp,
         now: Stamp,
     ) {
+        let walls = self.look().answering(received_at);
         let Some(machines) = &mut self.machines else {
             return;
         };
-        match machines.responder.handle(bytes, now.moment()) {
+        match machines.responder.handle(bytes, now.moment(), walls) {
             echo::Answer::Reply(reply) => self.echo.send(&reply, from),
             echo::Answer::Reject(echo::Reject::NotARequest) => {
                 let reply = echo::Input::Datagram { bytes, received_at };

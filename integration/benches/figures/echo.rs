@@ -22,7 +22,7 @@ use anyhow::{Context as _, ensure};
 use evidence::PublicKey;
 use probe_core::{
     ProbeKey, Stamp,
-    echo::{Answer, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder},
+    echo::{Answer, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder, Walls},
 };
 use probe_io::{EchoEvent, EchoReplies, EchoSocket, clock};
 
@@ -324,7 +324,9 @@ async fn answer(listening: &mpsc::Sender<()>, stopped: &mpsc::Receiver<()>) -> a
                 now = now.plus(Duration::from_secs(1));
                 let receiver = bytes.get(40).copied().map(usize::from);
                 let responder = receiver.and_then(|number| responders.get_mut(number));
-                if let Some(Answer::Reply(reply)) = responder.map(|one| one.handle(&bytes, now)) {
+                if let Some(Answer::Reply(reply)) =
+                    responder.map(|one| one.handle(&bytes, now, Walls::default()))
+                {
                     socket.send_to(&reply, from)?;
                 }
             }

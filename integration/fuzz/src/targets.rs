@@ -8,6 +8,7 @@ pub(crate) mod handshake;
 pub(crate) mod inert;
 pub(crate) mod links;
 pub(crate) mod mesh_key;
+pub(crate) mod ntp;
 pub(crate) mod packet;
 pub(crate) mod peer_list;
 pub(crate) mod report;

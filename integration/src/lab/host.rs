@@ -18,6 +18,9 @@ use rustix::{
 
 use crate::lab::{LabError, plan::HostPlan, requirements, sandbox};
 
+/// What the program of the lab is called in the commands of a scenario.
+const LAB_VARIABLE: &str = "LAB";
+
 /// What an anchor prints when its namespaces are ready.
 const READY: &str = "ready";
 
@@ -80,7 +83,12 @@ impl Host {
 
     /// Runs a shell command to its end and returns what it printed.
     pub fn shell(&self, script: &str) -> Result<String, LabError> {
-        let output = self.command("sh").args(["-c", script]).output();
+        let mut shell = self.command("sh");
+        // What a scenario starts of the lab itself, such as a fake server: `$LAB __fake NAME ADDRESS`.
+        if let Ok(own) = std::env::current_exe() {
+            shell.env(LAB_VARIABLE, own);
+        }
+        let output = shell.args(["-c", script]).output();
         let output = output.map_err(LabError::io("run", script))?;
         self.expect_success(script, &output)
     }

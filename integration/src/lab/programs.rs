@@ -113,7 +113,10 @@ impl Programs {
     }
 
     pub fn start_agent(&mut self, lab: &Lab, node: &str) -> Result<(), LabError> {
-        let arguments = ["--collector", &collector_address(lab)?];
+        let collector = collector_address(lab)?;
+        let mut arguments = vec!["--collector", &collector];
+        let own = lab.topology().node(node).map(|node| &node.agent);
+        arguments.extend(own.into_iter().flatten().map(String::as_str));
         let path = self.binaries.path(AGENT);
         let child = lab
             .host(node)?

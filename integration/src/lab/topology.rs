@@ -32,6 +32,9 @@ pub struct Node {
     pub site: Option<String>,
     #[serde(default)]
     pub wireguard: Implementation,
+    /// More arguments for the node's agent, such as `--clock-offset` and `--ntp-server`.
+    #[serde(default)]
+    pub agent: Vec<String>,
 }
 
 /// A LAN and the router in front of it.

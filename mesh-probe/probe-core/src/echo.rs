@@ -2,6 +2,7 @@
 //!
 //! Start with [`Prober`], which asks, and [`Responder`], which answers.
 
+mod clock;
 mod prober;
 mod responder;
 mod schedule;
@@ -10,6 +11,7 @@ mod ticks;
 
 use evidence::PublicKey;
 
+pub use clock::ClockSample;
 pub use prober::{
     Event, Input, MAX_EVENTS, MAX_OUTSTANDING, Output, Prober, ProberCounters, Reason,
 };
@@ -22,17 +24,17 @@ pub use stats::{EchoStats, RoundTrip};
 pub use ticks::{TICK, tick_from};
 
 use crate::{
-    ProbeKey, TAG_LENGTH, WireError,
+    ProbeKey, TAG_LENGTH, Wall, WireError,
     cursor::Cursor,
     wire::{self, HEAD_LENGTH, Head},
 };
 
 /// First bytes of every echo datagram.
-pub const MAGIC: [u8; 4] = *b"mPe1";
+pub const MAGIC: [u8; 4] = *b"mPe2";
 /// Bytes of a request, and of a reply: nobody is amplified.
 pub const LENGTH: usize = HEAD_LENGTH + BODY_LENGTH + TAG_LENGTH;
 
-const BODY_LENGTH: usize = 16;
+const BODY_LENGTH: usize = 32;
 const REQUEST: u8 = 1;
 /// The byte that tells a request from a reply.
 pub const KIND_AT: usize = 5;
@@ -62,16 +64,28 @@ pub struct Reply {
     pub first: u64,
     /// How many requests of this session it heard since, this one included.
     pub heard: u64,
+    /// The responder's wall clock at both ends of its work.
+    pub wall: Walls,
+}
+
+/// A responder's wall clock, before and after: with the asking side's two stamps these are the four of NTP (RFC 5905).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walls {
+    /// When the request came.
+    pub received: Wall,
+    /// When the reply left.
+    pub sent: Wall,
 }
 
 /// An authentic echo datagram.
 ///
-/// All integers are big-endian; `first` and `heard` are zero in a request.
+/// All integers are big-endian; the four behind `sequence` are zero in a request, which so has the length of its reply.
+/// `mPe1` was the same without wall clocks.
 ///
 /// ```text
 ///  0               4       5      6          8
 ///  +---------------+-------+------+----------+
-///  | magic "mPe1"  | ver 1 | kind | reserved |
+///  | magic "mPe2"  | ver 1 | kind | reserved |
 ///  +---------------+-------+------+----------+  8
 ///  | sender public key (32)                  |
 ///  +-----------------------------------------+ 40
@@ -81,8 +95,10 @@ pub struct Reply {
 ///  +--------------------+--------------------+ 88
 ///  | first (8)          | heard (8)          |
 ///  +--------------------+--------------------+ 104
-///  | HMAC-SHA256 over bytes 0..104, left 16  |
-///  +-----------------------------------------+ 120
+///  | wall received (8)  | wall sent (8)      |
+///  +--------------------+--------------------+ 120
+///  | HMAC-SHA256 over bytes 0..120, left 16  |
+///  +-----------------------------------------+ 136
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datagram {
@@ -95,9 +111,16 @@ pub enum Datagram {
 impl Datagram {
     /// The bytes to send.
     pub fn encode(&self, key: &ProbeKey) -> [u8; LENGTH] {
-        let (kind, request, first, heard) = match self {
-            Self::Request(request) => (REQUEST, request, 0, 0),
-            Self::Reply(reply) => (REPLY, &reply.answers, reply.first, reply.heard),
+        let mut body = [0; BODY_LENGTH];
+        let (kind, request) = match self {
+            Self::Request(request) => (REQUEST, request),
+            Self::Reply(reply) => {
+                body[..8].copy_from_slice(&reply.first.to_be_bytes());
+                body[8..16].copy_from_slice(&reply.heard.to_be_bytes());
+                body[16..24].copy_from_slice(&reply.wall.received.as_micros().to_be_bytes());
+                body[24..].copy_from_slice(&reply.wall.sent.as_micros().to_be_bytes());
+                (REPLY, &reply.answers)
+            }
         };
         let Request {
             sender,
@@ -105,9 +128,6 @@ impl Datagram {
             session,
             sequence,
         } = *request;
-        let mut body = [0; BODY_LENGTH];
-        body[..8].copy_from_slice(&u64::to_be_bytes(first));
-        body[8..].copy_from_slice(&u64::to_be_bytes(heard));
         wire::seal(
             &Head {
                 magic: MAGIC,
@@ -155,6 +175,10 @@ fn reply(answers: Request, body: &[u8]) -> Option<Datagram> {
         answers,
         first: cursor.u64_be()?,
         heard: cursor.u64_be()?,
+        wall: Walls {
+            received: Wall::from_micros(i64::from_be_bytes(cursor.take()?)),
+            sent: Wall::from_micros(i64::from_be_bytes(cursor.take()?)),
+        },
     }))
 }
 
@@ -166,7 +190,7 @@ mod tests {
 
     /// Computed with another implementation: `hmac.new(key, head, "sha256").digest()[:16]` in Python.
     const GOLDEN_TAG: [u8; 16] =
-        *b"\x0b\x16\xd1\x26\x09\xe0\xaa\x4c\xeb\xf8\xfb\xd2\xb3\xb1\x2a\x2e";
+        *b"\x3f\x08\x69\xeb\x0a\x8e\xdf\x67\xb2\xfa\x66\x4b\x34\x35\x41\x58";
 
     fn key() -> ProbeKey {
         ProbeKey::from_bytes([0x42; 32])
@@ -184,15 +208,15 @@ mod tests {
     #[test]
     fn a_request_has_the_documented_bytes() {
         let bytes = Datagram::Request(request()).encode(&key());
-        assert_eq!(bytes[..8], *b"mPe1\x01\x01\x00\x00");
+        assert_eq!(bytes[..8], *b"mPe2\x01\x01\x00\x00");
         assert_eq!(bytes[8..40], [0xaa; 32]);
         assert_eq!(bytes[40..72], [0xbb; 32]);
         assert_eq!(
             bytes[72..88],
             [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]
         );
-        assert_eq!(bytes[88..104], [0; 16]);
-        assert_eq!(bytes[104..], GOLDEN_TAG);
+        assert_eq!(bytes[88..120], [0; 32]);
+        assert_eq!(bytes[120..], GOLDEN_TAG);
     }
 
     #[test]
@@ -201,6 +225,10 @@ mod tests {
             answers: request(),
             first: 3,
             heard: 7,
+            wall: Walls {
+                received: Wall::from_micros(-5),
+                sent: Wall::from_micros(1_700_000_000_000_000),
+            },
         });
         assert_eq!(
             reply.encode(&key()).len(),
@@ -220,8 +248,8 @@ mod tests {
         assert_eq!(
             Datagram::decode(&good[1..], &key()),
             Err(WireError::Length {
-                found: 119,
-                expected: 120
+                found: 135,
+                expected: 136
             })
         );
         assert_eq!(with(0, 0), Err(WireError::Magic));
@@ -262,14 +290,20 @@ mod tests {
                 session,
                 sequence,
             });
-        (request, any::<Option<(u64, u64)>>()).prop_map(|(answers, counts)| match counts {
-            None => Datagram::Request(answers),
-            Some((first, heard)) => Datagram::Reply(Reply {
-                answers,
-                first,
-                heard,
-            }),
-        })
+        (request, any::<Option<(u64, u64, i64, i64)>>()).prop_map(
+            |(answers, counts)| match counts {
+                None => Datagram::Request(answers),
+                Some((first, heard, received, sent)) => Datagram::Reply(Reply {
+                    answers,
+                    first,
+                    heard,
+                    wall: Walls {
+                        received: Wall::from_micros(received),
+                        sent: Wall::from_micros(sent),
+                    },
+                }),
+            },
+        )
     }
 
     proptest! {

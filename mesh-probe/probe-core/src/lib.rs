@@ -35,7 +35,7 @@ mod wire;
 
 pub use hearing::{HeardStats, LossWindow, MAX_RETIRED_SESSIONS, REPLAY_WINDOW, Refusal};
 pub use key::{ProbeKey, TAG_LENGTH};
-pub use stamp::Stamp;
+pub use stamp::{Stamp, Wall};
 pub use wire::{WireCounters, WireError};
 
 /// Most peers that any table of this crate holds; a mesh has at most 1,024 nodes.

@@ -28,6 +28,28 @@ impl Stamp {
     }
 }
 
+/// A wall clock in microseconds since the Unix epoch, right or wrong. It is told to peers and never used to order anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(i64);
+
+impl Wall {
+    /// A wall clock that shows so many microseconds after the epoch.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds after the epoch.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// What it showed so many microseconds before.
+    #[must_use]
+    pub const fn before(self, micros: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(micros))
+    }
+}
+
 impl From<Moment> for Stamp {
     /// A moment before the origin becomes the origin: a clock of a running system never reads below it.
     fn from(moment: Moment) -> Self {

@@ -1,9 +1,9 @@
 //! The clock that all facts of a node are stamped with.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use evidence::Moment;
-use probe_core::Stamp;
+use evidence::{KernelClock, Moment};
+use probe_core::{Stamp, Wall};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Microseconds since boot, time asleep included.
@@ -62,6 +62,23 @@ fn micros(clock: ClockId) -> u64 {
         .saturating_add(time.tv_nsec / 1000);
     u64::try_from(micros).unwrap_or(0)
 }
+/// The wall clock, right or wrong. Nothing is ever ordered by it.
+pub fn wall() -> Wall {
+    let time = clock_gettime(ClockId::Realtime);
+    let micros = time.tv_sec.saturating_mul(1_000_000);
+    Wall::from_micros(micros.saturating_add(time.tv_nsec / 1000))
+}
+
+/// What the kernel says of the wall clock: whether anybody disciplines it, and how far off it may be.
+pub fn kernel() -> io::Result<KernelClock> {
+    let (status, state) = crate::sys::kernel_clock()?;
+    let micros = |value| u32::try_from(value).unwrap_or(u32::MAX);
+    Ok(KernelClock {
+        synchronized: status != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0,
+        max_error_us: micros(state.maxerror),
+        estimated_error_us: micros(state.esterror),
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -95,6 +112,16 @@ mod tests {
         // Steady again: what it says counts.
         let arrived = Some(Duration::from_micros(2 * HOUR - 300));
         assert_eq!(times.turn(arrived, at(1000), 2 * HOUR), at(700));
+    }
+
+    #[test]
+    fn the_kernel_tells_of_its_clock_and_the_clock_is_one_of_these_days() {
+        let kernel = kernel().unwrap();
+        assert!(
+            kernel.max_error_us > 0 || !kernel.synchronized,
+            "{kernel:?}"
+        );
+        assert!(wall().as_micros() > 1_600_000_000_000_000);
     }
 
     #[test]

@@ -104,6 +104,21 @@ pub(crate) fn packet_statistics(socket: impl AsFd) -> io::Result<(u32, u32)> {
     }
 }
 
+/// What the kernel says of its clock. Only asks: with no mode set, nothing is changed, and no right is needed.
+pub(crate) fn kernel_clock() -> io::Result<(c_int, libc::timex)> {
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: all zero is a valid `timex`, of plain integers, and means "change nothing"; the pointer is to a live one, which
+    // the kernel fills.
+    let (status, state) = unsafe {
+        let status = libc::adjtimex(state.as_mut_ptr());
+        (status, state.assume_init())
+    };
+    if status < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((status, state))
+}
+
 /// The address that binds a packet socket to all interfaces, for packets of every protocol.
 pub(crate) fn every_packet() -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();

@@ -59,6 +59,9 @@ pub struct NodeArgs {
         value_delimiter = ','
     )]
     pub discovery: Vec<Endpoint>,
+    /// Time servers of this node, by name or address
+    #[arg(long = "ntp-server", value_name = "HOST", env = "MESH_NTP_SERVERS", hide_env_values = true, value_delimiter = ',', value_parser = mesh_agent::server_name)]
+    pub ntp_servers: Vec<String>,
     /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment
     #[arg(
         long,

@@ -23,6 +23,7 @@ pub(super) async fn run(
     let name = own_name();
     let sources = SourcesConfig {
         machined: arguments.machined_socket.clone(),
+        ntp_servers: arguments.ntp_servers.clone(),
         discovery: DiscoveryConfig {
             endpoints: arguments.discovery.clone(),
             cluster_id: arguments.cluster_id.clone(),

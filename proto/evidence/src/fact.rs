@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    DataSeen, Discovery, Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos,
-    TalosPeer, Vxlan,
+    Clock, DataSeen, Discovery, Health, Host, Moment, NodeName, Ntp, PublicKey, Sizes, Steered,
+    Steering, Talos, TalosPeer, Vxlan, WallReading,
 };
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
@@ -30,11 +30,17 @@ pub enum SourceId {
     Talos,
     /// The discovery service.
     Discovery,
+    /// The kernel's word on its clock.
+    Clock,
+    /// The configured time servers.
+    Ntp,
+    /// What the host says of itself.
+    Host,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
@@ -45,6 +51,9 @@ impl SourceId {
         Self::Nftables,
         Self::Talos,
         Self::Discovery,
+        Self::Clock,
+        Self::Ntp,
+        Self::Host,
     ];
 
     /// The name a user reads.
@@ -60,6 +69,9 @@ impl SourceId {
             Self::Nftables => "nftables",
             Self::Talos => "talos",
             Self::Discovery => "discovery",
+            Self::Clock => "clock",
+            Self::Ntp => "ntp",
+            Self::Host => "host",
         }
     }
 }
@@ -160,6 +172,8 @@ pub struct EchoSent {
     pub window_lost: u32,
     /// When the peer's kernel last said "port unreachable" through the tunnel: the tunnel carries, no agent listens.
     pub refused: Option<Moment>,
+    /// The peer's wall clock, as the quickest of the recent answers told it.
+    pub clock: Option<WallReading>,
 }
 
 /// Round-trip times in microseconds.
@@ -304,6 +318,12 @@ pub enum FactKey {
     Discovery,
     /// [`Fact::DataSeen`].
     DataSeen(PublicKey),
+    /// [`Fact::Clock`].
+    Clock,
+    /// [`Fact::Ntp`].
+    Ntp,
+    /// [`Fact::Host`].
+    Host,
 }
 
 impl std::fmt::Display for FactKey {
@@ -327,6 +347,9 @@ impl std::fmt::Display for FactKey {
             Self::TalosPeer(key) => write!(f, "talos-peer/{}", key.short()),
             Self::Discovery => f.write_str("discovery"),
             Self::DataSeen(key) => write!(f, "data-seen/{}", key.short()),
+            Self::Clock => f.write_str("clock"),
+            Self::Ntp => f.write_str("ntp"),
+            Self::Host => f.write_str("host"),
         }
     }
 }
@@ -370,6 +393,12 @@ pub enum Fact {
     Discovery(Discovery),
     /// Data messages of one peer's tunnel, at this node's interfaces.
     DataSeen(PublicKey, DataSeen),
+    /// The node's own clock.
+    Clock(Clock),
+    /// The time servers that it is configured with.
+    Ntp(Ntp),
+    /// What the host says of itself.
+    Host(Host),
 }
 
 impl Fact {
@@ -394,6 +423,9 @@ impl Fact {
             Self::TalosPeer(key, _) => FactKey::TalosPeer(*key),
             Self::Discovery(_) => FactKey::Discovery,
             Self::DataSeen(key, _) => FactKey::DataSeen(*key),
+            Self::Clock(_) => FactKey::Clock,
+            Self::Ntp(_) => FactKey::Ntp,
+            Self::Host(_) => FactKey::Host,
         }
     }
 
@@ -418,6 +450,7 @@ impl Fact {
                 maybe(&mut echo.last_sent);
                 maybe(&mut echo.last_answered);
                 maybe(&mut echo.refused);
+                echo.clock = echo.clock.map(|clock| clock.shifted(offset));
             }
             Self::EchoHeard(_, echo) => maybe(&mut echo.last_heard),
             Self::Inert(_, inert) => {
@@ -457,6 +490,9 @@ impl Fact {
             Self::TalosPeer(_, peer) => peer.shift(offset),
             Self::Discovery(discovery) => discovery.shift(offset),
             Self::DataSeen(_, seen) => *seen = seen.shifted(offset),
+            Self::Clock(clock) => *clock = clock.shifted(offset),
+            Self::Ntp(ntp) => *ntp = std::mem::take(ntp).shifted(offset),
+            Self::Host(host) => *host = std::mem::take(host).shifted(offset),
         }
         self
     }

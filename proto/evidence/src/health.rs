@@ -44,6 +44,17 @@ pub struct Drops {
     pub last: Option<Moment>,
 }
 
+impl Drops {
+    /// The same on a timeline whose origin lies `offset` milliseconds earlier.
+    #[must_use]
+    pub fn shifted(self, offset: i64) -> Self {
+        Self {
+            last: self.last.map(|at| at.shifted(offset)),
+            ..self
+        }
+    }
+}
+
 /// The table of tracked connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conntrack {
@@ -59,12 +70,7 @@ impl Health {
     /// The same on a timeline whose origin lies `offset` milliseconds earlier.
     #[must_use]
     pub fn shifted(self, offset: i64) -> Self {
-        let drops = |drops: Option<Drops>| {
-            drops.map(|drops| Drops {
-                last: drops.last.map(|at| at.shifted(offset)),
-                ..drops
-            })
-        };
+        let drops = |drops: Option<Drops>| drops.map(|drops| drops.shifted(offset));
         Self {
             lag: self.lag,
             stalled: self.stalled.map(|at| at.shifted(offset)),

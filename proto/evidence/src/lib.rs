@@ -3,15 +3,17 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `health`, `data`, `fact`, `snapshot`, `verdict`,
-//! `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
+//! `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+mod clock;
 mod data;
 pub mod discovery;
 mod fact;
 pub mod health;
+mod host;
 mod identity;
 pub mod limits;
 mod moment;
@@ -22,6 +24,9 @@ mod talos;
 mod verdict;
 mod vxlan;
 
+pub use clock::{
+    Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, TalosClock, WallReading,
+};
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
@@ -29,6 +34,7 @@ pub use fact::{
     Initiated, Peer, Rtt, SourceId, SourceState,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
+pub use host::{Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};

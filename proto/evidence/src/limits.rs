@@ -32,6 +32,10 @@ pub const CERTIFICATE_NAMES: usize = 4;
 pub const AFFILIATES: usize = 8;
 /// Endpoints of one affiliate that are told.
 pub const AFFILIATE_ENDPOINTS: usize = 4;
+/// Time servers of one node that are told; Talos asks them in turn, and one is enough.
+pub const NTP_SERVERS: usize = 8;
+/// Links of one node that are told; each pod has one more on a node with a bridge.
+pub const HOST_LINKS: usize = 32;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "laws/time.rs"]
+mod time;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use evidence::discovery::{
@@ -13,13 +16,14 @@ use evidence::{
     EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies,
     Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
     Steered, Steering, SteeringFamily, Talos, TalosPeer, TalosPeerStatus, TooBig, Vxlan,
+    WallReading,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 18;
+const KINDS: usize = 21;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -99,6 +103,9 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
         14 => Fact::TalosPeer(key, talos_peer(after)),
         15 => Fact::Discovery(discovery(after)),
         16 => Fact::DataSeen(key, data_seen(after)),
+        17 => Fact::Clock(time::clock(after)),
+        18 => Fact::Ntp(time::ntp(after)),
+        19 => Fact::Host(time::host(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -306,6 +313,11 @@ fn echo_sent(after: impl Fn(i64) -> Moment) -> EchoSent {
         window: 10,
         window_lost: 1,
         refused: Some(after(4)),
+        clock: Some(WallReading {
+            at: after(5),
+            wall_ms: 1,
+            error_us: 2,
+        }),
     }
 }
 

@@ -36,6 +36,8 @@ const SCHEMAS: &[&str] = &[
     "vxlan.proto",
     "health.proto",
     "discovery.proto",
+    "clock.proto",
+    "host.proto",
     "report.proto",
     "gate.proto",
     "mesh.proto",

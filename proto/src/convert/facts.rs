@@ -8,8 +8,8 @@ use evidence::{
 };
 
 use super::{
-    ConvertError, at_most, data, discovery, endpoint_from_wire, endpoint_to_wire, health, inert,
-    ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
+    ConvertError, at_most, clock, data, discovery, endpoint_from_wire, endpoint_to_wire, health,
+    host, inert, ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     talos, vxlan,
 };
@@ -45,6 +45,9 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Talos(talos) => WireFact::Talos(talos::to_wire(talos)),
         Fact::TalosPeer(key, peer) => WireFact::TalosPeer(talos::peer_to_wire(key, peer)),
         Fact::Discovery(seen) => WireFact::Discovery(discovery::to_wire(seen)),
+        Fact::Clock(state) => WireFact::Clock(clock::to_wire(state)),
+        Fact::Ntp(ntp) => WireFact::Ntp(clock::ntp_to_wire(ntp)),
+        Fact::Host(state) => WireFact::Host(host::to_wire(state)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -72,6 +75,9 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Talos(talos) => Fact::Talos(Box::new(talos::from_wire(talos)?)),
         WireFact::TalosPeer(peer) => talos::peer_from_wire(peer)?,
         WireFact::Discovery(seen) => Fact::Discovery(discovery::from_wire(seen)?),
+        WireFact::Clock(state) => clock::from_wire(&state)?,
+        WireFact::Ntp(ntp) => clock::ntp_from_wire(ntp)?,
+        WireFact::Host(state) => host::from_wire(state)?,
     })
 }
 
@@ -96,6 +102,9 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Talos => (Kind::Talos, None, None),
         FactKey::TalosPeer(key) => (Kind::TalosPeer, Some(key), None),
         FactKey::Discovery => (Kind::Discovery, None, None),
+        FactKey::Clock => (Kind::Clock, None, None),
+        FactKey::Ntp => (Kind::Ntp, None, None),
+        FactKey::Host => (Kind::Host, None, None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -134,6 +143,9 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Talos => FactKey::Talos,
         Kind::TalosPeer => FactKey::TalosPeer(public_key()?),
         Kind::Discovery => FactKey::Discovery,
+        Kind::Clock => FactKey::Clock,
+        Kind::Ntp => FactKey::Ntp,
+        Kind::Host => FactKey::Host,
     })
 }
 
@@ -157,6 +169,9 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Nftables => wire::SourceId::Nftables,
         SourceId::Talos => wire::SourceId::Talos,
         SourceId::Discovery => wire::SourceId::Discovery,
+        SourceId::Clock => wire::SourceId::Clock,
+        SourceId::Ntp => wire::SourceId::Ntp,
+        SourceId::Host => wire::SourceId::Host,
     }
 }
 
@@ -175,6 +190,9 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Nftables => SourceId::Nftables,
         wire::SourceId::Talos => SourceId::Talos,
         wire::SourceId::Discovery => SourceId::Discovery,
+        wire::SourceId::Clock => SourceId::Clock,
+        wire::SourceId::Ntp => SourceId::Ntp,
+        wire::SourceId::Host => SourceId::Host,
     })
 }
 
@@ -375,6 +393,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         window,
         window_lost,
         refused,
+        clock,
     } = echo;
     wire::EchoSent {
         public_key: key.as_bytes().to_vec(),
@@ -400,6 +419,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         window: *window,
         window_lost: *window_lost,
         refused_ms: millis(*refused),
+        clock: clock.map(clock::reading_to_wire),
     }
 }
 
@@ -416,6 +436,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
         window,
         window_lost,
         refused_ms,
+        clock,
     } = echo;
     Ok(Fact::EchoSent(
         key_from_wire("echo_sent.public_key", public_key)?,
@@ -442,6 +463,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
             window: *window,
             window_lost: *window_lost,
             refused: moment(*refused_ms),
+            clock: clock.map(clock::reading_from_wire),
         },
     ))
 }

@@ -54,7 +54,7 @@ pub(super) fn from_wire(health: wire::Health) -> Health {
     }
 }
 
-fn drops_to_wire(drops: Drops) -> wire::Drops {
+pub(super) fn drops_to_wire(drops: Drops) -> wire::Drops {
     let Drops { count, last } = drops;
     wire::Drops {
         count,
@@ -62,7 +62,7 @@ fn drops_to_wire(drops: Drops) -> wire::Drops {
     }
 }
 
-fn drops_from_wire(drops: wire::Drops) -> Drops {
+pub(super) fn drops_from_wire(drops: wire::Drops) -> Drops {
     let wire::Drops { count, last_ms } = drops;
     Drops {
         count,

@@ -338,6 +338,130 @@ impl StageFailureKind {
         }
     }
 }
+/// Somebody's wall clock, read at a moment of the reporting agent's own timeline.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WallReading {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// Milliseconds since the Unix epoch, right or wrong.
+    #[prost(int64, tag = "2")]
+    pub wall_ms: i64,
+    #[prost(uint32, tag = "3")]
+    pub error_us: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelClock {
+    #[prost(bool, tag = "1")]
+    pub synchronized: bool,
+    #[prost(uint32, tag = "2")]
+    pub max_error_us: u32,
+    #[prost(uint32, tag = "3")]
+    pub estimated_error_us: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClockStep {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// Negative: it was set back.
+    #[prost(sint64, tag = "2")]
+    pub by_ms: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosClock {
+    #[prost(bool, tag = "1")]
+    pub synced: bool,
+    #[prost(bool, tag = "2")]
+    pub sync_disabled: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Clock {
+    #[prost(message, optional, tag = "1")]
+    pub reading: ::core::option::Option<WallReading>,
+    #[prost(int64, tag = "2")]
+    pub booted_ms: i64,
+    #[prost(message, optional, tag = "3")]
+    pub kernel: ::core::option::Option<KernelClock>,
+    #[prost(message, optional, tag = "4")]
+    pub stepped: ::core::option::Option<ClockStep>,
+    #[prost(message, optional, tag = "5")]
+    pub talos: ::core::option::Option<TalosClock>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NtpServer {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub asked_ms: i64,
+    /// Empty: none was asked.
+    #[prost(bytes = "vec", tag = "3")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "NtpStage", tag = "4")]
+    pub stage: i32,
+    #[prost(string, optional, tag = "5")]
+    pub detail: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "6")]
+    pub failed_in_a_row: u32,
+    /// The newest time that it told.
+    #[prost(message, optional, tag = "7")]
+    pub told: ::core::option::Option<WallReading>,
+    #[prost(uint32, optional, tag = "8")]
+    pub stratum: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ntp {
+    #[prost(message, repeated, tag = "1")]
+    pub servers: ::prost::alloc::vec::Vec<NtpServer>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NtpStage {
+    Unspecified = 0,
+    NoSuchName = 1,
+    NameUnanswered = 2,
+    NoRoute = 3,
+    PortClosed = 4,
+    Silent = 5,
+    Malformed = 6,
+    Refused = 7,
+    Unsynchronized = 8,
+    Answered = 9,
+}
+impl NtpStage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NTP_STAGE_UNSPECIFIED",
+            Self::NoSuchName => "NTP_STAGE_NO_SUCH_NAME",
+            Self::NameUnanswered => "NTP_STAGE_NAME_UNANSWERED",
+            Self::NoRoute => "NTP_STAGE_NO_ROUTE",
+            Self::PortClosed => "NTP_STAGE_PORT_CLOSED",
+            Self::Silent => "NTP_STAGE_SILENT",
+            Self::Malformed => "NTP_STAGE_MALFORMED",
+            Self::Refused => "NTP_STAGE_REFUSED",
+            Self::Unsynchronized => "NTP_STAGE_UNSYNCHRONIZED",
+            Self::Answered => "NTP_STAGE_ANSWERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NTP_STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "NTP_STAGE_NO_SUCH_NAME" => Some(Self::NoSuchName),
+            "NTP_STAGE_NAME_UNANSWERED" => Some(Self::NameUnanswered),
+            "NTP_STAGE_NO_ROUTE" => Some(Self::NoRoute),
+            "NTP_STAGE_PORT_CLOSED" => Some(Self::PortClosed),
+            "NTP_STAGE_SILENT" => Some(Self::Silent),
+            "NTP_STAGE_MALFORMED" => Some(Self::Malformed),
+            "NTP_STAGE_REFUSED" => Some(Self::Refused),
+            "NTP_STAGE_UNSYNCHRONIZED" => Some(Self::Unsynchronized),
+            "NTP_STAGE_ANSWERED" => Some(Self::Answered),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lag {
     #[prost(uint32, tag = "1")]
@@ -377,6 +501,82 @@ pub struct Health {
     pub squeezed: ::core::option::Option<Drops>,
     #[prost(message, optional, tag = "7")]
     pub conntrack: ::core::option::Option<Conntrack>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostLink {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Absent for a network card.
+    #[prost(string, optional, tag = "2")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    /// 6 bytes, or none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "4")]
+    pub up: bool,
+    #[prost(uint32, tag = "5")]
+    pub mtu: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub rp_filter: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "7")]
+    pub rx_dropped: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "8")]
+    pub tx_dropped: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "9")]
+    pub rx_errors: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "10")]
+    pub tx_errors: ::core::option::Option<Drops>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReversePath {
+    #[prost(uint32, tag = "1")]
+    pub all: u32,
+    #[prost(bool, tag = "2")]
+    pub src_valid_mark: bool,
+    #[prost(message, optional, tag = "3")]
+    pub dropped: ::core::option::Option<Drops>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ports {
+    #[prost(uint32, tag = "1")]
+    pub tunnel_sockets: u32,
+    #[prost(uint32, tag = "2")]
+    pub overlay_sockets: u32,
+    #[prost(string, repeated, tag = "3")]
+    pub other_wireguard: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Udp {
+    #[prost(message, optional, tag = "1")]
+    pub no_room: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "2")]
+    pub not_sent: ::core::option::Option<Drops>,
+    #[prost(uint32, optional, tag = "3")]
+    pub pages: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub pages_max: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Host {
+    /// Fingerprints of 16 bytes, or none: what they are made of never leaves the node.
+    #[prost(bytes = "vec", tag = "1")]
+    pub machine_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub system_uuid: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "3")]
+    pub links: ::prost::alloc::vec::Vec<HostLink>,
+    #[prost(uint32, tag = "4")]
+    pub left_out: u32,
+    #[prost(message, optional, tag = "5")]
+    pub reverse_path: ::core::option::Option<ReversePath>,
+    #[prost(message, optional, tag = "6")]
+    pub ports: ::core::option::Option<Ports>,
+    #[prost(message, optional, tag = "7")]
+    pub udp: ::core::option::Option<Udp>,
+    #[prost(message, optional, tag = "8")]
+    pub checksum_errors: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "9")]
+    pub address_changes: ::core::option::Option<Drops>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteeringFamily {
@@ -787,6 +987,9 @@ pub struct EchoSent {
     pub window_lost: u32,
     #[prost(int64, optional, tag = "11")]
     pub refused_ms: ::core::option::Option<i64>,
+    /// The peer's wall clock, as the quickest of the recent answers told it.
+    #[prost(message, optional, tag = "80")]
+    pub clock: ::core::option::Option<WallReading>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EchoHeard {
@@ -944,7 +1147,7 @@ pub struct Sizes {
 pub struct Fact {
     #[prost(
         oneof = "fact::Fact",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 60, 61, 70, 100, 101, 130"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 60, 61, 70, 100, 101, 130, 80, 81, 82"
     )]
     pub fact: ::core::option::Option<fact::Fact>,
 }
@@ -988,6 +1191,12 @@ pub mod fact {
         TalosPeer(super::TalosPeer),
         #[prost(message, tag = "130")]
         Discovery(super::Discovery),
+        #[prost(message, tag = "80")]
+        Clock(super::Clock),
+        #[prost(message, tag = "81")]
+        Ntp(super::Ntp),
+        #[prost(message, tag = "82")]
+        Host(super::Host),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1015,6 +1224,9 @@ pub enum SourceId {
     Nftables = 41,
     Talos = 100,
     Discovery = 130,
+    Clock = 80,
+    Ntp = 81,
+    Host = 82,
 }
 impl SourceId {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1034,6 +1246,9 @@ impl SourceId {
             Self::Nftables => "SOURCE_ID_NFTABLES",
             Self::Talos => "SOURCE_ID_TALOS",
             Self::Discovery => "SOURCE_ID_DISCOVERY",
+            Self::Clock => "SOURCE_ID_CLOCK",
+            Self::Ntp => "SOURCE_ID_NTP",
+            Self::Host => "SOURCE_ID_HOST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1050,6 +1265,9 @@ impl SourceId {
             "SOURCE_ID_NFTABLES" => Some(Self::Nftables),
             "SOURCE_ID_TALOS" => Some(Self::Talos),
             "SOURCE_ID_DISCOVERY" => Some(Self::Discovery),
+            "SOURCE_ID_CLOCK" => Some(Self::Clock),
+            "SOURCE_ID_NTP" => Some(Self::Ntp),
+            "SOURCE_ID_HOST" => Some(Self::Host),
             _ => None,
         }
     }
@@ -1109,6 +1327,9 @@ pub enum FactKind {
     Talos = 100,
     TalosPeer = 101,
     Discovery = 130,
+    Clock = 80,
+    Ntp = 81,
+    Host = 82,
 }
 impl FactKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1136,6 +1357,9 @@ impl FactKind {
             Self::Talos => "FACT_KIND_TALOS",
             Self::TalosPeer => "FACT_KIND_TALOS_PEER",
             Self::Discovery => "FACT_KIND_DISCOVERY",
+            Self::Clock => "FACT_KIND_CLOCK",
+            Self::Ntp => "FACT_KIND_NTP",
+            Self::Host => "FACT_KIND_HOST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1160,6 +1384,9 @@ impl FactKind {
             "FACT_KIND_TALOS" => Some(Self::Talos),
             "FACT_KIND_TALOS_PEER" => Some(Self::TalosPeer),
             "FACT_KIND_DISCOVERY" => Some(Self::Discovery),
+            "FACT_KIND_CLOCK" => Some(Self::Clock),
+            "FACT_KIND_NTP" => Some(Self::Ntp),
+            "FACT_KIND_HOST" => Some(Self::Host),
             _ => None,
         }
     }

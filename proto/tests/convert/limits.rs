@@ -199,6 +199,16 @@ const ENTRIES: &[(&str, usize, Say)] = &[
             ..sample::discovery_endpoint()
         })
     }),
+    ("ntp.servers", limits::NTP_SERVERS, |count| {
+        let servers = vec![sample::ntp_server(); count];
+        fact(WireFact::Ntp(wire::Ntp { servers }))
+    }),
+    ("host.links", limits::HOST_LINKS, |count| {
+        fact(WireFact::Host(wire::Host {
+            links: vec![sample::host_link(); count],
+            ..sample::host()
+        }))
+    }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];
         peers_from_wire(wire::PeerList { peers }).map(drop)

@@ -4,6 +4,7 @@
 
 mod discovery;
 mod fields;
+mod host;
 mod limits;
 mod newer;
 mod sample;

@@ -302,6 +302,48 @@ pub(crate) fn data_seen() -> wire::DataSeen {
     }
 }
 
+pub(crate) fn clock() -> wire::Clock {
+    wire::Clock {
+        reading: Some(wire::WallReading::default()),
+        ..wire::Clock::default()
+    }
+}
+
+pub(crate) fn ntp() -> wire::Ntp {
+    wire::Ntp {
+        servers: vec![ntp_server()],
+    }
+}
+
+pub(crate) fn ntp_server() -> wire::NtpServer {
+    wire::NtpServer {
+        name: "time.example.org".to_owned(),
+        address: vec![192, 0, 2, 1],
+        stage: wire::NtpStage::Answered.into(),
+        stratum: Some(2),
+        ..wire::NtpServer::default()
+    }
+}
+
+pub(crate) fn host() -> wire::Host {
+    wire::Host {
+        machine_id: vec![1; 16],
+        system_uuid: vec![2; 16],
+        links: vec![host_link()],
+        reverse_path: Some(wire::ReversePath::default()),
+        ports: Some(wire::Ports::default()),
+        ..wire::Host::default()
+    }
+}
+
+pub(crate) fn host_link() -> wire::HostLink {
+    wire::HostLink {
+        name: "eth0".to_owned(),
+        address: vec![2; 6],
+        ..wire::HostLink::default()
+    }
+}
+
 /// A fact of each kind.
 pub(crate) fn facts() -> Vec<wire::Fact> {
     let arrivals = vec![arrival()];
@@ -324,6 +366,9 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
         WireFact::DataSeen(data_seen()),
+        WireFact::Clock(clock()),
+        WireFact::Ntp(ntp()),
+        WireFact::Host(host()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })
     .to_vec()

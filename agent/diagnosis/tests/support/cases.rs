@@ -8,6 +8,7 @@ pub(crate) mod quiet;
 pub(crate) mod session;
 pub(crate) mod sizes;
 pub(crate) mod steering;
+pub(crate) mod time;
 pub(crate) mod underlay;
 mod uplink;
 
@@ -55,6 +56,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         observer::cases(),
         steering::cases(),
         nodes::cases(),
+        time::cases(),
         quiet::cases(),
     ]
     .into_iter()

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Conntrack, DataMessages, DataSeen, Drops, EchoHeard, EchoSent, EndpointWay,
-    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer,
-    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
-    SteeringFamily, TooBig, Vxlan, VxlanDevice,
+    Arrival, Bracket, Clock, Conntrack, DataMessages, DataSeen, Drops, EchoHeard, EchoSent,
+    EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment,
+    Ntp, NtpServer, NtpStage, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered,
+    SteeredPrefix, Steering, SteeringChains, SteeringFamily, Step, TalosClock, TooBig, Vxlan,
+    VxlanDevice, WallReading,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -88,6 +89,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         3 => any_steered(),
         1 => any_vxlan(),
         1 => any_health(),
+        2 => any_clock(),
+        2 => any_ntp(),
     ]
 }
 
@@ -246,6 +249,57 @@ fn any_health() -> impl Strategy<Value = Fact> {
     )
 }
 
+/// Clocks that agree or do not, and absurd ones.
+fn any_wall() -> impl Strategy<Value = WallReading> {
+    let wall = prop_oneof![
+        6 => Just(1_795_000_000_000_i64).prop_map(|wall| wall + NOW.as_millis()),
+        2 => 1_795_000_000_000..1_795_100_000_000_i64,
+        1 => any::<i64>(),
+    ];
+    let error = prop_oneof![3 => 0..20_000_u32, 1 => any::<u32>()];
+    (any_moment(), wall, error).prop_map(|(at, wall_ms, error_us)| WallReading {
+        at,
+        wall_ms,
+        error_us,
+    })
+}
+
+fn any_clock() -> impl Strategy<Value = Fact> {
+    let step = option::weighted(0.2, (any_moment(), any::<i64>()));
+    let talos = option::weighted(0.2, any::<(bool, bool)>());
+    (any_wall(), any_moment(), step, talos).prop_map(|(reading, booted, step, talos)| {
+        Fact::Clock(Clock {
+            reading,
+            booted,
+            kernel: None,
+            stepped: step.map(|(at, by_ms)| Step { at, by_ms }),
+            talos: talos.map(|(synced, sync_disabled)| TalosClock {
+                synced,
+                sync_disabled,
+            }),
+        })
+    })
+}
+
+fn any_ntp() -> impl Strategy<Value = Fact> {
+    let stage = select(NtpStage::ALL.to_vec());
+    let told = option::of(any_wall());
+    let server =
+        (any_moment(), stage, 0..6_u32, told).prop_map(|(asked, stage, failed_in_a_row, told)| {
+            NtpServer {
+                name: "time.example.org".to_owned(),
+                asked,
+                address: None,
+                stage,
+                detail: None,
+                failed_in_a_row,
+                told,
+                stratum: None,
+            }
+        });
+    vec(server, 0..3).prop_map(|servers| Fact::Ntp(Ntp { servers }))
+}
+
 fn any_vxlan() -> impl Strategy<Value = Fact> {
     let port = select(vec![8472, 4789, 0]);
     let flags = any::<(bool, bool)>();
@@ -300,13 +354,15 @@ fn any_data_seen() -> impl Strategy<Value = Fact> {
 fn any_echo_sent() -> impl Strategy<Value = Fact> {
     let when = || option::of(any_moment());
     let lost = prop_oneof![Just(0), 1..3_u32, 3..30_u32, Just(u32::MAX)];
-    (any_key(), lost, when(), when(), when()).prop_map(
-        |(key, consecutive_lost, loss_since, last_answered, refused)| {
+    let clock = option::of(any_wall());
+    (any_key(), lost, when(), when(), when(), clock).prop_map(
+        |(key, consecutive_lost, loss_since, last_answered, refused, clock)| {
             let echo = EchoSent {
                 consecutive_lost,
                 loss_since,
                 last_answered,
                 refused,
+                clock,
                 rtt: Some(Rtt {
                     last_us: u32::MAX,
                     min_us: 0,

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{NodeView, Stream};
 use evidence::{
-    Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, Layer, Peer, Rtt, Sizes,
-    SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan,
+    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, KernelClock, Layer,
+    Peer, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, Vxlan, WallReading,
 };
 
 use super::{ago, key, name};
@@ -26,6 +27,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         up: Some(true),
     }));
     facts.insert(Fact::Steering(steering()));
+    facts.insert(Fact::Clock(clock()));
     facts.insert(Fact::Vxlan(Vxlan {
         since: ago(590_000),
         devices: Vec::new(),
@@ -51,6 +53,30 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
         last_report: ago(300),
         steady_since: ago(590_000),
         conflict: None,
+    }
+}
+
+/// A wall clock that was read so long ago, and is right.
+pub(crate) fn reading(since: i64, error_us: u32) -> WallReading {
+    let at = ago(since);
+    WallReading {
+        at,
+        wall_ms: 1_795_000_000_000 + at.as_millis(),
+        error_us,
+    }
+}
+
+fn clock() -> Clock {
+    Clock {
+        reading: reading(5000, 0),
+        booted: ago(600_000),
+        kernel: Some(KernelClock {
+            synchronized: true,
+            max_error_us: 20_000,
+            estimated_error_us: 500,
+        }),
+        stepped: None,
+        talos: None,
     }
 }
 
@@ -162,6 +188,7 @@ fn answered_echo() -> EchoSent {
         window: 30,
         window_lost: 0,
         refused: None,
+        clock: Some(reading(1000, 9_500)),
     }
 }
 

@@ -15,10 +15,9 @@ use std::{
 use hickory_resolver::net::runtime::{
     DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
-use tokio::{
-    io::{Interest, ReadBuf},
-    net::UdpSocket,
-};
+use tokio::{io::ReadBuf, net::UdpSocket};
+
+use crate::refusal;
 
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
@@ -99,15 +98,5 @@ impl DnsUdpSocket for Connected {
 
 /// Never ends well.
 async fn failed(socket: Arc<UdpSocket>) -> io::Result<()> {
-    loop {
-        socket.ready(Interest::ERROR).await?;
-        let said = socket.try_io(Interest::ERROR, || {
-            let error = socket.take_error()?;
-            Err::<(), _>(error.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
-        });
-        match said {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-    }
+    Err(refusal::of(&socket).await)
 }

@@ -2,10 +2,10 @@
 
 use evidence::PublicKey;
 use probe_core::{
-    Stamp,
+    Stamp, Wall,
     echo::{
-        Answer, Datagram, Input, LENGTH, MAX_EVENTS, MAX_REQUESTS_PER_SECOND, Output, Prober,
-        Reply, Request, Responder,
+        Answer, ClockSample, Datagram, Input, LENGTH, MAX_EVENTS, MAX_REQUESTS_PER_SECOND, Output,
+        Prober, Reply, Request, Responder, Walls,
     },
 };
 
@@ -23,6 +23,8 @@ pub(crate) const TARGET: Target = Target {
 
 /// More replies than this to one peer in a second would be worth an attacker's while.
 const MAX_REPLIES_PER_SECOND: usize = 20;
+/// Microseconds after which an answer is late, and tells no clock.
+const ANSWERED_WITHIN: u64 = 1_000_000;
 const SESSION: u64 = 7;
 
 fn run(bytes: &[u8]) {
@@ -78,6 +80,7 @@ impl Play {
                     answers,
                     first,
                     heard,
+                    wall: self.walls(),
                 };
                 self.receive(&encode(&Datagram::Reply(reply)));
             }
@@ -105,7 +108,9 @@ impl Play {
             assert_eq!(Datagram::decode(&encode(&datagram), &probe_key()), decoded);
         }
         let is_repeated = bytes == self.last && self.last_was_answered;
-        let answer = self.responder.handle(bytes, self.now.moment());
+        let answer = self
+            .responder
+            .handle(bytes, self.now.moment(), self.walls());
         match answer {
             Answer::Reply(reply) => {
                 assert!(!is_repeated, "a replay is answered");
@@ -149,6 +154,16 @@ impl Play {
         );
     }
 
+    /// A clock that goes with the play.
+    fn walls(&self) -> Walls {
+        let micros = i64::try_from(self.now.as_micros()).unwrap_or(i64::MAX);
+        let wall = Wall::from_micros(micros);
+        Walls {
+            received: wall,
+            sent: wall,
+        }
+    }
+
     fn wait(&mut self, millis: u16) {
         let passed = u64::from(millis) * 1000;
         self.now = Stamp::from_micros(self.now.as_micros() + passed);
@@ -180,6 +195,7 @@ impl Play {
                 answers,
                 first,
                 heard,
+                wall: self.walls(),
             })));
         }
     }
@@ -223,6 +239,10 @@ impl Play {
             assert!(stats.window.missing <= stats.window.expected, "{stats:?}");
             let forward = stats.forward.unwrap_or_default();
             assert!(forward.missing <= forward.expected, "{stats:?}");
+            let told = |clock: ClockSample| {
+                clock.at <= self.now && clock.error_micros <= ANSWERED_WITHIN / 2
+            };
+            assert!(stats.clock.is_none_or(told), "{stats:?}");
         }
         for (_, heard) in self.responder.peers() {
             assert!(heard.window.missing <= heard.window.expected, "{heard:?}");

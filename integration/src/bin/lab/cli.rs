@@ -1,12 +1,15 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use integration::{facts::Subject, lab::stage_kind::StageKind};
+use integration::{
+    facts::Subject,
+    lab::{fake::Fake, stage_kind::StageKind},
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -185,6 +188,16 @@ pub(crate) enum Process {
     Setup { anchor: u32 },
     #[command(name = "__boringtun", hide = true)]
     Boringtun { link: String },
+    #[command(name = "__fake", hide = true)]
+    Fake {
+        #[arg(value_parser = fake())]
+        server: Fake,
+        /// The address that it serves on, and answers from
+        address: Ipv4Addr,
+        /// Milliseconds that the server's clock is ahead
+        #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+        ahead: i64,
+    },
     #[command(name = "__tap", hide = true)]
     Tap,
     #[command(name = "__read", hide = true)]
@@ -193,6 +206,11 @@ pub(crate) enum Process {
     TimeReads,
     #[command(name = "__guest", hide = true)]
     Guest { orders: PathBuf },
+}
+
+fn fake() -> impl TypedValueParser<Value = Fake> {
+    PossibleValuesParser::new(Fake::ALL.map(Fake::name))
+        .map(|name| Fake::named(&name).unwrap_or(Fake::NtpSilent))
 }
 
 #[derive(Debug, Args)]

@@ -21,7 +21,8 @@ use cli::{Cli, LabCommand, Process};
 use integration::{
     facts::{reader, tap},
     lab::{
-        boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
+        boringtun, enter, fake, host, runner::RunResult, sandbox, scenario::Scenario,
+        state::RunningLab,
     },
     vm::guest,
 };
@@ -83,6 +84,11 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
         Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
         Process::Boringtun { link } => boringtun::serve(&link).map(|()| 0).map_err(Into::into),
+        Process::Fake {
+            server,
+            address,
+            ahead,
+        } => match fake::serve(server, address, ahead)? {},
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),

@@ -8,7 +8,7 @@ use std::{
 use evidence::{Moment, PublicKey};
 
 use super::{
-    CONFIRMING_LOSSES, Datagram, EchoStats, LENGTH, REPLY_TIMEOUT, Reply, Request,
+    CONFIRMING_LOSSES, ClockSample, Datagram, EchoStats, LENGTH, REPLY_TIMEOUT, Reply, Request,
     schedule::Schedule, stats::Tally, ticks::TICK,
 };
 use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters};
@@ -287,6 +287,9 @@ impl Prober {
                 peer.tally.late(reply, received_at.moment());
             } else {
                 peer.tally.answered(reply, micros, received_at.moment());
+                if let Some(sample) = ClockSample::new(sent.at, reply.wall, received_at) {
+                    peer.tally.clock(sample);
+                }
             }
         } else if let Some(place) = peer
             .given_up

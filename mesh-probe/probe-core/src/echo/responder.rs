@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use evidence::{Moment, PublicKey};
 use thiserror::Error;
 
-use super::{Datagram, LENGTH, Reply, Request};
+use super::{Datagram, LENGTH, Reply, Request, Walls};
 use crate::{HeardStats, MAX_PEERS, ProbeKey, Refusal, WireCounters, WireError, hearing::Hearing};
 
 /// Steady rate of replies to one peer: one per this, 15.9 a second.
@@ -113,9 +113,9 @@ impl Responder {
         self.peers.remove(peer);
     }
 
-    /// Judges one request.
-    pub fn handle(&mut self, request: &[u8], now: Moment) -> Answer {
-        match self.judge(request, now) {
+    /// Judges one request. `wall` is what this node's clock showed when it came, and shows now.
+    pub fn handle(&mut self, request: &[u8], now: Moment, wall: Walls) -> Answer {
+        match self.judge(request, now, wall) {
             Ok(reply) => {
                 self.counters.answered += 1;
                 Answer::Reply(reply.encode(&self.key))
@@ -144,7 +144,7 @@ impl Responder {
         &self.counters
     }
 
-    fn judge(&mut self, request: &[u8], now: Moment) -> Result<Datagram, Reject> {
+    fn judge(&mut self, request: &[u8], now: Moment, wall: Walls) -> Result<Datagram, Reject> {
         let request = match Datagram::decode(request, &self.key).map_err(Reject::Malformed)? {
             Datagram::Request(request) => request,
             Datagram::Reply(_) => return Err(Reject::NotARequest),
@@ -172,6 +172,7 @@ impl Responder {
             answers,
             first: count.first,
             heard: count.heard,
+            wall,
         }))
     }
 }

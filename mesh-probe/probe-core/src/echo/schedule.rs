@@ -16,7 +16,7 @@ use crate::{
 /// Requests that leave a node in any one second, at most, whatever the number of peers and of losses.
 ///
 /// At 34 per second a mesh of 68 is gone round in two seconds and one of 1,024 in thirty, and the echo of one node costs
-/// 34 * 120 bytes a second, headers aside.
+/// 34 * 136 bytes a second, headers aside.
 pub const MAX_REQUESTS_PER_SECOND: u32 = 34;
 /// Shortest time between two requests to a healthy peer.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(2);

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use evidence::Moment;
 
-use super::Reply;
+use super::{
+    Reply,
+    clock::{ClockSample, PeerClock},
+};
 use crate::LossWindow;
 
 /// Requests that [`EchoStats::window`] and the round trips look back on.
@@ -35,6 +38,8 @@ pub struct EchoStats {
     pub forward: Option<LossWindow>,
     /// When an ICMP error last said that the peer refuses. Compare with `last_answered`.
     pub refused: Option<Moment>,
+    /// The peer's wall clock, as the quickest of the last 30 answers told it.
+    pub clock: Option<ClockSample>,
 }
 
 /// Round-trip times in microseconds.
@@ -64,6 +69,7 @@ pub(super) struct Tally {
     lost_of_last: VecDeque<bool>,
     round_trips: VecDeque<u64>,
     replies: VecDeque<Told>,
+    clock: PeerClock,
 }
 
 /// The part of a reply that tells the loss on the way there.
@@ -91,6 +97,10 @@ impl Tally {
         push(&mut self.lost_of_last, false);
         push(&mut self.round_trips, micros);
         self.heard_of(reply, at);
+    }
+
+    pub(super) fn clock(&mut self, sample: ClockSample) {
+        self.clock.push(sample);
     }
 
     pub(super) fn late(&mut self, reply: &Reply, at: Moment) {
@@ -122,6 +132,7 @@ impl Tally {
             },
             forward: self.forward(),
             refused: self.refused,
+            clock: self.clock.best(),
         }
     }
 
@@ -185,7 +196,7 @@ mod tests {
     use evidence::PublicKey;
 
     use super::*;
-    use crate::echo::Request;
+    use crate::echo::{Request, Walls};
 
     fn reply(sequence: u64, first: u64, heard: u64) -> Reply {
         let key = PublicKey::from_bytes([0; 32]);
@@ -198,6 +209,7 @@ mod tests {
             },
             first,
             heard,
+            wall: Walls::default(),
         }
     }
 

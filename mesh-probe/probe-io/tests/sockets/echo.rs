@@ -6,7 +6,7 @@ use crate::namespace::{BOUND, inside};
 use evidence::PublicKey;
 use probe_core::{
     ProbeKey, Stamp,
-    echo::{Answer, EchoStats, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder},
+    echo::{Answer, EchoStats, Input, MAX_REQUESTS_PER_SECOND, Output, Prober, Responder, Walls},
 };
 use probe_io::{EchoEvent, EchoReplies, EchoSocket, MAX_DATAGRAM, clock};
 use tokio::time::{sleep, timeout};
@@ -102,7 +102,8 @@ async fn answer(mut socket: EchoSocket) {
             received_at,
             ..
         } = socket.next().await.expect("an event")
-            && let Answer::Reply(reply) = responder.handle(&bytes, received_at.moment())
+            && let Answer::Reply(reply) =
+                responder.handle(&bytes, received_at.moment(), Walls::default())
         {
             socket.send_to(&reply, from).expect("room");
         }

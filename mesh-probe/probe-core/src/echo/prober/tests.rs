@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    LossWindow,
-    echo::{Answer, MAX_REQUESTS_PER_SECOND, MIN_INTERVAL, Responder},
+    LossWindow, Wall,
+    echo::{Answer, MAX_REQUESTS_PER_SECOND, MIN_INTERVAL, Responder, Walls},
 };
 
 const ME: PublicKey = PublicKey::from_bytes([1; 32]);
@@ -17,6 +17,16 @@ fn prober() -> Prober {
 
 fn at(millis: u64) -> Stamp {
     Stamp::from_micros(millis * 1000)
+}
+
+/// The clock of the answering side.
+fn walls(at: Stamp) -> Walls {
+    let epoch = 1_700_000_000_000_000_i64;
+    let wall = Wall::from_micros(epoch.saturating_add_unsigned(at.as_micros()));
+    Walls {
+        received: wall,
+        sent: wall,
+    }
 }
 
 /// Two machines and the network between them: replies take 300 microseconds, `lost` decides what gets lost.
@@ -66,7 +76,10 @@ impl Pair {
 
     fn deliver(&mut self, request: &[u8], now: u64) {
         let received_at = Stamp::from_micros(now * 1000 + 300);
-        let Answer::Reply(bytes) = self.responder.handle(request, received_at.moment()) else {
+        let Answer::Reply(bytes) =
+            self.responder
+                .handle(request, received_at.moment(), walls(received_at))
+        else {
             unreachable!("refused: {:?}", self.responder.counters())
         };
         self.prober.handle(
@@ -81,6 +94,17 @@ impl Pair {
     fn stats(&self) -> EchoStats {
         self.prober.stats(&PEER).unwrap()
     }
+}
+
+#[test]
+fn the_answers_tell_the_clock_of_the_peer() {
+    let mut pair = Pair::new();
+    pair.run(0..10_000, |_| false);
+    let clock = pair.stats().clock.unwrap();
+    // The other clock was read as the request came, which in this play is when the answer is back.
+    assert_eq!(clock.error_micros, 150);
+    let off = clock.wall.as_micros() - walls(clock.at).sent.as_micros();
+    assert_eq!(off, 150);
 }
 
 #[test]
@@ -197,7 +221,10 @@ fn a_reply_read_after_a_stall_is_judged_by_when_it_was_received() {
         now += 1;
     };
     let received_at = at(now + 10);
-    let Answer::Reply(bytes) = pair.responder.handle(&request, received_at.moment()) else {
+    let Answer::Reply(bytes) =
+        pair.responder
+            .handle(&request, received_at.moment(), walls(received_at))
+    else {
         unreachable!("refused")
     };
     pair.prober.handle(
@@ -246,6 +273,7 @@ fn a_repeated_reply_and_a_reply_of_another_session_do_not_count() {
             answers,
             first: 0,
             heard: 1,
+            wall: Walls::default(),
         })
         .encode(&key())
     };
@@ -390,6 +418,7 @@ fn answered(request: &[u8]) -> [u8; LENGTH] {
         answers,
         first: 0,
         heard: request.sequence + 1,
+        wall: Walls::default(),
     })
     .encode(&key())
 }

@@ -1,7 +1,13 @@
 use super::*;
+use crate::Wall;
 
 const ME: PublicKey = PublicKey::from_bytes([1; 32]);
 const PEER: PublicKey = PublicKey::from_bytes([2; 32]);
+
+const WALLS: Walls = Walls {
+    received: Wall::from_micros(1_700_000_000_000_000),
+    sent: Wall::from_micros(1_700_000_000_000_030),
+};
 
 fn key() -> ProbeKey {
     ProbeKey::from_bytes([9; 32])
@@ -32,7 +38,7 @@ fn a_reply_repeats_the_question_and_says_how_many_were_heard() {
     let mut responder = responder();
     let mut last = Answer::Reject(Reject::NotARequest);
     for sequence in [4, 5, 7] {
-        last = responder.handle(&request(1, sequence), at(0));
+        last = responder.handle(&request(1, sequence), at(0), WALLS);
     }
     let Answer::Reply(bytes) = last else {
         unreachable!("refused: {last:?}")
@@ -48,7 +54,8 @@ fn a_reply_repeats_the_question_and_says_how_many_were_heard() {
         Ok(Datagram::Reply(Reply {
             answers,
             first: 4,
-            heard: 3
+            heard: 3,
+            wall: WALLS,
         }))
     );
     assert_eq!(responder.heard(&PEER).unwrap().window.missing, 1);
@@ -58,11 +65,11 @@ fn a_reply_repeats_the_question_and_says_how_many_were_heard() {
 fn a_request_is_answered_once() {
     let mut responder = responder();
     assert!(matches!(
-        responder.handle(&request(1, 0), at(0)),
+        responder.handle(&request(1, 0), at(0), WALLS),
         Answer::Reply(_)
     ));
     assert_eq!(
-        responder.handle(&request(1, 0), at(5000)),
+        responder.handle(&request(1, 0), at(5000), WALLS),
         Answer::Reject(Reject::Replay(Refusal::Duplicate))
     );
     assert_eq!(
@@ -88,11 +95,11 @@ fn strangers_and_misdirected_requests_get_no_reply() {
     };
     let stranger = PublicKey::from_bytes([3; 32]);
     assert_eq!(
-        responder.handle(&of(stranger, ME), at(0)),
+        responder.handle(&of(stranger, ME), at(0), WALLS),
         Answer::Reject(Reject::UnknownPeer(stranger))
     );
     assert_eq!(
-        responder.handle(&of(PEER, stranger), at(0)),
+        responder.handle(&of(PEER, stranger), at(0), WALLS),
         Answer::Reject(Reject::NotForMe(stranger))
     );
     let answers = Request {
@@ -105,14 +112,15 @@ fn strangers_and_misdirected_requests_get_no_reply() {
         answers,
         first: 0,
         heard: 0,
+        wall: WALLS,
     })
     .encode(&key());
     assert_eq!(
-        responder.handle(&reply, at(0)),
+        responder.handle(&reply, at(0), WALLS),
         Answer::Reject(Reject::NotARequest)
     );
     assert_eq!(
-        responder.handle(&[0; 3], at(0)),
+        responder.handle(&[0; 3], at(0), WALLS),
         Answer::Reject(Reject::Malformed(WireError::Length {
             found: 3,
             expected: LENGTH
@@ -127,7 +135,7 @@ fn no_second_sees_more_than_twenty_replies_to_a_peer() {
     let mut replies = Vec::new();
     for (sequence, millis) in (0..5000).zip(0..) {
         if matches!(
-            responder.handle(&request(1, sequence), at(millis)),
+            responder.handle(&request(1, sequence), at(millis), WALLS),
             Answer::Reply(_)
         ) {
             replies.push(millis);
@@ -160,7 +168,7 @@ fn peers_are_bounded_and_a_removed_peer_is_a_stranger() {
     assert_eq!(added, MAX_PEERS - 1);
     responder.remove_peer(&PEER);
     assert_eq!(
-        responder.handle(&request(1, 0), at(0)),
+        responder.handle(&request(1, 0), at(0), WALLS),
         Answer::Reject(Reject::UnknownPeer(PEER))
     );
 }

@@ -1,0 +1,226 @@
+//! The clocks of the nodes: which cannot be right, and which differs from those of the others.
+//!
+//! A node is judged by all others together, never by one: of two clocks that differ nobody can say which is right.
+
+use evidence::{Clock, NodeRef, NtpServer, Offset, WallReading};
+
+use crate::{
+    mesh::{Member, Mesh},
+    timing,
+};
+
+/// How many others a clock is compared with: the next so many in the order of names.
+const WITNESSES: usize = 32;
+
+/// A node whose clock differs from those of most others.
+pub(crate) struct Skewed<'m, 'a> {
+    pub(crate) member: &'m Member<'a>,
+    /// Milliseconds that it is ahead of the median of the others, at least; negative if it is behind.
+    pub(crate) ahead_ms: i64,
+    /// Those who measured it, with what they found.
+    pub(crate) witnesses: Vec<(&'m Member<'a>, Offset)>,
+}
+
+/// What the clocks say of each other.
+pub(crate) struct Judgement<'m, 'a> {
+    pub(crate) skewed: Vec<Skewed<'m, 'a>>,
+    /// Whether those are so many that the others may be the ones who are wrong.
+    pub(crate) tie: bool,
+}
+
+/// Compares all clocks that can be compared.
+pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Judgement<'m, 'a> {
+    let possible = |member: &&Member<'_>| {
+        own(mesh, member).is_some_and(|clock| !is_impossible(&clock.reading))
+    };
+    let members: Vec<&Member<'a>> = mesh.members.values().filter(possible).collect();
+    let measured: Vec<Skewed<'m, 'a>> = (0..members.len())
+        .filter_map(|place| measure(mesh, &members, place))
+        .collect();
+    let all = measured.len();
+    let far = |skewed: &Skewed<'_, '_>| duration(skewed.ahead_ms) > timing::SKEW_WARN;
+    let skewed: Vec<Skewed<'m, 'a>> = measured.into_iter().filter(far).collect();
+    break_tie(mesh, skewed, all)
+}
+
+/// If at least half of all differ from the rest, those whose time servers vouch for them are right, and else nobody knows.
+fn break_tie<'m, 'a>(
+    mesh: &Mesh<'_>,
+    mut skewed: Vec<Skewed<'m, 'a>>,
+    all: usize,
+) -> Judgement<'m, 'a> {
+    let tie = !skewed.is_empty() && skewed.len() * 2 >= all;
+    let right = |skewed: &Skewed<'_, '_>| vouched(mesh, skewed.member);
+    if tie && skewed.iter().any(right) && !skewed.iter().all(right) {
+        skewed.retain(|skewed| !right(skewed));
+        return Judgement { skewed, tie: false };
+    }
+    Judgement { skewed, tie }
+}
+
+/// One node against the others.
+fn measure<'m, 'a>(
+    mesh: &Mesh<'_>,
+    members: &[&'m Member<'a>],
+    place: usize,
+) -> Option<Skewed<'m, 'a>> {
+    let member = *members.get(place)?;
+    let others = members.iter().cycle().skip(place + 1);
+    let others = others.take(members.len().saturating_sub(1).min(WITNESSES));
+    let witnesses: Vec<(&'m Member<'a>, Offset)> = others
+        .filter_map(|other| Some((*other, offset(mesh, other, member)?)))
+        .collect();
+    let bounds: Vec<i64> = witnesses.iter().map(|(_, offset)| bound(*offset)).collect();
+    Some(Skewed {
+        member,
+        ahead_ms: median(bounds)?,
+        witnesses,
+    })
+}
+
+/// How far the clock of `b` is ahead of that of `a`, by whichever of the two could tell more exactly.
+fn offset(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
+    let (there, back) = (
+        read(mesh, a, b),
+        read(mesh, b, a).as_ref().map(Offset::reversed),
+    );
+    [there, back]
+        .into_iter()
+        .flatten()
+        .min_by_key(|offset| offset.error_ms)
+}
+
+/// What `a` read of the clock of `b`, against its own.
+fn read(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
+    let own = own(mesh, a)?;
+    let told = a.echo_sent(&b.key?)?.clock?;
+    // A clock that was set since then is not the one that was read.
+    let set = b.clock().and_then(|clock| clock.stepped);
+    let current = set.is_none_or(|step| step.at.plus(timing::SKEW) < told.at);
+    (mesh.recent(told.at, timing::CLOCK_FRESH) && current).then(|| told.ahead_of(&own.reading))
+}
+
+/// The clock of a node that speaks.
+fn own<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<&'a Clock> {
+    let clock = member.clock()?;
+    mesh.recent(clock.reading.at, timing::OWN_CLOCK_FRESH)
+        .then_some(clock)
+}
+
+/// Whether the wall clock shows a time that cannot be: before this program was written, or when nobody will run it.
+pub(crate) fn is_impossible(reading: &WallReading) -> bool {
+    /// 2026-11-01 and 2100-01-01, in milliseconds since the epoch.
+    const POSSIBLE: std::ops::Range<i64> = 1_793_491_200_000..4_102_444_800_000;
+    !POSSIBLE.contains(&reading.wall_ms)
+}
+
+/// The time servers of a node that told the time lately, with how far they are ahead of the node's own clock.
+pub(crate) fn servers<'a>(
+    mesh: &Mesh<'_>,
+    member: &Member<'a>,
+) -> Vec<(&'a NtpServer, WallReading, Offset)> {
+    let (Some(clock), Some(ntp)) = (own(mesh, member), member.ntp()) else {
+        return Vec::new();
+    };
+    let told = |server: &'a NtpServer| {
+        let told = server.told?;
+        let fresh = mesh.recent(told.at, timing::NTP_FRESH);
+        fresh.then(|| (server, told, told.ahead_of(&clock.reading)))
+    };
+    ntp.servers.iter().filter_map(told).collect()
+}
+
+/// Whether a time server says that the node's clock is right.
+fn vouched(mesh: &Mesh<'_>, member: &Member<'_>) -> bool {
+    servers(mesh, member).iter().any(|(_, _, offset)| {
+        let most = offset
+            .ahead_ms
+            .unsigned_abs()
+            .saturating_add(offset.error_ms);
+        std::time::Duration::from_millis(most) <= timing::SKEW_WARN
+    })
+}
+
+/// Why what needs certificates cannot be started: clocks that cannot be right, or are far off.
+pub(crate) fn reasons(mesh: &Mesh<'_>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for member in mesh.members.values() {
+        let clock = member.clock();
+        if clock.is_some_and(|clock| is_impossible(&clock.reading)) {
+            reasons.push(format!("the clock of {} cannot be right", member.node));
+        }
+        let unsynced = |talos: evidence::TalosClock| !talos.synced && !talos.sync_disabled;
+        if clock.and_then(|clock| clock.talos).is_some_and(unsynced) {
+            reasons.push(format!(
+                "Talos on {} waits for its time servers",
+                member.node
+            ));
+        }
+    }
+    let far = compare(mesh).skewed.into_iter();
+    let far: Vec<&NodeRef> = far
+        .filter(|skewed| duration(skewed.ahead_ms) > timing::SKEW_FAIL)
+        .map(|skewed| &skewed.member.node)
+        .collect();
+    if !far.is_empty() {
+        let limit = timing::SKEW_FAIL.as_secs();
+        let names = crate::text::list(&far);
+        reasons.push(format!("clocks are more than {limit} s apart: {names}"));
+    }
+    reasons
+}
+
+/// The least that is certain, with its sign.
+fn bound(offset: Offset) -> i64 {
+    let least = i64::try_from(offset.at_least().as_millis()).unwrap_or(i64::MAX);
+    least.saturating_mul(offset.ahead_ms.signum())
+}
+
+/// Of an even number the one of the two in the middle that accuses less.
+fn median(mut bounds: Vec<i64>) -> Option<i64> {
+    bounds.sort_unstable();
+    let upper = bounds.get(bounds.len() / 2).copied()?;
+    let lower = bounds.get(bounds.len().saturating_sub(1) / 2).copied()?;
+    Some(if lower.unsigned_abs() < upper.unsigned_abs() {
+        lower
+    } else {
+        upper
+    })
+}
+
+pub(crate) fn duration(millis: i64) -> std::time::Duration {
+    std::time::Duration::from_millis(millis.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_two_is_the_one_that_accuses_less() {
+        assert_eq!(median(vec![-10_000, 0]), Some(0));
+        assert_eq!(median(vec![10_000, 9_000]), Some(9_000));
+        assert_eq!(median(vec![0, 10_000, 10_000]), Some(10_000));
+        assert_eq!(median(Vec::new()), None);
+    }
+
+    #[test]
+    fn what_lies_within_the_error_bar_is_no_difference() {
+        let offset = |ahead_ms, error_ms| Offset { ahead_ms, error_ms };
+        assert_eq!(bound(offset(600, 700)), 0);
+        assert_eq!(bound(offset(-9_000, 1_000)), -8_000);
+        assert_eq!(bound(offset(i64::MIN, 0)), i64::MIN + 1);
+    }
+
+    #[test]
+    fn a_clock_of_1970_2011_or_2200_cannot_be_right() {
+        let at = |wall_ms| WallReading {
+            wall_ms,
+            ..WallReading::default()
+        };
+        for impossible in [0, 1_300_000_000_000, 7_258_118_400_000, i64::MIN] {
+            assert!(is_impossible(&at(impossible)), "{impossible}");
+        }
+        assert!(!is_impossible(&at(1_795_000_000_000)));
+    }
+}
