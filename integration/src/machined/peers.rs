@@ -115,7 +115,8 @@ mod tests {
         let peer = Peer::new(PublicKey::from_bytes([1; 32]));
         let candidates = [1, 2].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
         let mut memory = Memory::default();
-        let mut at = |seconds| memory.turn(&peer, &candidates, Duration::from_secs(1000 + seconds));
+        let mut at =
+            |seconds: u64| memory.turn(&peer, &candidates, Duration::from_secs(1000 + seconds));
         assert_eq!(at(0), Some(candidates[0]));
         assert_eq!(at(10), None);
         assert_eq!(at(30), Some(candidates[1]));

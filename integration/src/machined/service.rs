@@ -258,7 +258,8 @@ impl State for Service {
         let asked = request.get_ref();
         let mood = self.admit(request.metadata(), &asked.r#type).await?;
         let all = self.world.all(&asked.namespace, &asked.r#type);
-        let again = if mood == Mood::Floods { usize::MAX } else { 1 };
+        let floods = mood == Mood::Floods && !all.is_empty();
+        let again = if floods { usize::MAX } else { 1 };
         let endless = (0..again).flat_map(move |_| all.clone());
         let messages = endless.map(move |resource| {
             Ok(ListResponse {
