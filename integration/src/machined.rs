@@ -3,9 +3,10 @@
 //! What it says is true of the lab: peers as the lab planned them, their state by Talos' own rules from the real device. It
 //! misbehaves as the file [`MOOD_FILE`] says, so that a scenario can make it do so.
 //!
-//! In reading order: `plan` (what a node is told of the cluster), `peers` (Talos' view of each peer), `resources` (all of it as
+//! In reading order: `plan` (what a node is told of the cluster), `peers` (Talos' view of each peer), `allowed_ips`, `resources` (all of it as
 //! resources), `mood`, `service` (who asks for it).
 
+mod allowed_ips;
 mod mood;
 mod peers;
 mod plan;

@@ -1,9 +1,10 @@
 //! What a node's machined is told of the cluster. No secret: the preshared key is read from the device, where it is anyway.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed_ips::Advertised;
 use crate::lab::{
     kubespan::{Mesh, PORT},
     topology::{Node, Topology},
@@ -72,8 +73,12 @@ impl Neighbour {
         candidates
     }
 
-    /// What the device is to hold for it.
-    pub fn allowed_ips(&self) -> [(IpAddr, u8); 2] {
-        [(self.address.into(), 32), (self.kubespan.into(), 128)]
+    /// What it advertises beside that.
+    pub(super) fn advertised(&self) -> Advertised {
+        Advertised {
+            addresses: vec![self.address.into()],
+            kubespan: Some(self.kubespan),
+            ..Advertised::default()
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Everything that machined knows, as resources.
 
+mod link;
+mod steering;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -8,20 +11,17 @@ use std::{
 
 use prost::Message;
 use prost_types::Timestamp;
-use sources::{
-    talos::{self as kinds, Kind},
-    wireguard::Device,
-};
+use sources::talos::{self as kinds, Kind};
 use upstream::{
     cosi::{Metadata, Resource, Spec},
     talos,
 };
 
 use super::{
+    allowed_ips::{Prefix, of_peers},
     peers::Memory,
     plan::{Neighbour, Plan},
 };
-use crate::lab::kubespan::{LINK, MTU, PORT};
 
 /// Where a resource is kept: namespace, type, identifier.
 pub(super) type Place = (String, String, String);
@@ -30,43 +30,6 @@ pub(super) type Place = (String, String, String);
 const API_SERVER: i64 = 6443;
 /// The version that is played.
 const VERSION: &str = "v1.13.9";
-
-/// A peer of a link as Talos really writes it, with its preshared key.
-#[derive(Clone, PartialEq, Message)]
-struct PeerWithKey {
-    #[prost(string, tag = "1")]
-    public_key: String,
-    #[prost(string, tag = "2")]
-    preshared_key: String,
-    #[prost(string, tag = "3")]
-    endpoint: String,
-    #[prost(message, repeated, tag = "5")]
-    allowed_ips: Vec<talos::NetIpPrefix>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DeviceWithKeys {
-    #[prost(string, tag = "2")]
-    public_key: String,
-    #[prost(int64, tag = "3")]
-    listen_port: i64,
-    #[prost(int64, tag = "4")]
-    firewall_mark: i64,
-    #[prost(message, repeated, tag = "5")]
-    peers: Vec<PeerWithKey>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LinkWithKeys {
-    #[prost(uint32, tag = "7")]
-    mtu: u32,
-    #[prost(uint32, tag = "10")]
-    operational_state: u32,
-    #[prost(string, tag = "11")]
-    kind: String,
-    #[prost(message, optional, tag = "29")]
-    wireguard: Option<DeviceWithKeys>,
-}
 
 /// The resources, with no version yet.
 #[derive(Default)]
@@ -206,14 +169,14 @@ impl Resources {
         plan: &Plan,
         candidates: impl Fn(&Neighbour) -> Vec<SocketAddr>,
     ) {
-        for node in &plan.others {
+        for (node, allowed) in plan.others.iter().zip(allowed(plan)) {
             let candidates = candidates(node);
             let spec = talos::KubeSpanPeerSpec {
                 address: Some(net_ip(node.kubespan.into())),
-                allowed_ips: node
-                    .allowed_ips()
-                    .map(|(ip, length)| net_prefix(ip, length))
-                    .to_vec(),
+                allowed_ips: allowed
+                    .iter()
+                    .map(|(ip, length)| net_prefix(*ip, *length))
+                    .collect(),
                 endpoints: candidates.iter().map(|to| net_port(*to)).collect(),
                 label: node.name.clone(),
             };
@@ -272,48 +235,12 @@ impl Resources {
             self.add::<kinds::PeerStatus>(&key, &status, yaml);
         }
     }
+}
 
-    /// The device with its peers' preshared keys, as Talos shows it to every reader.
-    pub(super) fn link(&mut self, device: &Device, preshared_key: &str) {
-        let peers = device.peers.iter().map(|peer| PeerWithKey {
-            public_key: peer.public_key.to_string(),
-            preshared_key: preshared_key.to_owned(),
-            endpoint: shown(peer.endpoint),
-            allowed_ips: peer
-                .allowed_ips
-                .iter()
-                .map(|prefix| net_prefix(prefix.address(), prefix.prefix_len()))
-                .collect(),
-        });
-        let peers: Vec<_> = peers.collect();
-        let listed: Vec<String> = peers
-            .iter()
-            .map(|peer| {
-                format!(
-                    "        - publicKey: {}\n          presharedKey: {}\n",
-                    peer.public_key, peer.preshared_key
-                )
-            })
-            .collect();
-        let link = LinkWithKeys {
-            mtu: u32::from(MTU),
-            operational_state: 6,
-            kind: "wireguard".to_owned(),
-            wireguard: Some(DeviceWithKeys {
-                public_key: device
-                    .public_key
-                    .map_or_else(String::new, |key| key.to_string()),
-                listen_port: i64::from(PORT),
-                firewall_mark: i64::from(device.fwmark),
-                peers,
-            }),
-        };
-        let yaml = format!(
-            "kind: wireguard\nmtu: {MTU}\nwireguard:\n    peers:\n{}",
-            listed.concat()
-        );
-        self.add_in::<kinds::LinkStatus>(kinds::LinkStatus::NAMESPACE, LINK, &link, yaml);
-    }
+/// The allowed IPs of each of the others.
+fn allowed(plan: &Plan) -> Vec<Vec<Prefix>> {
+    let advertised: Vec<_> = plan.others.iter().map(Neighbour::advertised).collect();
+    of_peers(&advertised)
 }
 
 fn services(control_plane: bool) -> Vec<&'static str> {

@@ -108,6 +108,8 @@ impl World {
         let mut next = Resources::of(&self.plan);
         next.specs(&self.plan, |node| candidates(node, given));
         next.statuses(&self.plan, memory);
+        // As by default: traffic to a peer is forced into the tunnel, whatever its state.
+        next.steering(&self.plan, |_| true);
         if let Ok(key) = key {
             next.link(&device, &STANDARD.encode(*key));
         }
