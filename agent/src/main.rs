@@ -77,10 +77,11 @@ fn main() -> ExitCode {
 
 /// Privileges are given up while there is one thread; the runtime starts the others.
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let kept = mesh_agent::privileges::give_up()?;
+    let kept = mesh_agent::privileges::give_up(&arguments.machined_socket)?;
     tracing::info!(
         net_admin = kept.net_admin,
         net_raw = kept.net_raw,
+        dac_override = kept.dac_override,
         "all other capabilities are given up"
     );
     tokio::runtime::Builder::new_multi_thread()

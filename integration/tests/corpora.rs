@@ -40,7 +40,7 @@ fn holds(target: &Target, input: &[u8]) -> bool {
 #[test]
 fn every_committed_input_holds() {
     let mut broken = Vec::new();
-    for target in &TARGETS {
+    for target in TARGETS {
         let inputs = inputs(target).into_iter();
         broken.extend(inputs.filter(|(_, input)| !holds(target, input)));
     }
@@ -50,7 +50,7 @@ fn every_committed_input_holds() {
 
 #[test]
 fn every_seed_holds_whole_and_cut_off_anywhere() {
-    for target in &TARGETS {
+    for target in TARGETS {
         for (number, seed) in (target.seeds)().iter().enumerate() {
             assert!(
                 seed.len() <= MAX_INPUT,
@@ -77,7 +77,7 @@ fn every_target_has_a_corpus_and_every_corpus_a_target() {
         .collect();
     let targets: BTreeSet<_> = fuzz::names().into_iter().map(str::to_owned).collect();
     assert_eq!(folders, targets);
-    for target in &TARGETS {
+    for target in TARGETS {
         assert!(!inputs(target).is_empty(), "{} has no input", target.name);
         assert!((target.seeds)().len() > 1, "{} has no seeds", target.name);
     }
@@ -86,7 +86,7 @@ fn every_target_has_a_corpus_and_every_corpus_a_target() {
 #[test]
 fn the_corpora_stay_small() {
     let mut bytes = 0;
-    for target in &TARGETS {
+    for target in TARGETS {
         let inputs = inputs(target);
         assert!(
             inputs.len() <= MAX_FILES,

@@ -60,6 +60,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("fuzz", "probe-core", "decoders of probes and packets"),
     ("fuzz", "probe-io", "the decoder of error queues"),
     ("fuzz", "sources", "decoders of what the node says"),
+    ("fuzz", "upstream", "resources as Talos sends them"),
     ("fuzz", "proto", "decoders of messages, keys, certificates"),
     ("fuzz", "integration", "the reader of scenario files"),
 ];

@@ -11,7 +11,7 @@ mod gates;
 mod health;
 mod list;
 mod matrix;
-mod node;
+pub mod node;
 mod nodes;
 mod pairs;
 mod screen;

@@ -6,6 +6,7 @@ use diagnosis::pages;
 
 /// Where findings are made.
 const SOURCES: &[&str] = &[
+    include_str!("../src/findings/candidates.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
@@ -91,6 +92,7 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "vxlan-",
         "clock-",
         "ntp-",
+        "endpoint-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

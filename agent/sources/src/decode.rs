@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     links::{self, Change, FamilySteering, LinksError, Snapshot},
+    talos::{self, Kind, Malformed},
     wireguard::{self, Device, WireGuardError},
 };
 
@@ -41,6 +42,11 @@ pub fn steering_dump(
     kubespan: Option<u32>,
 ) -> Result<FamilySteering, LinksError> {
     links::decode_steering(rules, routes, kubespan)
+}
+
+/// Reads a resource of COSI's state API as one of a type.
+pub fn talos_resource<R: Kind>(resource: &[u8]) -> Result<talos::Resource<R>, Malformed> {
+    talos::decode_resource(resource)
 }
 
 /// What the notifications in one datagram say has changed.

@@ -32,7 +32,7 @@ pub(super) struct NodeAnswers {
 
 /// One round. The first question is of every version: an error there is of the connection.
 pub(super) async fn ask<T: Carrier>(talos: &Talos<T>) -> Result<NodeAnswers, TalosError> {
-    let machine = talos.get("machine").await.or_else(unless_malformed);
+    let machine = talos.get("machine").await;
     Ok(NodeAnswers {
         machine: machine?,
         version: one(talos, "version").await?,

@@ -10,8 +10,8 @@ mod targets;
 
 use targets::{
     certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, ntp, packet,
-    peer_list, report, scenario, secrets_yaml, size, steering, verdict, wireguard_dump,
-    wireguard_reply,
+    peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, verdict,
+    wireguard_dump, wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: &[Target] = &[
     certificate::TARGET,
     echo::TARGET,
     error_queue::TARGET,
@@ -45,6 +45,7 @@ pub const TARGETS: [Target; 19] = [
     secrets_yaml::TARGET,
     size::TARGET,
     steering::TARGET,
+    talos_resource::TARGET,
     verdict::TARGET,
     wireguard_dump::TARGET,
     handshake::TARGET,

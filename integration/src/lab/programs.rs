@@ -7,7 +7,10 @@ use std::{
     process::{Child, Output},
 };
 
-use crate::lab::{Lab, LabError, cluster::MESH_KEY_FILE};
+use crate::{
+    lab::{Lab, LabError, cluster::MESH_KEY_FILE},
+    machined::SOCKET,
+};
 
 /// TCP port of the collector.
 pub const COLLECTOR_PORT: u16 = 21820;
@@ -114,7 +117,7 @@ impl Programs {
 
     pub fn start_agent(&mut self, lab: &Lab, node: &str) -> Result<(), LabError> {
         let collector = collector_address(lab)?;
-        let mut arguments = vec!["--collector", &collector];
+        let mut arguments = vec!["--collector", &collector, "--machined-socket", SOCKET];
         let own = lab.topology().node(node).map(|node| &node.agent);
         arguments.extend(own.into_iter().flatten().map(String::as_str));
         let path = self.binaries.path(AGENT);

@@ -1,4 +1,6 @@
-//! All that a node says of itself.
+//! All that a node says of itself. Below: one file per source that turns its nouns into lines.
+
+pub mod talos;
 
 use super::{
     Style,

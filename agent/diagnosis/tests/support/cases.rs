@@ -1,5 +1,6 @@
 //! The table: each trouble, and what merely looks like it.
 
+mod candidates;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod observer;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         sizes::cases(),
         uplink::cases(),
         overlay::cases(),
+        candidates::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),

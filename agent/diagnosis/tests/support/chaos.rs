@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Clock, Conntrack, DataMessages, DataSeen, Drops, EchoHeard, EchoSent,
-    EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment,
-    Ntp, NtpServer, NtpStage, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered,
-    SteeredPrefix, Steering, SteeringChains, SteeringFamily, Step, TalosClock, TooBig, Vxlan,
-    VxlanDevice, WallReading,
+    Arrival, Bracket, Candidate, CandidateWay, Clock, Conntrack, DataMessages, DataSeen, Drops,
+    EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies,
+    Initiated, Layer, Moment, Ntp, NtpServer, NtpStage, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Step, Talos,
+    TalosClock, TalosPeer, TalosPeerState, TalosPeerStatus, TooBig, Vxlan, VxlanDevice,
+    WallReading,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -91,6 +92,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         1 => any_health(),
         2 => any_clock(),
         2 => any_ntp(),
+        1 => any_talos(),
+        3 => any_talos_peer(),
     ]
 }
 
@@ -347,6 +350,42 @@ fn any_data_seen() -> impl Strategy<Value = Fact> {
                 missed,
             };
             Fact::DataSeen(key, seen)
+        },
+    )
+}
+fn any_talos() -> impl Strategy<Value = Fact> {
+    vec(any_address(), 0..2).prop_map(|discovered| {
+        Fact::Talos(Box::new(Talos {
+            discovered: discovered.iter().map(SocketAddr::ip).collect(),
+            ..Talos::default()
+        }))
+    })
+}
+
+fn any_talos_peer() -> impl Strategy<Value = Fact> {
+    let way = (any_link(), any::<bool>()).prop_map(|(via, on_link)| CandidateWay { via, on_link });
+    let candidate = (any_address(), option::of(way)).prop_map(|(to, way)| Candidate { to, way });
+    let status = (option::of(any_address()), option::of(any_moment())).prop_map(
+        |(last_used, last_change)| TalosPeerStatus {
+            state: TalosPeerState::Unknown,
+            endpoint: last_used,
+            last_used,
+            last_change,
+        },
+    );
+    let told = (vec(any_prefix(), 0..3), vec(candidate, 0..4));
+    (any_key(), any_moment(), told, option::of(status)).prop_map(
+        |(key, since, (allowed_ips, candidates), status)| {
+            let peer = TalosPeer {
+                since,
+                label: String::new(),
+                address: None,
+                allowed_ips,
+                candidates,
+                left_out: 0,
+                status,
+            };
+            Fact::TalosPeer(key, peer)
         },
     )
 }

@@ -21,9 +21,11 @@ pub use resources::{
     Diagnostic, EtcdMember, HardwareAddress, Hostname, Kind, KubePrism, KubeSpanEndpoint,
     LinkStatus, LinkWireGuard, LinkWireGuardPeer, MachineStatus, MachineType, Mark, Member,
     NetworkStatus, NodeAddresses, NodeIp, NodeStatus, Nodename, PeerSpec, PeerStatus, ProbeStatus,
-    RouteStatus, RoutingRule, Rule, Service, TimeStatus, Version, kubespan_prefix,
+    RouteStatus, RoutingRule, Rule, Service, TimeStatus, Version,
 };
 pub use watch::{Change, Watch};
+
+pub(crate) use read::decode_resource;
 
 /// The longest time for a whole answer. Talos itself takes five seconds to refuse a caller that it does not know yet.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);

@@ -218,6 +218,12 @@ pub(super) fn identifier(resource: &cosi::Resource) -> Result<String, Malformed>
         .ok_or_else(|| Malformed::new("metadata.id", "a short text"))
 }
 
+/// A resource as bytes.
+pub(crate) fn decode_resource<R: Kind>(bytes: &[u8]) -> Result<Resource<R>, Malformed> {
+    let resource = cosi::Resource::decode(bytes);
+    decode(resource.map_err(|_| Malformed::new("resource", "a resource of COSI"))?)
+}
+
 /// Takes a resource apart. Both forms of its body may hold keys, and are overwritten whatever comes of it.
 pub(super) fn decode<R: Kind>(resource: cosi::Resource) -> Result<Resource<R>, Malformed> {
     let id = identifier(&resource);

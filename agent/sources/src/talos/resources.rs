@@ -7,7 +7,6 @@ mod network;
 
 pub use cluster::{
     Affiliate, AffiliateKubeSpan, ClusterId, ClusterIdentity, ClusterInfo, MachineType, Member,
-    kubespan_prefix,
 };
 pub use kubespan::{KubeSpanEndpoint, PeerSpec, PeerStatus};
 pub use machine::{

@@ -198,6 +198,8 @@ pub(crate) enum Process {
         #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
         ahead: i64,
     },
+    #[command(name = "__machined", hide = true)]
+    Machined,
     #[command(name = "__tap", hide = true)]
     Tap,
     #[command(name = "__read", hide = true)]

@@ -24,6 +24,7 @@ use integration::{
         boringtun, enter, fake, host, runner::RunResult, sandbox, scenario::Scenario,
         state::RunningLab,
     },
+    machined,
     vm::guest,
 };
 
@@ -89,6 +90,7 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
             address,
             ahead,
         } => match fake::serve(server, address, ahead)? {},
+        Process::Machined => machined::serve().map(|()| 0).map_err(Into::into),
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),

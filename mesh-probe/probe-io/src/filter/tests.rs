@@ -249,6 +249,7 @@ fn replies_to_echo_requests_go_to_the_second_socket_and_all_else_to_the_first() 
         answers,
         first: 0,
         heard: 1,
+        wall: echo::Walls::default(),
     };
     assert_eq!(chosen(&echo::Datagram::Reply(reply).encode(&key)), REPLIES);
     let request = echo::Datagram::Request(answers).encode(&key);

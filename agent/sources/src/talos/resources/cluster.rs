@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use evidence::PublicKey;
@@ -18,8 +18,6 @@ use crate::{
 };
 
 const NAMESPACE: &str = "cluster";
-/// What Talos uses a derived prefix for; stands in its eighth byte.
-const PURPOSE_KUBESPAN: u8 = 2;
 
 /// What a machine is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,25 +222,9 @@ impl fmt::Debug for ClusterId {
     }
 }
 
-/// The first address of the /64 that `KubeSpan` uses in this cluster (`ULAPrefix` of Talos' network/ula.go): the identifier is
-/// hashed as text, and the eighth byte says what for.
-pub fn kubespan_prefix(cluster: &ClusterId) -> Ipv6Addr {
-    let hash: [u8; 32] = Sha256::digest(cluster.0.as_bytes()).into();
-    let mut prefix = [0; 16];
-    prefix[..8].copy_from_slice(&hash[16..24]);
-    (prefix[0], prefix[7]) = (0xfd, PURPOSE_KUBESPAN);
-    Ipv6Addr::from(prefix)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_prefix_of_a_cluster_is_that_of_talos() {
-        let id = ClusterId("8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo=".to_owned());
-        assert_eq!(kubespan_prefix(&id).to_string(), "fd7f:175a:b97c:5602::");
-    }
 
     #[test]
     fn a_cluster_identifier_does_not_show_itself_and_its_fingerprint_tells_it_from_others() {
