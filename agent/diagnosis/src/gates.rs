@@ -3,7 +3,8 @@
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    levels::{LEVELS, Level, below},
+    discovery,
+    levels::{self, LEVELS, Level, below},
     mesh::{Member, Mesh, Speaks},
     overlay,
     pair::Direction,
@@ -55,6 +56,9 @@ fn judge(
     findings: &[Finding],
     level: &Level,
 ) -> (Phase, Vec<String>) {
+    if level.name == levels::DISCOVERY {
+        return discovery::level(mesh);
+    }
     let Some(rung) = level.rung else {
         return (
             Phase::Unknown,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
+    Arrival, Citation, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey, Health, Identity,
+    Inert, Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
     SourceState, Steered, Steering, Vxlan,
 };
 
@@ -311,6 +311,13 @@ impl<'a> Member<'a> {
     pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {
         match self.fact(FactKey::Vxlan) {
             Some(Fact::Vxlan(vxlan)) => Some(vxlan),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
+        match self.fact(FactKey::Discovery) {
+            Some(Fact::Discovery(discovery)) => Some(discovery),
             _ => None,
         }
     }

@@ -17,10 +17,17 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 29] = pages! {
+static PAGES: [Page; 37] = pages! {
+    "affiliate-stale": "the discovery service lists a machine that is gone",
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
+    "cluster-id-differs": "a node asks the discovery service for another cluster",
+    "cluster-secret-differs": "a machine seals with another cluster secret",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "discovery-ipv6-broken": "the discovery service is reached over IPv4 only",
+    "discovery-rate-limited": "the discovery service limits a site",
+    "discovery-unreachable": "the discovery service cannot be reached or does not serve",
+    "dns-failing": "the resolvers of a node give no address",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",
@@ -35,6 +42,7 @@ static PAGES: [Page; 29] = pages! {
     "second-machine": "two machines claim one node name",
     "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
     "steering-table-empty": "table 180 of a node does not lead into the tunnel",
+    "tls-intercepted": "something opens the TLS to the discovery service",
     "too-few-nodes": "fewer nodes report than expected",
     "tunnel-in-tunnel": "a node's encrypted packets are routed into the tunnel itself",
     "tunnel-silent": "nothing passes inside a tunnel",

@@ -56,6 +56,10 @@ pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);
 
+/// How old a look at the discovery service may be: a pause of a minute, and the two or three that a look can take where
+/// nothing answers.
+pub const DISCOVERY_FRESH: Duration = Duration::from_mins(4);
+
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
 

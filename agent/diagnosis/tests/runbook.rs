@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
+    include_str!("../src/findings/affiliates.rs"),
+    include_str!("../src/findings/discovery.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),

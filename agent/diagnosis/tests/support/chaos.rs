@@ -1,5 +1,8 @@
 //! Views that no real mesh would give: any fact, of any key, at any moment.
 
+#[path = "chaos/discovery.rs"]
+mod discovery;
+
 use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
@@ -87,6 +90,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         3 => any_steered(),
         1 => any_vxlan(),
         1 => any_health(),
+        2 => discovery::any_discovery(),
     ]
 }
 
