@@ -4,5 +4,6 @@
 //! `src/bin/lab.rs` for the program.
 
 pub mod facts;
+pub mod fakes;
 pub mod lab;
 pub mod vm;

@@ -40,6 +40,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "steering, and that a key of handshake is none of a device here",
     ),
     ("integration", "evidence", "names and keys of the lab"),
+    ("integration", "upstream", "what the fakes say"),
     (
         "integration",
         "sources",

@@ -136,7 +136,7 @@ fn opened() -> Vec<Case> {
         case(
             "a clock that was never set makes a certificate of the future",
             with("vps-2", |seen| {
-                shut(seen, Stage::Tls, FailureKind::OutOfDate)
+                shut(seen, Stage::Tls, FailureKind::OutOfDate);
             }),
             &[(UNREACHABLE, "vps-2")],
             READY,
