@@ -7,7 +7,15 @@ pub mod authority;
 pub mod discovery;
 pub mod names;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use crate::lab::services::{DISCOVERY_PLAN, NAMES_PLAN};
 
 /// How a fake behaves at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,4 +44,24 @@ impl Mood {
         let mut words = self.0.iter();
         words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
+}
+
+/// `lab __discovery`: serves as its plan says.
+pub fn serve_discovery() -> anyhow::Result<()> {
+    let plan = discovery::Plan::load(Path::new(DISCOVERY_PLAN))?;
+    block_on(discovery::serve(plan))
+}
+
+/// `lab __names`: the resolver of the lab.
+pub fn serve_names() -> anyhow::Result<()> {
+    let plan = names::Plan::load(Path::new(NAMES_PLAN))?;
+    block_on(names::serve(plan))
+}
+
+fn block_on(serving: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")?
+        .block_on(serving)
 }

@@ -6,8 +6,9 @@
 //! 4. [`address`], [`kubespan`]: what Talos makes of it: keys, addresses, peers, steering; [`boringtun`] as a device.
 //! 5. [`cluster`]: all of that put together as [`Lab`]; [`state`], [`enter`]: reaching it from other processes.
 //! 6. [`programs`], [`stage`], [`stage_kind`]: the programs under test in it, and who carries their tunnels.
-//! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
-//! 8. [`demo`]: the story for a newcomer.
+//! 7. [`services`]: what is outside of the cluster.
+//! 8. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
+//! 9. [`demo`]: the story for a newcomer.
 
 pub mod address;
 pub mod boringtun;
@@ -24,6 +25,7 @@ pub mod requirements;
 pub mod runner;
 pub mod sandbox;
 pub mod scenario;
+pub mod services;
 pub mod stage;
 pub mod stage_kind;
 pub mod state;

@@ -115,9 +115,12 @@ impl Programs {
     pub fn start_agent(&mut self, lab: &Lab, node: &str) -> Result<(), LabError> {
         let arguments = ["--collector", &collector_address(lab)?];
         let path = self.binaries.path(AGENT);
-        let child = lab
-            .host(node)?
-            .spawn(&path, &arguments, &lab.log(node, AGENT))?;
+        let child = lab.host(node)?.spawn_with(
+            &path,
+            &arguments,
+            &lab.agent_environment(),
+            &lab.log(node, AGENT),
+        )?;
         self.agents.insert(node.to_owned(), child);
         Ok(())
     }

@@ -168,6 +168,10 @@ pub(crate) enum Process {
     Setup { anchor: u32 },
     #[command(name = "__boringtun", hide = true)]
     Boringtun { link: String },
+    #[command(name = "__discovery", hide = true)]
+    Discovery,
+    #[command(name = "__names", hide = true)]
+    Names,
     #[command(name = "__tap", hide = true)]
     Tap,
     #[command(name = "__read", hide = true)]

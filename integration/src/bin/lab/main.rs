@@ -19,6 +19,7 @@ use clap::Parser as _;
 use cli::{Cli, LabCommand, Process};
 use integration::{
     facts::{reader, tap},
+    fakes,
     lab::{
         boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
     },
@@ -81,6 +82,8 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
         Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
         Process::Boringtun { link } => boringtun::serve(&link).map(|()| 0).map_err(Into::into),
+        Process::Discovery => fakes::serve_discovery().map(|()| 0),
+        Process::Names => fakes::serve_names().map(|()| 0),
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use crate::fakes::{Mood, MoodFile};
 
 /// How long a hanging connection is held.
-const HELD: Duration = Duration::from_secs(120);
+const HELD: Duration = Duration::from_mins(2);
 /// Bytes of a flood.
 const FLOOD: usize = 64 * 1024 * 1024;
 
@@ -30,7 +30,7 @@ pub(super) async fn accept(listener: TcpListener, connections: Arc<Connections>)
         let connections = Arc::clone(&connections);
         tokio::spawn(async move {
             // A client that gives up is no trouble of the service.
-            drop(connections.take(stream, from).await);
+            drop(Box::pin(connections.take(stream, from)).await);
         });
     }
 }
@@ -62,7 +62,7 @@ impl Connections {
         };
         let mut stream = acceptor.accept(stream).await?;
         if mood.has("flood") {
-            return flood(&mut stream).await;
+            return Box::pin(flood(&mut stream)).await;
         }
         if mood.has("http1") {
             let mut rest = Vec::new();

@@ -19,7 +19,7 @@ use super::{Asked, Plan, Published, sealing::Seal};
 use crate::fakes::{Mood, MoodFile};
 
 /// How long an entry lives that nobody refreshes.
-const TTL: Duration = Duration::from_secs(30 * 60);
+const TTL: Duration = Duration::from_mins(30);
 /// How long the limiter makes a client wait before it refuses.
 const LIMITER_WAITS: Duration = Duration::from_millis(500);
 /// More than the service holds for one cluster.
@@ -47,7 +47,7 @@ impl Service {
             address: plan
                 .affiliates
                 .first()
-                .map_or(IpAddr::from([192, 0, 2, 1]), |node| node.address),
+                .map_or_else(|| IpAddr::from([192, 0, 2, 1]), |node| node.address),
             endpoint: None,
         };
         let foreign = Seal::drawn_by_lot();
