@@ -56,6 +56,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("fuzz", "probe-io", "the decoder of error queues"),
     ("fuzz", "sources", "decoders of what the node says"),
     ("fuzz", "proto", "decoders of messages, keys, certificates"),
+    ("fuzz", "upstream", "affiliates to be sealed"),
     ("fuzz", "integration", "the reader of scenario files"),
 ];
 

@@ -9,8 +9,9 @@ mod script;
 mod targets;
 
 use targets::{
-    certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, packet, peer_list,
-    report, scenario, secrets_yaml, size, steering, verdict, wireguard_dump, wireguard_reply,
+    affiliates, certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, packet,
+    peer_list, report, scenario, secrets_yaml, size, steering, verdict, wireguard_dump,
+    wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -28,7 +29,9 @@ pub struct Target {
 }
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
+    affiliates::ENDPOINT,
+    affiliates::TARGET,
     certificate::TARGET,
     echo::TARGET,
     error_queue::TARGET,
