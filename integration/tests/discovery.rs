@@ -32,7 +32,8 @@ use sources::{
 };
 use tempfile::TempDir;
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::JoinHandle,
 };
 use zeroize::Zeroizing;
@@ -307,6 +308,50 @@ async fn a_port_that_nobody_has_refuses() {
     });
     let seen = looker.look(&Surroundings::default()).await;
     assert_eq!(failure(&seen), (Stage::Tcp, FailureKind::Refused));
+}
+
+/// A proxy for one connection: reads the request, says yes, and passes bytes on.
+async fn proxy(listener: TcpListener, to: SocketAddr) -> String {
+    let (mut near, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(near.read_u8().await.unwrap());
+    }
+    let mut far = TcpStream::connect(to).await.unwrap();
+    near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    // The client hangs up when it has seen enough.
+    drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+    String::from_utf8(request).unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_is_gone_through_and_told_without_its_password() {
+    let fake = Fake::start().await;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let own = listener.local_addr().unwrap();
+    let passing = tokio::spawn(proxy(listener, fake.address));
+    let mut looker = Looker::new(Settings {
+        endpoints: vec![format!("https://{}", fake.address).parse().unwrap()],
+        cluster_id: None,
+        proxies: Proxies::new(&format!("http://me:secret@{own}"), ""),
+        roots: Some(Roots::of(vec![fake.authority.der()])),
+        clock: || Moment::from_millis(1),
+    });
+    let seen = looker.look(&Surroundings::default()).await;
+    let stages: Vec<Stage> = address(&seen)
+        .stages
+        .iter()
+        .map(|done| done.stage)
+        .collect();
+    assert_eq!(stages, [Stage::Tcp, Stage::Proxy, Stage::Tls, Stage::Http2]);
+    assert_eq!(address(&seen).failure(), None, "{seen:?}");
+    assert_eq!(seen.endpoints[0].proxy, Some(own.to_string()));
+    assert!(!format!("{seen:?}").contains("secret"));
+    let request = passing.await.unwrap();
+    assert!(
+        request.starts_with(&format!("CONNECT {} ", fake.address)),
+        "{request}"
+    );
 }
 
 #[tokio::test]
