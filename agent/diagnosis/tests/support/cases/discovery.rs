@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use evidence::{
-    Discovery, Fact, PublicKey,
+    Discovery, Fact, Peer, PublicKey,
     discovery::{
         Affiliate, Affiliates, DiscoveryAddress, DiscoveryCertificate, DiscoveryEndpoint,
         DiscoveryNames, DiscoveryStage, FailureKind, NameAnswer, NameOutcome, Rivals, Stage,
@@ -11,7 +11,7 @@ use evidence::{
     },
 };
 
-use super::{Case, READY, case};
+use super::{Case, NOT_READY, READY, case};
 use crate::support::{Lab, NODES, ago, healthy::own_address, key};
 
 const UNREACHABLE: &str = "discovery-unreachable";
@@ -165,6 +165,13 @@ fn listed() -> Vec<Case> {
             &[],
         ),
         case(
+            "its key is still in a device, and is not missed as a node",
+            in_device(rivals("vps-2", gone), gone),
+            &[(STALE, "vps-2")],
+            NOT_READY,
+            &["agent-not-reporting", "peer-never-connected"],
+        ),
+        case(
             "two machines with one address that both run",
             rivals("home-cp", key("vps-2")),
             &[],
@@ -308,6 +315,22 @@ fn rivals(node: &str, other: PublicKey) -> Lab {
             other: affiliate("replaced", other),
         }];
     })
+}
+
+/// The device of a node has a peer with this key that never answered.
+fn in_device(mut lab: Lab, key: PublicKey) -> Lab {
+    let peer = Peer {
+        endpoint: None,
+        allowed_ips: Vec::new(),
+        last_handshake: None,
+        rx_bytes: 0,
+        tx_bytes: 148,
+        rx_moved: None,
+        since: ago(400_000),
+        keepalive: Some(25),
+    };
+    lab.put("vps-1", Fact::Peer(key, peer));
+    lab
 }
 
 fn list(seen: &mut DiscoveryEndpoint) -> &mut Affiliates {
