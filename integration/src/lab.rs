@@ -8,8 +8,7 @@
 //! 6. [`programs`], [`stage`], [`stage_kind`]: the programs under test in it, and who carries their tunnels.
 //! 7. [`faults`], [`scenario`], [`verdict`], [`runner`]: breaking it, and judging what is said of it.
 //!    [`record`]: all of that, of all scenarios.
-//! 8. [`demo`]: the story for a newcomer.
-//! 8. [`fake`]: servers that a scenario starts, and that do not do what they should.
+//! 8. [`fake`]: servers that a scenario starts, and that do not do what they should; [`services`]: what is outside of the cluster.
 //! 9. [`demo`]: the story for a newcomer.
 
 pub mod address;
@@ -29,6 +28,7 @@ pub mod requirements;
 pub mod runner;
 pub mod sandbox;
 pub mod scenario;
+pub mod services;
 pub mod stage;
 pub mod stage_kind;
 pub mod state;

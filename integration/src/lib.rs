@@ -4,6 +4,7 @@
 //! `src/bin/lab.rs` for the program.
 
 pub mod facts;
+pub mod fakes;
 pub mod lab;
 pub mod machined;
 pub mod vm;

@@ -45,6 +45,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "steering, and that a key of handshake is none of a device here",
     ),
     ("integration", "evidence", "names and keys of the lab"),
+    ("integration", "upstream", "what the fakes say"),
     (
         "integration",
         "sources",
@@ -62,6 +63,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("fuzz", "sources", "decoders of what the node says"),
     ("fuzz", "upstream", "resources as Talos sends them"),
     ("fuzz", "proto", "decoders of messages, keys, certificates"),
+    ("fuzz", "upstream", "affiliates to be sealed"),
     ("fuzz", "integration", "the reader of scenario files"),
 ];
 

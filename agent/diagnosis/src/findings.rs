@@ -1,6 +1,8 @@
 //! What is wrong: roots first, and under each root what it explains.
 
+mod affiliates;
 mod candidates;
+mod discovery;
 mod keys;
 mod nodes;
 mod observer;
@@ -29,6 +31,9 @@ const CITED: usize = 6;
 /// All findings, roots first.
 pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let (wrong, nobody): (Vec<Finding>, BTreeSet<NodeRef>) = keys::wrong(mesh).into_iter().unzip();
+    let (stale, gone): (Vec<Finding>, BTreeSet<NodeRef>) =
+        affiliates::stale(mesh).into_iter().unzip();
+    let nobody = nobody.union(&gone).cloned().collect();
     let (mut roots, excused) = nodes::find(mesh, &nobody);
     let open: Vec<&Direction> = directions
         .iter()
@@ -57,6 +62,9 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(large);
     roots.extend(overlay::find(mesh));
     roots.extend(time::find(mesh));
+    roots.extend(discovery::find(mesh));
+    roots.extend(stale);
+    roots.extend(affiliates::differing(mesh));
     roots.extend(effects);
     roots
 }

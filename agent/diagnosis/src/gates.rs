@@ -3,8 +3,8 @@
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    clocks,
-    levels::{LEVELS, Level, below},
+    clocks, discovery,
+    levels::{self, LEVELS, Level, below},
     mesh::{Member, Mesh, Speaks},
     overlay,
     pair::Direction,
@@ -62,6 +62,9 @@ fn judge(
     let clocks = clocks::reasons(mesh);
     if NEEDS_TIME.contains(&level.name) && !clocks.is_empty() {
         return (Phase::NotReady, clocks);
+    }
+    if level.name == levels::DISCOVERY {
+        return discovery::level(mesh);
     }
     let Some(rung) = level.rung else {
         return (

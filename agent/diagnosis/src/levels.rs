@@ -9,11 +9,15 @@ pub struct Level {
     pub name: &'static str,
     /// The levels directly below it.
     pub depends_on: &'static [&'static str],
-    /// The rung that every ordered pair must have reached; `None` if this version does not measure the level.
+    /// The rung that every ordered pair must have reached; `None` if the level is not one of pairs, or if this version does not
+    /// measure it.
     pub rung: Option<Rung>,
     /// What it stands for.
     pub about: &'static str,
 }
+
+/// The level of the discovery service, which is judged by node and not by pair.
+pub(crate) const DISCOVERY: &str = "discovery";
 
 /// The default graph, bottom up.
 pub const LEVELS: [Level; 11] = [
@@ -42,7 +46,7 @@ pub const LEVELS: [Level; 11] = [
         about: "full-size packets pass inside the tunnel, and to the overlay's port",
     },
     Level {
-        name: "discovery",
+        name: DISCOVERY,
         depends_on: &[],
         rung: None,
         about: "the discovery service serves every node",

@@ -5,7 +5,7 @@
 //!
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
-//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `localise` (where the trouble is), `findings` (what
+//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
 //! is wrong), `levels` and
 //! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@
 
 pub mod candidates;
 mod clocks;
+mod discovery;
 mod findings;
 mod gates;
 mod health;

@@ -7,9 +7,9 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Clock, DataSeen, Device, EchoHeard, EchoSent, Fact, FactKey, Health,
-    Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey, Reporter,
-    Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
+    Health, Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey,
+    Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
@@ -348,6 +348,12 @@ impl<'a> Member<'a> {
     pub(crate) fn talos_peer(&self, key: &PublicKey) -> Option<&'a TalosPeer> {
         match self.fact(FactKey::TalosPeer(*key)) {
             Some(Fact::TalosPeer(_, peer)) => Some(peer),
+            _ => None,
+        }
+    }
+    pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
+        match self.fact(FactKey::Discovery) {
+            Some(Fact::Discovery(discovery)) => Some(discovery),
             _ => None,
         }
     }

@@ -18,11 +18,18 @@ macro_rules! pages {
 }
 
 static PAGES: &[Page] = &pages! {
+    "affiliate-stale": "the discovery service lists a machine that is gone",
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "clock-impossible": "a node's clock shows a time that cannot be",
     "clock-skew": "the clocks of the nodes differ",
+    "cluster-id-differs": "a node asks the discovery service for another cluster",
+    "cluster-secret-differs": "a machine seals with another cluster secret",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "discovery-ipv6-broken": "the discovery service is reached over IPv4 only",
+    "discovery-rate-limited": "the discovery service limits a site",
+    "discovery-unreachable": "the discovery service cannot be reached or does not serve",
+    "dns-failing": "the resolvers of a node give no address",
     "endpoint-cannot-work": "a node dials another where it cannot be reached",
     "endpoint-hairpin": "neighbours dial each other at their own public address",
     "endpoint-shared-behind-nat": "two nodes behind one NAT advertise one endpoint",
@@ -43,6 +50,7 @@ static PAGES: &[Page] = &pages! {
     "second-machine": "two machines claim one node name",
     "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
     "steering-table-empty": "table 180 of a node does not lead into the tunnel",
+    "tls-intercepted": "something opens the TLS to the discovery service",
     "too-few-nodes": "fewer nodes report than expected",
     "tunnel-in-tunnel": "a node's encrypted packets are routed into the tunnel itself",
     "tunnel-silent": "nothing passes inside a tunnel",

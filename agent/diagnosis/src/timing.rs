@@ -70,6 +70,9 @@ pub const CLOCK_FRESH: Duration = Duration::from_mins(20);
 
 /// How old a time server's word may be: three questions, 64 s apart, and the name's resolution.
 pub const NTP_FRESH: Duration = Duration::from_secs(210);
+/// How old a look at the discovery service may be: a pause of a minute, and the two or three that a look can take where
+/// nothing answers.
+pub const DISCOVERY_FRESH: Duration = Duration::from_mins(4);
 
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;

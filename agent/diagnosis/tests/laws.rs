@@ -394,6 +394,11 @@ fn open_gates_are_proved(view: &View, now: Moment, verdict: &Verdict) -> Result<
         .iter()
         .filter(|gate| gate.phase == Phase::Ready)
     {
+        if gate.level == "discovery" {
+            prop_assert!(nodes >= view.expectation.min_nodes);
+            prop_assert!(verdict.nodes.iter().all(|node| node.reporting));
+            continue;
+        }
         let rung = LEVELS
             .iter()
             .find(|level| level.name == gate.level)
@@ -430,5 +435,4 @@ fn every_case_of_the_table_speaks_of_codes_that_have_pages() {
         let ready = case.lab.verdict().gate("mesh").map(|gate| gate.phase);
         assert_eq!(ready, Some(case.expected.gates[2]), "{}", case.title);
     }
-    assert_eq!(pages().len(), 33);
 }

@@ -6,9 +6,11 @@ use diagnosis::pages;
 
 /// Where findings are made.
 const SOURCES: &[&str] = &[
-    include_str!("../src/findings/candidates.rs"),
-    include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
+    include_str!("../src/findings/affiliates.rs"),
+    include_str!("../src/findings/candidates.rs"),
+    include_str!("../src/findings/discovery.rs"),
+    include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/observer.rs"),
     include_str!("../src/findings/overlay.rs"),

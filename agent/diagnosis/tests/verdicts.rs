@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use diagnosis::{Stream, pages};
+use evidence::discovery::{DiscoveryEndpoint, FailureKind, Stage};
 use evidence::{
     Confidence, DataMessages, DataSeen, Fact, FactKey, Finding, Ladder, Layer, Moment, NodeRef,
     Outcome, Peer, Phase, Rung, RungState, Verdict,
@@ -12,7 +13,7 @@ use evidence::{
 use support::{
     Lab, NOW, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, keys, nodes, observer, overlay,
+        Case, Expected, NOT_READY, SINCE, all, discovery, keys, nodes, observer, overlay,
         overlay::{cilium, flannel, with_devices},
         quiet, session,
         session::{arrives_but_silent, without_tap},
@@ -131,6 +132,51 @@ fn an_overlay_whose_frames_nobody_can_compare_leaves_the_gate_of_sizes_unknown()
         phase(fits.without("vps-1", &FactKey::Vxlan)),
         Phase::Unknown
     );
+}
+
+#[test]
+fn trouble_with_the_discovery_service_is_named_and_leaves_the_mesh_alone() {
+    check_all(discovery::cases());
+}
+
+#[test]
+fn the_level_of_discovery_is_ready_when_every_node_is_served() {
+    let level = |lab: Lab| lab.verdict().gate("discovery").cloned().unwrap();
+    assert_eq!(level(discovery::served()).phase, Phase::Ready);
+    let shut = |seen: &mut DiscoveryEndpoint| {
+        discovery::shut(seen, Stage::Tcp, FailureKind::Silent);
+    };
+    let gate = level(discovery::with("vps-2", shut));
+    assert_eq!(gate.phase, Phase::NotReady);
+    assert!(
+        gate.reasons[0].starts_with("vps-2: the discovery service fails at TCP"),
+        "{:?}",
+        gate.reasons
+    );
+    let once = |seen: &mut DiscoveryEndpoint| {
+        shut(seen);
+        seen.addresses[0].failed = 1;
+    };
+    assert_eq!(level(discovery::with("vps-2", once)).phase, Phase::Unknown);
+    let silent = discovery::served().without("vps-2", &FactKey::Discovery);
+    assert_eq!(level(silent).phase, Phase::Unknown);
+    let gate = level(Lab::healthy());
+    assert_eq!(gate.phase, Phase::Unknown);
+    assert!(
+        gate.reasons[0].contains("--discovery"),
+        "{:?}",
+        gate.reasons
+    );
+}
+
+#[test]
+fn a_clock_that_was_never_set_is_told_as_the_clock() {
+    let lab = discovery::with("vps-2", |seen| {
+        discovery::shut(seen, Stage::Tls, FailureKind::OutOfDate);
+    });
+    let verdict = lab.verdict();
+    let root = root(&verdict);
+    assert!(root.summary.contains("it is the clock"), "{}", root.summary);
 }
 
 #[test]

@@ -9,8 +9,8 @@ mod script;
 mod targets;
 
 use targets::{
-    certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, ntp, packet,
-    peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, verdict,
+    affiliates, certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, ntp,
+    packet, peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, verdict,
     wireguard_dump, wireguard_reply,
 };
 
@@ -30,11 +30,14 @@ pub struct Target {
 
 /// All targets, in the order of their names.
 pub const TARGETS: &[Target] = &[
+    affiliates::ENDPOINT,
+    affiliates::TARGET,
     certificate::TARGET,
+    changes::TARGET,
     echo::TARGET,
     error_queue::TARGET,
+    handshake::TARGET,
     inert::TARGET,
-    changes::TARGET,
     links::TARGET,
     mesh_key::TARGET,
     ntp::TARGET,
@@ -48,7 +51,6 @@ pub const TARGETS: &[Target] = &[
     talos_resource::TARGET,
     verdict::TARGET,
     wireguard_dump::TARGET,
-    handshake::TARGET,
     wireguard_reply::TARGET,
 ];
 

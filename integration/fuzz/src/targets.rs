@@ -1,5 +1,6 @@
 //! The targets, and what several of them need.
 
+pub(crate) mod affiliates;
 pub(crate) mod certificate;
 pub(crate) mod changes;
 pub(crate) mod echo;

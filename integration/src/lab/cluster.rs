@@ -18,6 +18,7 @@ use crate::{
         kubespan::{self, LINK, Mesh},
         plan::HostPlan,
         sandbox,
+        services::{Services, Wanted},
         state::HostsState,
         topology::{INTERNET, Implementation, Node, Topology, TopologyError},
         underlay,
@@ -39,6 +40,7 @@ pub struct Lab {
     hosts: BTreeMap<String, Host>,
     devices: BTreeMap<String, Device>,
     machined: Vec<Child>,
+    services: Option<Services>,
 }
 
 /// Who holds the `kubespan` device of a node.
@@ -58,6 +60,7 @@ impl Lab {
             hosts: BTreeMap::new(),
             devices: BTreeMap::new(),
             machined: Vec::new(),
+            services: None,
             topology,
         };
         lab.start_hosts()?;
@@ -86,6 +89,18 @@ impl Lab {
             let known: Vec<_> = self.topology.hosts().collect();
             LabError::UnknownHost(name.to_owned(), known.join(", "))
         })
+    }
+
+    /// Starts a resolver and a discovery service outside of the cluster; agents that start later are told of them.
+    pub fn serve(&mut self, wanted: Wanted) -> Result<(), LabError> {
+        self.services = Some(Services::start(self, wanted)?);
+        Ok(())
+    }
+
+    /// What agents find in their environment.
+    pub fn agent_environment(&self) -> Vec<(&'static str, String)> {
+        let services = self.services.iter();
+        services.flat_map(|_| Services::environment(self)).collect()
     }
 
     /// The log of a program on a host.

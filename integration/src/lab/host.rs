@@ -95,8 +95,20 @@ impl Host {
 
     /// Starts a program that stays, with its output in `log`.
     pub fn spawn(&self, program: &Path, arguments: &[&str], log: &Path) -> Result<Child, LabError> {
+        self.spawn_with(program, arguments, &[], log)
+    }
+
+    /// The same with these variables in its environment.
+    pub fn spawn_with(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> Result<Child, LabError> {
         self.command(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(log_file(log)?)
             .stderr(log_file(log)?)
             .spawn()

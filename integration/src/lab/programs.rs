@@ -121,9 +121,12 @@ impl Programs {
         let own = lab.topology().node(node).map(|node| &node.agent);
         arguments.extend(own.into_iter().flatten().map(String::as_str));
         let path = self.binaries.path(AGENT);
-        let child = lab
-            .host(node)?
-            .spawn(&path, &arguments, &lab.log(node, AGENT))?;
+        let child = lab.host(node)?.spawn_with(
+            &path,
+            &arguments,
+            &lab.agent_environment(),
+            &lab.log(node, AGENT),
+        )?;
         self.agents.insert(node.to_owned(), child);
         Ok(())
     }

@@ -41,7 +41,10 @@ pub fn run(
     folder: &Path,
     log: &mut dyn Write,
 ) -> Result<(RunResult, Stage), LabError> {
-    let stage = Stage::network(kind.topology(&scenario.topology), folder)?;
+    let mut stage = Stage::network(kind.topology(&scenario.topology), folder)?;
+    if let Some(wanted) = scenario.discovery {
+        stage.lab.serve(wanted)?;
+    }
     let mut run = Run {
         stage,
         kind,

@@ -27,6 +27,7 @@ use thiserror::Error;
 
 use crate::lab::{
     faults::FaultError,
+    services::Wanted,
     topology::{Topology, TopologyError},
     verdict::Phase,
 };
@@ -48,6 +49,8 @@ pub struct Scenario {
     pub about: String,
     #[serde(default)]
     pub topology: Topology,
+    /// A resolver and a discovery service outside of the cluster; without them the agents look at none.
+    pub discovery: Option<Wanted>,
     /// Whether the mesh must be ready before the first step. Otherwise collector and agents start after the last step.
     #[serde(default = "yes")]
     pub start_healthy: bool,

@@ -1,5 +1,6 @@
 //! All that a node says of itself. Below: one file per source that turns its nouns into lines.
 
+pub mod discovery;
 pub mod talos;
 
 use super::{

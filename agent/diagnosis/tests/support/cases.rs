@@ -1,6 +1,7 @@
 //! The table: each trouble, and what merely looks like it.
 
 mod candidates;
+pub(crate) mod discovery;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod observer;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         uplink::cases(),
         overlay::cases(),
         candidates::cases(),
+        discovery::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),

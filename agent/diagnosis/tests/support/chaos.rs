@@ -1,5 +1,8 @@
 //! Views that no real mesh would give: any fact, of any key, at any moment.
 
+#[path = "chaos/discovery.rs"]
+mod discovery;
+
 use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
@@ -94,6 +97,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         2 => any_ntp(),
         1 => any_talos(),
         3 => any_talos_peer(),
+        2 => discovery::any_discovery(),
     ]
 }
 

@@ -21,7 +21,8 @@ use super::{
 
 /// Pause after a look at a service that is well.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Pause after one at a service that is not. Connections are tried again; calls have their own budget.
+/// Pause while nothing leads to a service, or a failure waits to be seen twice. Connections are tried again; calls have their
+/// own budget.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
 
 /// What to look at, and how.
@@ -89,11 +90,12 @@ impl Looker {
 
     /// How long to leave the service alone now.
     pub fn pause(&self) -> Duration {
-        let well = |endpoint: &DiscoveryEndpoint| {
+        let settled = |endpoint: &DiscoveryEndpoint| {
             let addresses = &endpoint.addresses;
-            !addresses.is_empty() && addresses.iter().all(DiscoveryAddress::connects)
+            let fresh = |address: &DiscoveryAddress| address.failed == 1;
+            addresses.iter().any(DiscoveryAddress::connects) && !addresses.iter().any(fresh)
         };
-        if self.last.endpoints.iter().all(well) {
+        if self.last.endpoints.iter().all(settled) {
             PAUSE
         } else {
             PAUSE_AFTER_FAILURE

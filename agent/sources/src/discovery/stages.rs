@@ -201,7 +201,7 @@ where
     match beginning.await {
         Ok(Beginning::Settings) => Ok(channel),
         Ok(Beginning::Other(bytes)) => {
-            let text = format!("it begins with {:?}", String::from_utf8_lossy(&bytes));
+            let text = format!("it begins with \"{}\"", bytes.escape_ascii());
             Err(failure(FailureKind::Garbage, &text))
         }
         Ok(Beginning::End) | Err(_) => {

@@ -200,6 +200,10 @@ pub(crate) enum Process {
     },
     #[command(name = "__machined", hide = true)]
     Machined,
+    #[command(name = "__discovery", hide = true)]
+    Discovery,
+    #[command(name = "__names", hide = true)]
+    Names,
     #[command(name = "__tap", hide = true)]
     Tap,
     #[command(name = "__read", hide = true)]

@@ -20,6 +20,7 @@ use clap::Parser as _;
 use cli::{Cli, LabCommand, Process};
 use integration::{
     facts::{reader, tap},
+    fakes,
     lab::{
         boringtun, enter, fake, host, runner::RunResult, sandbox, scenario::Scenario,
         state::RunningLab,
@@ -91,6 +92,8 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
             ahead,
         } => match fake::serve(server, address, ahead)? {},
         Process::Machined => machined::serve().map(|()| 0).map_err(Into::into),
+        Process::Discovery => fakes::serve_discovery().map(|()| 0),
+        Process::Names => fakes::serve_names().map(|()| 0),
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),

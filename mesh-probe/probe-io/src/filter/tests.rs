@@ -258,7 +258,7 @@ fn replies_to_echo_requests_go_to_the_second_socket_and_all_else_to_the_first() 
         b"",
         b"mPe1\x01",
         b"\0mPs\x01\x02\0\0",
-        b"mPe2\x01\x02",
+        b"mPe3\x01\x02",
     ] {
         assert_eq!(chosen(other), 0, "{other:?}");
     }

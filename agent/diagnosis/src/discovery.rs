@@ -1,0 +1,151 @@
+//! The discovery service as the nodes see it: who reaches it, and what stops who does not.
+//!
+//! The service only introduces nodes to each other. While it is away a mesh that stands goes on to stand, so nothing here
+//! shuts the gates of the mesh: the level `discovery` is not ready, and what builds on it waits.
+
+use evidence::{
+    Phase,
+    discovery::{
+        DiscoveryAddress, DiscoveryEndpoint, DiscoveryStage, FailureKind, NameOutcome, StageFailure,
+    },
+};
+
+use crate::{
+    mesh::{Member, Mesh},
+    timing,
+};
+
+/// One failure may be a packet that was lost; the second is tried a quarter of a minute later.
+const CONFIRMED: u32 = 2;
+
+/// How an endpoint stands for one node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way<'a> {
+    /// The service answers over at least one address.
+    Open,
+    /// Its name has no address.
+    NoName,
+    /// No address leads to the service; the failure of the one that came farthest.
+    Shut(&'a DiscoveryAddress, &'a DiscoveryStage, &'a StageFailure),
+    /// Not tried long enough, or not lately, or in a way that accuses nobody.
+    Unknown,
+}
+
+/// The endpoints that a node has looked at lately.
+pub(crate) fn endpoints<'a>(
+    mesh: &Mesh<'_>,
+    member: &Member<'a>,
+) -> impl Iterator<Item = &'a DiscoveryEndpoint> {
+    let endpoints = member.discovery().map_or(&[][..], |seen| &seen.endpoints);
+    let (now, fresh) = (mesh.now, timing::DISCOVERY_FRESH);
+    endpoints.iter().filter(move |endpoint| {
+        endpoint.at <= now.plus(timing::AHEAD) && now.since(endpoint.at) <= fresh
+    })
+}
+
+/// How an endpoint stands.
+pub(crate) fn way(endpoint: &DiscoveryEndpoint) -> Way<'_> {
+    if endpoint.addresses.iter().any(serves) {
+        return Way::Open;
+    }
+    if let Some(names) = &endpoint.names
+        && !names.found()
+    {
+        let odd = [&names.ipv4, &names.ipv6]
+            .iter()
+            .all(|answer| answer.outcome == NameOutcome::Other);
+        let sure = names.failed >= CONFIRMED && !odd;
+        return if sure { Way::NoName } else { Way::Unknown };
+    }
+    let failing = endpoint.addresses.iter();
+    let proved: Option<Vec<_>> = failing
+        .map(|address| broken(address).map(|(stage, failure)| (address, stage, failure)))
+        .collect();
+    let farthest = proved
+        .into_iter()
+        .flatten()
+        .max_by_key(|(_, stage, _)| stage.stage);
+    farthest.map_or(Way::Unknown, |(address, stage, failure)| {
+        Way::Shut(address, stage, failure)
+    })
+}
+
+/// The service answers there: the newest connection came through, and the newest calls were not refused.
+pub(crate) fn serves(address: &DiscoveryAddress) -> bool {
+    let greeted = address.hello.as_ref();
+    let listed = address.list.as_ref();
+    address.connects()
+        && greeted.is_some_and(|hello| hello.failure.is_none())
+        && listed.is_none_or(|list| list.failure.is_none())
+}
+
+/// What is past doubt to be wrong with an address.
+pub(crate) fn broken(address: &DiscoveryAddress) -> Option<(&DiscoveryStage, &StageFailure)> {
+    let (stage, failure) = address.failure()?;
+    let sure = address.connects() || address.failed >= CONFIRMED;
+    (sure && failure.kind != FailureKind::Other).then_some((stage, failure))
+}
+
+/// The level: ready when the service serves every node, over one endpoint at least. A node that does not report is not known to be
+/// served.
+pub(crate) fn level(mesh: &Mesh<'_>) -> (Phase, Vec<String>) {
+    let mut members = mesh.members.values();
+    if members.all(|member| member.discovery().is_none()) {
+        let reason = "no agent was given an endpoint of the discovery service (--discovery)";
+        return (Phase::Unknown, vec![reason.to_owned()]);
+    }
+    let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
+    let mut reasons = Vec::new();
+    let mut phase = Phase::Ready;
+    if fresh < least {
+        phase = Phase::Unknown;
+        reasons.push(format!(
+            "{fresh} nodes report, at least {least} are expected"
+        ));
+    }
+    for member in mesh.members.values() {
+        let (own, reason) = node(mesh, member);
+        phase = match (phase, own) {
+            (Phase::NotReady, _) | (_, Phase::NotReady) => Phase::NotReady,
+            (Phase::Ready, Phase::Ready) => Phase::Ready,
+            _ => Phase::Unknown,
+        };
+        reasons.extend(reason.map(|reason| format!("{}: {reason}", member.node)));
+    }
+    (phase, reasons)
+}
+
+fn node(mesh: &Mesh<'_>, member: &Member<'_>) -> (Phase, Option<String>) {
+    let unknown = |reason: &str| (Phase::Unknown, Some(reason.to_owned()));
+    if member.fresh().is_none() {
+        return unknown("without a fresh report");
+    }
+    let ways: Vec<Way<'_>> = endpoints(mesh, member).map(way).collect();
+    if ways.iter().any(|way| matches!(way, Way::Open)) {
+        return (Phase::Ready, None);
+    }
+    if ways.is_empty() {
+        return unknown("has not looked at the discovery service lately");
+    }
+    if mesh.trouble(member).is_some() {
+        return unknown("is in trouble itself");
+    }
+    let reason = match ways.iter().find(|way| !matches!(way, Way::Unknown)) {
+        Some(Way::NoName) => "the name of the discovery service has no address".to_owned(),
+        Some(Way::Shut(_, stage, failure)) => {
+            format!(
+                "the discovery service fails at {}: {}",
+                stage.stage.as_str(),
+                failure.text
+            )
+        }
+        _ => return unknown("has not reached the discovery service yet"),
+    };
+    let sure = ways.iter().all(|way| !matches!(way, Way::Unknown));
+    let phase = if sure {
+        Phase::NotReady
+    } else {
+        Phase::Unknown
+    };
+    (phase, Some(reason))
+}
