@@ -21,7 +21,7 @@ fn the_code_of_the_contracts_of_others_is_what_their_schema_gives() {
 fn same(file: &str, fresh: &str) {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&committed, fresh).unwrap();
+        fs::write(&committed, fresh).expect("the folder of the code can be written");
     }
     let present = fs::read_to_string(&committed).unwrap_or_default();
     assert!(
