@@ -45,6 +45,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "its reader against wg, in a real kernel",
     ),
     ("integration", "proto", "tests: the keys that must not show"),
+    (
+        "integration",
+        "upstream",
+        "what the fakes say, and what the real ones do",
+    ),
     ("integration", "sources", "benches: a reader"),
     ("integration", "probe-core", "benches: a prober"),
     ("integration", "probe-io", "benches: its sockets"),
