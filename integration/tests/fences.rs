@@ -16,6 +16,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("probe-io", "evidence", "moments of its clock"),
     ("probe-io", "probe-core", "the headers that filters match"),
     ("sources", "evidence", "keys of peers"),
+    ("sources", "upstream", "what Talos says"),
     ("mesh-agent", "evidence", "the facts it states"),
     ("mesh-agent", "probe-core", "the machines it drives"),
     ("mesh-agent", "probe-io", "the sockets it drives them with"),
@@ -44,6 +45,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "sources",
         "its reader against wg, in a real kernel",
     ),
+    ("integration", "upstream", "what the fakes say"),
     ("integration", "proto", "tests: the keys that must not show"),
     (
         "integration",

@@ -9,6 +9,7 @@ mod inert;
 mod report;
 mod sizes;
 mod steering;
+mod talos;
 mod verdict;
 mod vxlan;
 

@@ -6,6 +6,8 @@
 mod node;
 #[path = "round_trip/sizes.rs"]
 mod sizes;
+#[path = "round_trip/talos.rs"]
+mod talos;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -332,6 +334,8 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         steered(),
         node::vxlan(),
         node::health(),
+        talos::node(),
+        talos::peer(),
     ];
     prop::collection::vec(any_fact, 0..12)
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    host::HostError, links::LinksError, nftables::NftablesError, wireguard::WireGuardError,
+    host::HostError, links::LinksError, nftables::NftablesError, talos::TalosError,
+    wireguard::WireGuardError,
 };
 
 /// A source that could not be read: unknown, which is neither fine nor broken.
@@ -36,6 +37,12 @@ impl From<&LinksError> for Gap {
 impl From<&NftablesError> for Gap {
     fn from(error: &NftablesError) -> Self {
         told("nftables", error, error.advice())
+    }
+}
+
+impl From<&TalosError> for Gap {
+    fn from(error: &TalosError) -> Self {
+        told("talos", error, error.advice())
     }
 }
 

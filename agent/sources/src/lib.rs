@@ -1,9 +1,10 @@
-//! Reads one node: its `WireGuard` device, links, routes, rules, Talos' nftables chains and a few facts of the host.
+//! Reads one node: its `WireGuard` device, links, routes, rules, Talos' nftables chains, what
+//! Talos itself says, and a few facts of the host.
 //!
 //! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
 //! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
 //!
-//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`] and [`host`].
+//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`], [`talos::connect()`] and [`host`].
 #![forbid(unsafe_code)]
 
 pub mod decode;
@@ -11,6 +12,7 @@ pub mod host;
 pub mod links;
 pub mod nftables;
 pub mod pressure;
+pub mod talos;
 pub mod wireguard;
 
 mod gap;

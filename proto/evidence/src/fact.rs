@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Vxlan};
+use crate::{
+    Health, Moment, NodeName, PublicKey, Sizes, Steered, Steering, Talos, TalosPeer, Vxlan,
+};
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +25,13 @@ pub enum SourceId {
     Routes,
     /// Talos' nftables chains.
     Nftables,
+    /// Talos over machined's socket.
+    Talos,
 }
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
@@ -36,6 +40,7 @@ impl SourceId {
         Self::Overlay,
         Self::Routes,
         Self::Nftables,
+        Self::Talos,
     ];
 
     /// The name a user reads.
@@ -49,6 +54,7 @@ impl SourceId {
             Self::Overlay => "overlay-listener",
             Self::Routes => "routes",
             Self::Nftables => "nftables",
+            Self::Talos => "talos",
         }
     }
 }
@@ -285,6 +291,10 @@ pub enum FactKey {
     Vxlan,
     /// [`Fact::Health`].
     Health,
+    /// [`Fact::Talos`].
+    Talos,
+    /// [`Fact::TalosPeer`].
+    TalosPeer(PublicKey),
 }
 
 impl std::fmt::Display for FactKey {
@@ -304,6 +314,8 @@ impl std::fmt::Display for FactKey {
             Self::Steered(key) => write!(f, "steered/{}", key.short()),
             Self::Vxlan => f.write_str("vxlan-devices"),
             Self::Health => f.write_str("health"),
+            Self::Talos => f.write_str("talos"),
+            Self::TalosPeer(key) => write!(f, "talos-peer/{}", key.short()),
         }
     }
 }
@@ -339,6 +351,10 @@ pub enum Fact {
     Vxlan(Vxlan),
     /// How the agent itself fares.
     Health(Health),
+    /// The node as Talos sees it.
+    Talos(Box<Talos>),
+    /// One peer as Talos wants it.
+    TalosPeer(PublicKey, TalosPeer),
 }
 
 impl Fact {
@@ -359,6 +375,8 @@ impl Fact {
             Self::Steered(key, _) => FactKey::Steered(*key),
             Self::Vxlan(_) => FactKey::Vxlan,
             Self::Health(_) => FactKey::Health,
+            Self::Talos(_) => FactKey::Talos,
+            Self::TalosPeer(key, _) => FactKey::TalosPeer(*key),
         }
     }
 
@@ -418,6 +436,8 @@ impl Fact {
             }
             Self::Vxlan(vxlan) => one(&mut vxlan.since),
             Self::Health(health) => *health = health.shifted(offset),
+            Self::Talos(talos) => one(&mut talos.since),
+            Self::TalosPeer(_, peer) => peer.shift(offset),
         }
         self
     }

@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O, no async. Start with [`Fact`] (one thing an agent saw), [`Facts`] (all present facts of a
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
-//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `health`, `fact`, `snapshot`, `verdict`, `limits`.
+//! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `health`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -15,6 +15,7 @@ mod moment;
 mod size;
 mod snapshot;
 mod steering;
+mod talos;
 mod verdict;
 mod vxlan;
 
@@ -28,6 +29,10 @@ pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
+pub use talos::{
+    Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,
+    TalosPeerStatus, TalosService, TalosTime,
+};
 pub use verdict::{
     Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
     Reporter, Rung, RungState, Subject, Verdict,

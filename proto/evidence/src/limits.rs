@@ -14,6 +14,12 @@ pub const STEERED: usize = 16;
 pub const LINK_NAME: usize = 16;
 /// VXLAN devices of one node that are told; an overlay needs one.
 pub const VXLAN_DEVICES: usize = 16;
+/// Endpoint candidates of one peer that are told; the discovery service keeps at most 64 for each.
+pub const CANDIDATES: usize = 16;
+/// Unmet conditions, and findings of Talos' own diagnostics, that are told of one node.
+pub const CONDITIONS: usize = 16;
+/// Services of Talos that are told of one node.
+pub const SERVICES: usize = 32;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

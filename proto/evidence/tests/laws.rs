@@ -7,14 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use evidence::{
     Arrival, Bracket, Conntrack, Delta, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact,
     Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, NodeName, Peer,
-    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, TooBig, Vxlan,
+    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, Talos,
+    TalosPeer, TalosPeerStatus, TooBig, Vxlan,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 14;
+const KINDS: usize = 16;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -86,6 +87,11 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             left_out: 0,
         }),
         12 => Fact::Health(health(after)),
+        13 => Fact::Talos(Box::new(Talos {
+            since: after(1),
+            ..Talos::default()
+        })),
+        14 => Fact::TalosPeer(key, talos_peer(after)),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -93,6 +99,21 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             for_us: Some(true),
             answered_at: Some(after(2)),
         }]),
+    }
+}
+
+fn talos_peer(after: impl Fn(i64) -> Moment) -> TalosPeer {
+    TalosPeer {
+        since: after(1),
+        label: String::new(),
+        address: None,
+        allowed_ips: Vec::new(),
+        candidates: Vec::new(),
+        left_out: 0,
+        status: Some(TalosPeerStatus {
+            last_change: Some(after(2)),
+            ..TalosPeerStatus::default()
+        }),
     }
 }
 

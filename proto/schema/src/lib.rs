@@ -28,9 +28,10 @@ pub const UPSTREAM_GENERATED: [&str; 4] = [
     "sidero.discovery.client.rs",
 ];
 /// The files of the schema, in `v1`.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 8] = [
     "facts.proto",
     "steering.proto",
+    "talos.proto",
     "vxlan.proto",
     "health.proto",
     "report.proto",

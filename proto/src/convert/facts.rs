@@ -11,7 +11,7 @@ use super::{
     ConvertError, at_most, endpoint_from_wire, endpoint_to_wire, health, inert, ip_from_wire,
     ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
-    vxlan,
+    talos, vxlan,
 };
 use crate::wire::{self, fact::Fact as WireFact};
 
@@ -41,6 +41,8 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Steered(key, steered) => WireFact::Steered(steered_to_wire(key, steered)),
         Fact::Health(state) => WireFact::Health(health::to_wire(state)),
         Fact::Vxlan(devices) => WireFact::Vxlan(vxlan::to_wire(devices)),
+        Fact::Talos(talos) => WireFact::Talos(talos::to_wire(talos)),
+        Fact::TalosPeer(key, peer) => WireFact::TalosPeer(talos::peer_to_wire(key, peer)),
     };
     wire::Fact { fact: Some(inner) }
 }
@@ -64,6 +66,8 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Steered(steered) => steered_from_wire(steered)?,
         WireFact::Health(state) => Fact::Health(health::from_wire(state)),
         WireFact::Vxlan(devices) => vxlan::from_wire(devices)?,
+        WireFact::Talos(talos) => Fact::Talos(Box::new(talos::from_wire(talos)?)),
+        WireFact::TalosPeer(peer) => talos::peer_from_wire(peer)?,
     })
 }
 
@@ -84,6 +88,8 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Steered(key) => (Kind::Steered, Some(key), None),
         FactKey::Health => (Kind::Health, None, None),
         FactKey::Vxlan => (Kind::Vxlan, None, None),
+        FactKey::Talos => (Kind::Talos, None, None),
+        FactKey::TalosPeer(key) => (Kind::TalosPeer, Some(key), None),
     };
     wire::FactKey {
         kind: kind.into(),
@@ -118,6 +124,8 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Steered => FactKey::Steered(public_key()?),
         Kind::Health => FactKey::Health,
         Kind::Vxlan => FactKey::Vxlan,
+        Kind::Talos => FactKey::Talos,
+        Kind::TalosPeer => FactKey::TalosPeer(public_key()?),
     })
 }
 
@@ -139,6 +147,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Overlay => wire::SourceId::Overlay,
         SourceId::Routes => wire::SourceId::Routes,
         SourceId::Nftables => wire::SourceId::Nftables,
+        SourceId::Talos => wire::SourceId::Talos,
     }
 }
 
@@ -155,6 +164,7 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
         wire::SourceId::Overlay => SourceId::Overlay,
         wire::SourceId::Routes => SourceId::Routes,
         wire::SourceId::Nftables => SourceId::Nftables,
+        wire::SourceId::Talos => SourceId::Talos,
     })
 }
 

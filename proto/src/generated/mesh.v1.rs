@@ -108,6 +108,209 @@ pub struct Steered {
     pub endpoint: ::core::option::Option<EndpointWay>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosCondition {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosTime {
+    #[prost(bool, tag = "1")]
+    pub synced: bool,
+    #[prost(bool, tag = "2")]
+    pub disabled: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosNetwork {
+    #[prost(bool, tag = "1")]
+    pub addresses: bool,
+    #[prost(bool, tag = "2")]
+    pub connectivity: bool,
+    #[prost(bool, tag = "3")]
+    pub hostname: bool,
+    #[prost(bool, tag = "4")]
+    pub etc_files: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosService {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub running: bool,
+    #[prost(bool, optional, tag = "3")]
+    pub healthy: ::core::option::Option<bool>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Talos {
+    #[prost(int64, tag = "1")]
+    pub since_ms: i64,
+    #[prost(string, optional, tag = "2")]
+    pub version: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub hostname: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "TalosStage", optional, tag = "4")]
+    pub stage: ::core::option::Option<i32>,
+    #[prost(bool, optional, tag = "5")]
+    pub ready: ::core::option::Option<bool>,
+    #[prost(message, repeated, tag = "6")]
+    pub unmet: ::prost::alloc::vec::Vec<TalosCondition>,
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub discovered: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// A fingerprint of 8 bytes; empty if it is not known.
+    #[prost(bytes = "vec", tag = "9")]
+    pub cluster: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, optional, tag = "10")]
+    pub members: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "11")]
+    pub affiliates: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "12")]
+    pub time: ::core::option::Option<TalosTime>,
+    #[prost(message, optional, tag = "13")]
+    pub network: ::core::option::Option<TalosNetwork>,
+    #[prost(bool, optional, tag = "14")]
+    pub kubeprism: ::core::option::Option<bool>,
+    #[prost(message, repeated, tag = "15")]
+    pub services: ::prost::alloc::vec::Vec<TalosService>,
+    #[prost(message, repeated, tag = "16")]
+    pub diagnostics: ::prost::alloc::vec::Vec<TalosCondition>,
+    #[prost(uint32, tag = "17")]
+    pub left_out: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosCandidateWay {
+    #[prost(string, optional, tag = "1")]
+    pub via: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub on_link: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosCandidate {
+    #[prost(bytes = "vec", tag = "1")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// Absent if the kernel was not asked.
+    #[prost(message, optional, tag = "3")]
+    pub way: ::core::option::Option<TalosCandidateWay>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosEndpoint {
+    #[prost(bytes = "vec", tag = "1")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TalosPeerStatus {
+    #[prost(enumeration = "TalosPeerState", tag = "1")]
+    pub state: i32,
+    #[prost(message, optional, tag = "2")]
+    pub endpoint: ::core::option::Option<TalosEndpoint>,
+    #[prost(message, optional, tag = "3")]
+    pub last_used: ::core::option::Option<TalosEndpoint>,
+    #[prost(int64, optional, tag = "4")]
+    pub last_change_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TalosPeer {
+    #[prost(bytes = "vec", tag = "1")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub since_ms: i64,
+    #[prost(string, tag = "3")]
+    pub label: ::prost::alloc::string::String,
+    /// Empty if it is not known.
+    #[prost(bytes = "vec", tag = "4")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, repeated, tag = "5")]
+    pub allowed_ips: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "6")]
+    pub candidates: ::prost::alloc::vec::Vec<TalosCandidate>,
+    #[prost(uint32, tag = "7")]
+    pub left_out: u32,
+    #[prost(message, optional, tag = "8")]
+    pub status: ::core::option::Option<TalosPeerStatus>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TalosStage {
+    Unspecified = 0,
+    Booting = 1,
+    Installing = 2,
+    Maintenance = 3,
+    Running = 4,
+    Rebooting = 5,
+    ShuttingDown = 6,
+    Resetting = 7,
+    Upgrading = 8,
+}
+impl TalosStage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TALOS_STAGE_UNSPECIFIED",
+            Self::Booting => "TALOS_STAGE_BOOTING",
+            Self::Installing => "TALOS_STAGE_INSTALLING",
+            Self::Maintenance => "TALOS_STAGE_MAINTENANCE",
+            Self::Running => "TALOS_STAGE_RUNNING",
+            Self::Rebooting => "TALOS_STAGE_REBOOTING",
+            Self::ShuttingDown => "TALOS_STAGE_SHUTTING_DOWN",
+            Self::Resetting => "TALOS_STAGE_RESETTING",
+            Self::Upgrading => "TALOS_STAGE_UPGRADING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TALOS_STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TALOS_STAGE_BOOTING" => Some(Self::Booting),
+            "TALOS_STAGE_INSTALLING" => Some(Self::Installing),
+            "TALOS_STAGE_MAINTENANCE" => Some(Self::Maintenance),
+            "TALOS_STAGE_RUNNING" => Some(Self::Running),
+            "TALOS_STAGE_REBOOTING" => Some(Self::Rebooting),
+            "TALOS_STAGE_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+            "TALOS_STAGE_RESETTING" => Some(Self::Resetting),
+            "TALOS_STAGE_UPGRADING" => Some(Self::Upgrading),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TalosPeerState {
+    Unspecified = 0,
+    Up = 1,
+    Down = 2,
+}
+impl TalosPeerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TALOS_PEER_STATE_UNSPECIFIED",
+            Self::Up => "TALOS_PEER_STATE_UP",
+            Self::Down => "TALOS_PEER_STATE_DOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TALOS_PEER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TALOS_PEER_STATE_UP" => Some(Self::Up),
+            "TALOS_PEER_STATE_DOWN" => Some(Self::Down),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VxlanDevice {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -396,7 +599,7 @@ pub struct Sizes {
 pub struct Fact {
     #[prost(
         oneof = "fact::Fact",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 60, 70"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 60, 70, 100, 101"
     )]
     pub fact: ::core::option::Option<fact::Fact>,
 }
@@ -432,6 +635,10 @@ pub mod fact {
         Health(super::Health),
         #[prost(message, tag = "70")]
         Vxlan(super::Vxlan),
+        #[prost(message, tag = "100")]
+        Talos(super::Talos),
+        #[prost(message, tag = "101")]
+        TalosPeer(super::TalosPeer),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -457,6 +664,7 @@ pub enum SourceId {
     Overlay = 20,
     Routes = 40,
     Nftables = 41,
+    Talos = 100,
 }
 impl SourceId {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -474,6 +682,7 @@ impl SourceId {
             Self::Overlay => "SOURCE_ID_OVERLAY",
             Self::Routes => "SOURCE_ID_ROUTES",
             Self::Nftables => "SOURCE_ID_NFTABLES",
+            Self::Talos => "SOURCE_ID_TALOS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -488,6 +697,7 @@ impl SourceId {
             "SOURCE_ID_OVERLAY" => Some(Self::Overlay),
             "SOURCE_ID_ROUTES" => Some(Self::Routes),
             "SOURCE_ID_NFTABLES" => Some(Self::Nftables),
+            "SOURCE_ID_TALOS" => Some(Self::Talos),
             _ => None,
         }
     }
@@ -539,6 +749,8 @@ pub enum FactKind {
     Steered = 41,
     Health = 60,
     Vxlan = 70,
+    Talos = 100,
+    TalosPeer = 101,
 }
 impl FactKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -562,6 +774,8 @@ impl FactKind {
             Self::Steered => "FACT_KIND_STEERED",
             Self::Health => "FACT_KIND_HEALTH",
             Self::Vxlan => "FACT_KIND_VXLAN",
+            Self::Talos => "FACT_KIND_TALOS",
+            Self::TalosPeer => "FACT_KIND_TALOS_PEER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -582,6 +796,8 @@ impl FactKind {
             "FACT_KIND_STEERED" => Some(Self::Steered),
             "FACT_KIND_HEALTH" => Some(Self::Health),
             "FACT_KIND_VXLAN" => Some(Self::Vxlan),
+            "FACT_KIND_TALOS" => Some(Self::Talos),
+            "FACT_KIND_TALOS_PEER" => Some(Self::TalosPeer),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ fn device_key() -> wire::FactKey {
     }
 }
 
-const ENTRIES: [(&str, usize, Say); 12] = [
+const ENTRIES: [(&str, usize, Say); 19] = [
     ("snapshot.facts", limits::FACTS, |count| {
         sample::snapshot(vec![device(); count]).map(drop)
     }),
@@ -91,13 +91,55 @@ const ENTRIES: [(&str, usize, Say); 12] = [
             ..sample::vxlan()
         }))
     }),
+    ("talos.unmet", limits::CONDITIONS, |count| {
+        fact(WireFact::Talos(wire::Talos {
+            unmet: vec![sample::talos_condition(); count],
+            ..sample::talos()
+        }))
+    }),
+    ("talos.diagnostics", limits::CONDITIONS, |count| {
+        fact(WireFact::Talos(wire::Talos {
+            diagnostics: vec![sample::talos_condition(); count],
+            ..sample::talos()
+        }))
+    }),
+    ("talos.addresses", limits::ADDRESSES, |count| {
+        fact(WireFact::Talos(wire::Talos {
+            addresses: vec![vec![192, 0, 2, 1]; count],
+            ..sample::talos()
+        }))
+    }),
+    ("talos.discovered", limits::ADDRESSES, |count| {
+        fact(WireFact::Talos(wire::Talos {
+            discovered: vec![vec![192, 0, 2, 1]; count],
+            ..sample::talos()
+        }))
+    }),
+    ("talos.services", limits::SERVICES, |count| {
+        fact(WireFact::Talos(wire::Talos {
+            services: vec![sample::talos_service(); count],
+            ..sample::talos()
+        }))
+    }),
+    ("talos_peer.allowed_ips", limits::ALLOWED_IPS, |count| {
+        fact(WireFact::TalosPeer(wire::TalosPeer {
+            allowed_ips: vec!["192.0.2.1/32".to_owned(); count],
+            ..sample::talos_peer()
+        }))
+    }),
+    ("talos_peer.candidates", limits::CANDIDATES, |count| {
+        fact(WireFact::TalosPeer(wire::TalosPeer {
+            candidates: vec![sample::talos_candidate(); count],
+            ..sample::talos_peer()
+        }))
+    }),
     ("peers", limits::NODES, |count| {
         let peers = vec![sample::peer_identity(); count];
         peers_from_wire(wire::PeerList { peers }).map(drop)
     }),
 ];
 
-const TEXTS: [(&str, Say); 5] = [
+const TEXTS: [(&str, Say); 7] = [
     ("source.gap", |bytes| {
         fact(WireFact::Source(wire::Source {
             gap: Some("x".repeat(bytes)),
@@ -124,6 +166,18 @@ const TEXTS: [(&str, Say); 5] = [
         fact(WireFact::Steered(wire::Steered {
             prefixes: vec![prefix],
             ..sample::steered()
+        }))
+    }),
+    ("talos.version", |bytes| {
+        fact(WireFact::Talos(wire::Talos {
+            version: Some("x".repeat(bytes)),
+            ..sample::talos()
+        }))
+    }),
+    ("talos_peer.label", |bytes| {
+        fact(WireFact::TalosPeer(wire::TalosPeer {
+            label: "x".repeat(bytes),
+            ..sample::talos_peer()
         }))
     }),
     ("peer.allowed_ips", |bytes| {

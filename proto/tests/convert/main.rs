@@ -7,5 +7,6 @@ mod limits;
 mod newer;
 mod sample;
 mod steering;
+mod talos;
 mod verdict;
 mod vxlan;

@@ -178,6 +178,74 @@ pub(crate) fn vxlan_device() -> wire::VxlanDevice {
     }
 }
 
+pub(crate) fn talos_condition() -> wire::TalosCondition {
+    wire::TalosCondition {
+        name: "services".to_owned(),
+        reason: "kubelet is not healthy".to_owned(),
+    }
+}
+
+pub(crate) fn talos_service() -> wire::TalosService {
+    wire::TalosService {
+        name: "kubelet".to_owned(),
+        running: true,
+        healthy: Some(false),
+    }
+}
+
+pub(crate) fn talos() -> wire::Talos {
+    wire::Talos {
+        since_ms: 1,
+        version: Some("v1.13.9".to_owned()),
+        hostname: Some("vps-1".to_owned()),
+        stage: Some(wire::TalosStage::Running.into()),
+        ready: Some(false),
+        unmet: vec![talos_condition()],
+        addresses: vec![vec![192, 0, 2, 1]],
+        discovered: vec![vec![198, 51, 100, 2]],
+        cluster: vec![1; 8],
+        services: vec![talos_service()],
+        diagnostics: vec![talos_condition()],
+        ..wire::Talos::default()
+    }
+}
+
+pub(crate) fn talos_candidate() -> wire::TalosCandidate {
+    wire::TalosCandidate {
+        address: vec![192, 0, 2, 1],
+        port: 51_820,
+        way: Some(wire::TalosCandidateWay {
+            via: Some("eth0".to_owned()),
+            on_link: true,
+        }),
+    }
+}
+
+pub(crate) fn talos_endpoint() -> wire::TalosEndpoint {
+    wire::TalosEndpoint {
+        address: vec![192, 0, 2, 1],
+        port: 51_820,
+    }
+}
+
+pub(crate) fn talos_peer() -> wire::TalosPeer {
+    wire::TalosPeer {
+        public_key: key(),
+        since_ms: 1,
+        label: "vps-1".to_owned(),
+        address: vec![0xfd; 16],
+        allowed_ips: vec!["192.0.2.1/32".to_owned()],
+        candidates: vec![talos_candidate()],
+        left_out: 0,
+        status: Some(wire::TalosPeerStatus {
+            state: wire::TalosPeerState::Up.into(),
+            endpoint: Some(talos_endpoint()),
+            last_used: Some(talos_endpoint()),
+            last_change_ms: Some(1),
+        }),
+    }
+}
+
 pub(crate) fn peer_identity() -> wire::PeerIdentity {
     wire::PeerIdentity {
         name: "vps-1".to_owned(),
@@ -233,6 +301,8 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::Steering(steering()),
         WireFact::Steered(steered()),
         WireFact::Vxlan(vxlan()),
+        WireFact::Talos(talos()),
+        WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
     ]
     .map(|fact| wire::Fact { fact: Some(fact) })

@@ -335,6 +335,53 @@ pub struct HardwareAddr {
     #[prost(bytes = "vec", tag = "2")]
     pub hardware_addr: ::prost::alloc::vec::Vec<u8>,
 }
+/// Diagnostics.runtime.talos.dev.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Diagnostic {
+    #[prost(string, tag = "1")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub details: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NfTablesMark {
+    #[prost(uint32, tag = "1")]
+    pub mask: u32,
+    #[prost(uint32, tag = "2")]
+    pub xor: u32,
+    #[prost(uint32, tag = "3")]
+    pub value: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NfTablesAddressMatch {
+    #[prost(message, repeated, tag = "1")]
+    pub include_subnets: ::prost::alloc::vec::Vec<NetIpPrefix>,
+    #[prost(message, repeated, tag = "2")]
+    pub exclude_subnets: ::prost::alloc::vec::Vec<NetIpPrefix>,
+    #[prost(bool, tag = "3")]
+    pub invert: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NfTablesRule {
+    #[prost(enumeration = "NfTablesVerdict", optional, tag = "2")]
+    pub verdict: ::core::option::Option<i32>,
+    #[prost(message, optional, tag = "3")]
+    pub match_mark: ::core::option::Option<NfTablesMark>,
+    #[prost(message, optional, tag = "4")]
+    pub set_mark: ::core::option::Option<NfTablesMark>,
+    #[prost(message, optional, tag = "6")]
+    pub match_destination_address: ::core::option::Option<NfTablesAddressMatch>,
+}
+/// NfTablesChains.net.talos.dev, id = name of the chain in table `inet talos`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NfTablesChain {
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(enumeration = "NfTablesHook", tag = "2")]
+    pub hook: i32,
+    #[prost(message, repeated, tag = "4")]
+    pub rules: ::prost::alloc::vec::Vec<NfTablesRule>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum KubeSpanPeerState {
@@ -439,6 +486,67 @@ impl MachineStage {
             "SHUTTING_DOWN" => Some(Self::ShuttingDown),
             "RESETTING" => Some(Self::Resetting),
             "UPGRADING" => Some(Self::Upgrading),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NfTablesVerdict {
+    Drop = 0,
+    Accept = 1,
+}
+impl NfTablesVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Drop => "DROP",
+            Self::Accept => "ACCEPT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DROP" => Some(Self::Drop),
+            "ACCEPT" => Some(Self::Accept),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NfTablesHook {
+    Prerouting = 0,
+    Input = 1,
+    Forward = 2,
+    Output = 3,
+    Postrouting = 4,
+}
+impl NfTablesHook {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Prerouting => "PREROUTING",
+            Self::Input => "INPUT",
+            Self::Forward => "FORWARD",
+            Self::Output => "OUTPUT",
+            Self::Postrouting => "POSTROUTING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PREROUTING" => Some(Self::Prerouting),
+            "INPUT" => Some(Self::Input),
+            "FORWARD" => Some(Self::Forward),
+            "OUTPUT" => Some(Self::Output),
+            "POSTROUTING" => Some(Self::Postrouting),
             _ => None,
         }
     }

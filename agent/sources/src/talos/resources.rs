@@ -1,0 +1,36 @@
+//! The types that are read, each with where Talos keeps it and how it is checked.
+
+mod cluster;
+mod kubespan;
+mod machine;
+mod network;
+
+pub use cluster::{
+    Affiliate, AffiliateKubeSpan, ClusterId, ClusterIdentity, ClusterInfo, MachineType, Member,
+    kubespan_prefix,
+};
+pub use kubespan::{KubeSpanEndpoint, PeerSpec, PeerStatus};
+pub use machine::{
+    Diagnostic, EtcdMember, KubePrism, MachineStatus, NodeIp, NodeStatus, Nodename, Service,
+    TimeStatus, Version,
+};
+pub use network::{
+    AddressStatus, Chain, HardwareAddress, Hostname, LinkStatus, LinkWireGuard, LinkWireGuardPeer,
+    Mark, NetworkStatus, NodeAddresses, ProbeStatus, RouteStatus, RoutingRule, Rule,
+};
+
+use prost::Message;
+
+use super::Malformed;
+
+/// A type of resource.
+pub trait Kind: Sized {
+    /// Where resources of this type are kept.
+    const NAMESPACE: &'static str;
+    /// Talos' name of the type.
+    const TYPE: &'static str;
+    /// What is on the wire.
+    type Body: Message + Default;
+    /// Takes the fields apart and checks each.
+    fn check(body: Self::Body) -> Result<Self, Malformed>;
+}
