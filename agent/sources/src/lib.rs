@@ -4,15 +4,18 @@
 //! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
 //! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
 //!
-//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`], [`talos::connect()`] and [`host`].
+//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`], [`talos::connect()`] and [`host`]. From
+//! a workstation, [`talosconfig`] and [`apid`] lead to what Talos says.
 #![forbid(unsafe_code)]
 
+pub mod apid;
 pub mod decode;
 pub mod host;
 pub mod links;
 pub mod nftables;
 pub mod pressure;
 pub mod talos;
+pub mod talosconfig;
 pub mod wireguard;
 
 mod gap;
