@@ -37,8 +37,9 @@ const EDGES: &[(&str, &str, &str)] = &[
     (
         "mesh-probe",
         "sources",
-        "steering, and that a key of handshake is none of a device here",
+        "steering, what Talos says, and that a key of handshake is none of a device here",
     ),
+    ("mesh-probe", "upstream", "tests: what fake apids say"),
     ("integration", "evidence", "names and keys of the lab"),
     (
         "integration",

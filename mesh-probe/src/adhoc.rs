@@ -6,6 +6,7 @@ mod handshake;
 mod mtu;
 mod refusal;
 mod steering;
+pub mod talos;
 mod tap;
 mod udp;
 mod vxlan;

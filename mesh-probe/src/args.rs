@@ -9,8 +9,8 @@ use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
 
 pub use adhoc::{
-    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, TapArgs, UdpArgs,
-    VxlanArgs, WIREGUARD_PORT,
+    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, PathArgs, TalosArgs, TapArgs,
+    UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
 use crate::exit;
@@ -26,7 +26,8 @@ Examples:
   mesh-probe wait kubernetes-api --may-start  wait until the API may be started
   mesh-probe explain --all                    all findings that there can be
   mesh-probe mtu vps-1                        the largest packet that gets there
-  mesh-probe udp vps-1:51820                  does anything listen there?";
+  mesh-probe udp vps-1:51820                  does anything listen there?
+  mesh-probe talos                            KubeSpan as the Talos of every node sees it";
 
 /// Ask the mesh collector what is ready, what is wrong, and what to do
 #[derive(Debug, Parser)]
@@ -116,6 +117,8 @@ pub enum Command {
     Handshake(HandshakeArgs),
     /// Here, without a collector: the handshake messages that pass this node's interfaces
     Tap(TapArgs),
+    /// From a workstation, with a talosconfig: what the Talos of every node says of KubeSpan; needs no agent
+    Talos(TalosArgs),
     /// Here, without a collector: are marked packets led into the tunnel?
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN

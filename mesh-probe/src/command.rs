@@ -8,6 +8,7 @@ mod mtu;
 mod pairs;
 mod status;
 mod steering;
+mod talos;
 mod tap;
 mod udp;
 mod vxlan;
@@ -51,6 +52,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
         Command::Steering => steering::run(output).await,
         Command::Vxlan(arguments) => vxlan::run(arguments, within, output).await,
+        Command::Talos(arguments) => talos::run(arguments, within, output).await,
         Command::Tap(arguments) => tap::run(arguments, output).await,
         Command::Handshake(arguments) => handshake::run(arguments, within, output).await,
     }

@@ -16,6 +16,7 @@ mod pairs;
 mod screen;
 mod status;
 mod table;
+mod talos;
 pub mod text;
 
 pub use explain::{codes, page};
@@ -24,6 +25,7 @@ pub use gate::{Asked, gate, one_line};
 pub use pairs::pairs;
 pub use screen::{Paint, Screen};
 pub use status::status;
+pub use talos::talos;
 
 /// How an answer looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -215,8 +215,7 @@ impl fmt::Display for Refusal {
             }
             Self::Clock { expired, by, now } => {
                 let state = if *expired { "no longer" } else { "not yet" };
-                let by = by.map(|by| format!(", by {}", humantime::format_duration(by)));
-                let by = by.unwrap_or_default();
+                let by = by.map(whole_days).unwrap_or_default();
                 let now = humantime::format_rfc3339_seconds(*now);
                 write!(
                     f,
@@ -226,6 +225,15 @@ impl fmt::Display for Refusal {
             Self::Ours(why) => write!(f, "the node does not accept the certificate of this talosconfig: {why}"),
             Self::Broken(why) => f.write_str(why),
         }
+    }
+}
+
+/// As the end of a clause; seconds of a year help nobody.
+fn whole_days(by: Duration) -> String {
+    match by.as_secs() / (24 * 60 * 60) {
+        0 => format!(", by {}", humantime::format_duration(by)),
+        1 => ", by 1 day".to_owned(),
+        days => format!(", by {days} days"),
     }
 }
 
@@ -247,7 +255,7 @@ mod tests {
         let text = refusal(rustls::Error::InvalidCertificate(early));
         assert_eq!(
             text,
-            "its certificate is not yet valid, by 1day, if the clock of this machine is right: it says 1970-01-01T00:01:40Z"
+            "its certificate is not yet valid, by 1 day, if the clock of this machine is right: it says 1970-01-01T00:01:40Z"
         );
     }
 

@@ -105,6 +105,17 @@ impl Talosconfig {
     }
 }
 
+impl Talosconfig {
+    /// What the credentials of this context are no good for.
+    pub fn no_tls(&self, source: rustls::Error) -> TalosconfigError {
+        TalosconfigError::Tls {
+            path: self.path.clone(),
+            context: self.context.clone(),
+            source,
+        }
+    }
+}
+
 /// What errors name.
 struct Reading<'a> {
     path: &'a Path,
