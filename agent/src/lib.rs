@@ -1,7 +1,7 @@
 //! The node agent.
 //!
 //! ```text
-//! readers (wireguard, links, steering, tap) --channels--> observer --watch--> uplink, one per collector
+//! readers (wireguard, links, steering, tap, talos) --channels--> observer --watch--> uplink, one per collector
 //!                                                            |
 //!                                                       echo socket, raw sender
 //! ```
@@ -9,6 +9,7 @@
 //! - `supervisor`: starts the tasks, says who owns what and what restarts what;
 //! - `readers`: one task per source, so a slow source never delays another;
 //! - `steering`: reads by what traffic for node addresses enters the tunnel;
+//! - `talos`: follows what Talos says over machined's socket;
 //! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `facts`: the translation into [`evidence::Facts`];
@@ -26,6 +27,7 @@ mod readers;
 mod sockets;
 mod steering;
 mod supervisor;
+mod talos;
 mod uplink;
 mod vxlan;
 

@@ -35,6 +35,9 @@ struct Arguments {
     /// Most echo requests a second; fewer make detection slower, never wrong.
     #[arg(long, env = "MESH_ECHO_BUDGET", default_value_t = mesh_agent::ECHO_BUDGET, value_parser = clap::value_parser!(u32).range(1..=i64::from(mesh_agent::ECHO_BUDGET)))]
     echo_budget: u32,
+    /// Socket on which machined listens. Without Talos there is none, and all that needs only WireGuard and Linux works.
+    #[arg(long, env = "MESH_MACHINED_SOCKET", default_value = sources::talos::MACHINED_SOCKET)]
+    machined_socket: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             secrets: arguments.secrets,
         },
         echo_budget: arguments.echo_budget,
+        machined: arguments.machined_socket,
     };
     mesh_agent::run(config, stop()).await
 }

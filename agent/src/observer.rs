@@ -30,6 +30,7 @@ use crate::{
     sockets::{self, Echo, Overlay, Raw},
     steering::{SteeringReading, chains_tried},
     supervisor::Published,
+    talos::TalosReading,
     vxlan::VxlanDevices,
 };
 
@@ -58,6 +59,7 @@ pub(crate) struct Observer {
     vxlan: VxlanDevices,
     health: OwnHealth,
     steering: Option<Reading<SteeringReading>>,
+    talos: Option<Reading<TalosReading>>,
     tap: Option<Reading<TapState>>,
     peers: Peers,
     machines: Option<Machines>,
@@ -79,6 +81,7 @@ impl Observer {
             vxlan: VxlanDevices::default(),
             health: OwnHealth::default(),
             steering: None,
+            talos: None,
             tap: None,
             peers: Peers::default(),
             machines: None,
@@ -134,6 +137,7 @@ impl Observer {
             Event::Steering => self
                 .steering
                 .clone_from(&readings.steering.borrow_and_update()),
+            Event::Talos => self.talos.clone_from(&readings.talos.borrow_and_update()),
             Event::TapState => {
                 // What the tap saw before it says how far it has seen counts before that does.
                 let state = readings.tap_state.borrow_and_update().clone();
@@ -277,6 +281,9 @@ impl Observer {
         if let Some(Ok(steering)) = self.steering.as_ref().map(|reading| &reading.value) {
             steering.facts(&self.peers, &mut facts);
         }
+        if let Some(Ok(talos)) = self.talos.as_ref().map(|reading| &reading.value) {
+            talos.facts(&mut facts);
+        }
         facts.insert(Fact::Health(self.health.fact()));
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
@@ -318,6 +325,7 @@ impl Observer {
                 SourceId::Nftables,
                 self.steering.as_ref().and_then(chains_tried),
             ),
+            (SourceId::Talos, tried(self.talos.as_ref())),
         ];
         let known = states
             .into_iter()
@@ -360,6 +368,7 @@ enum Event {
     Device,
     Links,
     Steering,
+    Talos,
     TapState,
     Pressure,
 }
@@ -403,6 +412,7 @@ async fn next(
         Ok(()) = readings.wireguard.changed() => Event::Device,
         Ok(()) = readings.links.changed() => Event::Links,
         Ok(()) = readings.steering.changed() => Event::Steering,
+        Ok(()) = readings.talos.changed() => Event::Talos,
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
         () = sleep(pause) => Event::Time,

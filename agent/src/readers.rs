@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::steering::SteeringReading;
+use crate::{steering::SteeringReading, talos::TalosReading};
 
 /// `KubeSpan`'s port; not configurable in Talos.
 pub(crate) const TUNNEL_PORT: u16 = 51_820;
@@ -45,6 +45,7 @@ pub(crate) struct Readings {
     pub(crate) tap: mpsc::Receiver<Sighted>,
     pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
     pub(crate) pressure: watch::Receiver<Pressure>,
+    pub(crate) talos: watch::Receiver<Option<Reading<TalosReading>>>,
 }
 
 /// The device, and the wall clock when it was read: handshake times are wall-clock times of the kernel.

@@ -7,12 +7,13 @@
 //! | steering reader | nothing | with the observer | never: it goes on after errors |
 //! | tap reader | tap socket | with the observer | itself, after ten seconds |
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
+//! | Talos follower | connection to machined | with the observer | itself, with back-off |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
@@ -27,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     observer::{Observer, ObserverConfig},
-    readers, steering, uplink,
+    readers, steering, talos, uplink,
 };
 
 /// Most echo requests a second.
@@ -48,6 +49,8 @@ pub struct Config {
     pub key: KeySource,
     /// Most echo requests a second.
     pub echo_budget: u32,
+    /// Where machined listens, if Talos is there at all.
+    pub machined: PathBuf,
 }
 
 /// Everything that is known, and when it was put together.
@@ -92,6 +95,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (links_sender, links) = watch::channel(None);
     let (steering_sender, steering) = watch::channel(None);
     let (tap_state_sender, tap_state) = watch::channel(None);
+    let (talos_sender, talos) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     tokio::spawn(readers::wireguard(wireguard_sender));
     tokio::spawn(readers::links(links_sender));
@@ -102,6 +106,8 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     ));
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     tokio::spawn(readers::pressure(pressure_sender));
+    let snapshots = links.clone();
+    tokio::spawn(async move { talos::follow(&config.machined, talos_sender, snapshots).await });
     let observer = Observer::new(ObserverConfig {
         node: config.node,
         probe_key,
@@ -117,6 +123,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
                 tap,
                 tap_state,
                 pressure,
+                talos,
             },
             published,
         )

@@ -5,4 +5,5 @@
 
 pub mod facts;
 pub mod lab;
+pub mod machined;
 pub mod vm;

@@ -1,5 +1,6 @@
 //! What is wrong: roots first, and under each root what it explains.
 
+mod candidates;
 mod keys;
 mod nodes;
 mod observer;
@@ -36,11 +37,13 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let rest = without(&rest, &missing);
     let inside = steering::below(&rest);
     let rest = without(&rest, &inside);
+    let astray = candidates::find(mesh, &rest);
+    let rest = without(&rest, &astray);
     let blocked = underlay(mesh, &rest);
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);
     let beside = steering::above(&without(&rest, &broken));
-    let path: Vec<Finding> = [wrong, missing, inside, blocked, broken, beside].concat();
+    let path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken, beside].concat();
     let effects = effects(mesh, &path, &open);
     let sick = observer::find(mesh, &without(&open, &path));
     let large = sizes::find(mesh, &without(&open, &path));

@@ -4,11 +4,12 @@
 //! error. What is not proved good by fresh evidence is never good.
 //!
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
-//! `journey` following single handshakes), `overlay` (the devices of one node), `health` (observers in trouble), `localise` (where the trouble is), `findings` (what is wrong), `levels` and
+//! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be dialled), `health` (observers in trouble), `localise` (where the trouble is), `findings` (what is wrong), `levels` and
 //! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+pub mod candidates;
 mod findings;
 mod gates;
 mod health;

@@ -9,7 +9,7 @@ use std::{
 use evidence::{
     Arrival, Citation, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
     Initiated, Layer, Moment, NodeName, NodeRef, Peer, PublicKey, Reporter, Sizes, SourceId,
-    SourceState, Steered, Steering, Vxlan,
+    SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
@@ -311,6 +311,22 @@ impl<'a> Member<'a> {
     pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {
         match self.fact(FactKey::Vxlan) {
             Some(Fact::Vxlan(vxlan)) => Some(vxlan),
+            _ => None,
+        }
+    }
+
+    /// The node as Talos sees it.
+    pub(crate) fn talos(&self) -> Option<&'a Talos> {
+        match self.fact(FactKey::Talos) {
+            Some(Fact::Talos(talos)) => Some(talos),
+            _ => None,
+        }
+    }
+
+    /// A peer as Talos wants it there.
+    pub(crate) fn talos_peer(&self, key: &PublicKey) -> Option<&'a TalosPeer> {
+        match self.fact(FactKey::TalosPeer(*key)) {
+            Some(Fact::TalosPeer(_, peer)) => Some(peer),
             _ => None,
         }
     }

@@ -17,10 +17,14 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 29] = pages! {
+static PAGES: [Page; 33] = pages! {
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "endpoint-cannot-work": "a node dials another where it cannot be reached",
+    "endpoint-hairpin": "neighbours dial each other at their own public address",
+    "endpoint-shared-behind-nat": "two nodes behind one NAT advertise one endpoint",
+    "endpoint-without-ipv6-route": "a node dials IPv6 and has no IPv6 route",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
+    include_str!("../src/findings/candidates.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
@@ -87,6 +88,7 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "nft-",
         "allowed-",
         "vxlan-",
+        "endpoint-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

@@ -57,6 +57,7 @@ fn reading(links: &[u32]) -> SteeringReading {
             Some(Way {
                 link: *link,
                 source,
+                on_link: false,
             })
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -11,15 +11,18 @@ use std::{
     thread,
 };
 
-use crate::lab::{
-    LabError,
-    host::{self, Host},
-    kubespan::{self, LINK, Mesh},
-    plan::HostPlan,
-    sandbox,
-    state::HostsState,
-    topology::{INTERNET, Implementation, Node, Topology, TopologyError},
-    underlay,
+use crate::{
+    lab::{
+        LabError,
+        host::{self, Host},
+        kubespan::{self, LINK, Mesh},
+        plan::HostPlan,
+        sandbox,
+        state::HostsState,
+        topology::{INTERNET, Implementation, Node, Topology, TopologyError},
+        underlay,
+    },
+    machined,
 };
 
 /// The mesh key as the collector and `mesh-probe` read it, in the collector host's own `/run`.
@@ -35,6 +38,7 @@ pub struct Lab {
     mesh: Mesh,
     hosts: BTreeMap<String, Host>,
     devices: BTreeMap<String, Device>,
+    machined: Vec<Child>,
 }
 
 /// Who holds the `kubespan` device of a node.
@@ -53,12 +57,14 @@ impl Lab {
             mesh: Mesh::generate(&topology),
             hosts: BTreeMap::new(),
             devices: BTreeMap::new(),
+            machined: Vec::new(),
             topology,
         };
         lab.start_hosts()?;
         lab.wire()?;
         lab.start_devices()?;
         lab.start_mesh()?;
+        lab.start_machined()?;
         lab.save()?;
         Ok(lab)
     }
@@ -232,6 +238,23 @@ impl Lab {
                 Ok(Device::Kernel)
             }
         }
+    }
+
+    /// What Talos itself would say, on every node.
+    fn start_machined(&mut self) -> Result<(), LabError> {
+        for node in &self.topology.nodes {
+            let host = self.host(node.name.as_str())?;
+            let plan = machined::Plan::of(&self.mesh, &self.topology, node);
+            let path = host.run_file(machined::PLAN_FILE.trim_start_matches("/run/"));
+            let text = serde_json::to_vec(&plan).map_err(io::Error::from);
+            text.and_then(|text| fs::write(&path, text))
+                .map_err(LabError::io("write", path.display()))?;
+            let log = self.log(host.name(), "machined");
+            let program = Path::new("/proc/self/exe");
+            self.machined
+                .push(host.spawn(program, &["__machined"], &log)?);
+        }
+        Ok(())
     }
 
     fn start_daemon(&self, host: &Host, mut command: Command) -> Result<Device, LabError> {

@@ -159,6 +159,7 @@ fn mount_own_run() -> Result<(), LabError> {
     mount("tmpfs", "/run", "tmpfs", flags, Some(c"mode=0755"))
         .map_err(LabError::io("mount tmpfs on", "/run"))?;
     fs::create_dir("/run/wireguard").map_err(LabError::io("create", "/run/wireguard"))?;
+    fs::create_dir("/run/machined").map_err(LabError::io("create", "/run/machined"))?;
     if !fs::canonicalize("/var/run").is_ok_and(|path| path == Path::new("/run")) {
         mount_bind_recursive("/run", "/var/run").map_err(LabError::io("bind", "/var/run"))?;
     }

@@ -48,6 +48,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Mesh {
     secret: Secret,
+    cluster_id: String,
     identities: BTreeMap<NodeName, Identity>,
 }
 
@@ -60,12 +61,18 @@ impl Mesh {
         Self {
             secret: Secret(Key::generate_preshared().to_base64()),
             identities: topology.nodes.iter().map(identity).collect(),
+            cluster_id,
         }
     }
 
     /// The cluster secret in base64: the preshared key of all peers, and the mesh key.
     pub fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// The cluster's identifier, of which its prefix is made.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
     }
 
     /// The identity of a node of the topology that the mesh was generated for.

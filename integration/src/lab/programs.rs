@@ -7,7 +7,10 @@ use std::{
     process::{Child, Output},
 };
 
-use crate::lab::{Lab, LabError, cluster::MESH_KEY_FILE};
+use crate::{
+    lab::{Lab, LabError, cluster::MESH_KEY_FILE},
+    machined::SOCKET,
+};
 
 /// TCP port of the collector.
 pub const COLLECTOR_PORT: u16 = 21820;
@@ -113,7 +116,8 @@ impl Programs {
     }
 
     pub fn start_agent(&mut self, lab: &Lab, node: &str) -> Result<(), LabError> {
-        let arguments = ["--collector", &collector_address(lab)?];
+        let collector = collector_address(lab)?;
+        let arguments = ["--collector", &collector, "--machined-socket", SOCKET];
         let path = self.binaries.path(AGENT);
         let child = lab
             .host(node)?

@@ -31,7 +31,7 @@ pub use snapshot::{Delta, Facts};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
 pub use talos::{
     Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,
-    TalosPeerStatus, TalosService, TalosTime,
+    TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
     Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,

@@ -216,6 +216,15 @@ impl TalosPeerState {
     }
 }
 
+/// The candidate that Talos sets next when the peer is down or was never dialled: the one after the last, from the beginning
+/// after the end or when the last is not in the list any more. None if that changes nothing.
+pub fn next_candidate(candidates: &[SocketAddr], last: Option<SocketAddr>) -> Option<SocketAddr> {
+    let at = candidates.iter().position(|to| Some(*to) == last);
+    let after = at.and_then(|at| candidates.get(at.saturating_add(1)));
+    let next = after.or_else(|| candidates.first()).copied();
+    next.filter(|next| Some(*next) != last)
+}
+
 impl TalosPeer {
     /// The same on a timeline whose origin lies `offset` milliseconds earlier.
     pub(crate) fn shift(&mut self, offset: i64) {
@@ -223,5 +232,22 @@ impl TalosPeer {
         if let Some(status) = &mut self.status {
             status.last_change = status.last_change.map(|at| at.shifted(offset));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Talos' own test of its rotation (`PickNewEndpoint` in adapters/kubespan).
+    #[test]
+    fn the_candidates_are_gone_round_and_a_single_one_is_not_set_again() {
+        let [a, b, other] = [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!(next_candidate(&[a, b], None), Some(a));
+        assert_eq!(next_candidate(&[a, b], Some(a)), Some(b));
+        assert_eq!(next_candidate(&[a, b], Some(b)), Some(a));
+        assert_eq!(next_candidate(&[a], Some(a)), None);
+        assert_eq!(next_candidate(&[a, b], Some(other)), Some(a));
+        assert_eq!(next_candidate(&[], None), None);
     }
 }

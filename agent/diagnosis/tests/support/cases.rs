@@ -1,5 +1,6 @@
 //! The table: each trouble, and what merely looks like it.
 
+mod candidates;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod observer;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         keys::cases(),
         sizes::cases(),
         overlay::cases(),
+        candidates::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),

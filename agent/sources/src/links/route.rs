@@ -31,6 +31,8 @@ pub struct Way {
     pub link: u32,
     /// The source address that the kernel would choose.
     pub source: Option<IpAddr>,
+    /// Whether the address is on the link itself and not behind a gateway.
+    pub on_link: bool,
 }
 
 /// Asks one question after the other. `None` is the kernel's word that there is no way.
@@ -95,16 +97,19 @@ fn decode(kind: u16, payload: &[u8]) -> Option<Way> {
 fn read(route: &RouteMessage) -> Option<Way> {
     let mut link = None;
     let mut source = None;
+    let mut on_link = true;
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(IpAddr::V4(*ip)),
             RouteAttribute::PrefSource(RouteAddress::Inet6(ip)) => source = Some(IpAddr::V6(*ip)),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => on_link = false,
             _ => {}
         }
     }
     Some(Way {
         link: link?,
         source,
+        on_link,
     })
 }

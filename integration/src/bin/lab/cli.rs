@@ -168,6 +168,8 @@ pub(crate) enum Process {
     Setup { anchor: u32 },
     #[command(name = "__boringtun", hide = true)]
     Boringtun { link: String },
+    #[command(name = "__machined", hide = true)]
+    Machined,
     #[command(name = "__tap", hide = true)]
     Tap,
     #[command(name = "__read", hide = true)]

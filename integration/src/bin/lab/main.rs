@@ -22,6 +22,7 @@ use integration::{
     lab::{
         boringtun, enter, host, runner::RunResult, sandbox, scenario::Scenario, state::RunningLab,
     },
+    machined,
     vm::guest,
 };
 
@@ -81,6 +82,7 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::In { anchor, command } => match host::become_program(anchor, &command)? {},
         Process::Setup { anchor } => host::set_up(anchor).map(|()| 0).map_err(Into::into),
         Process::Boringtun { link } => boringtun::serve(&link).map(|()| 0).map_err(Into::into),
+        Process::Machined => machined::serve().map(|()| 0).map_err(Into::into),
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),

@@ -1,0 +1,323 @@
+//! What Talos has said so far, put together. Pure: time is an argument.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use evidence::{
+    Candidate, CandidateWay, Moment, PublicKey, Talos, TalosPeer, TalosPeerStatus, limits,
+};
+use sources::talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES};
+
+use super::{
+    Step, Update,
+    node::{NodeAnswers, cut, number},
+};
+
+/// Everything that is told of Talos at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TalosReading {
+    pub(super) node: Talos,
+    pub(super) peers: BTreeMap<PublicKey, TalosPeer>,
+}
+
+/// What is known, part by part.
+#[derive(Default)]
+pub(super) struct State {
+    node: Option<Box<NodeAnswers>>,
+    specs: Followed<PeerSpec>,
+    statuses: Followed<PeerStatus>,
+    affiliates: Followed<Affiliate>,
+    members: Followed<Member>,
+    /// How candidates would be reached, as far as that was asked.
+    pub(super) ways: BTreeMap<IpAddr, CandidateWay>,
+    /// The wall-clock time of a peer's last change and the moment we made of it: the same change must not wander with the
+    /// rounding of two clocks.
+    changes: BTreeMap<PublicKey, (Duration, Moment)>,
+    last: Option<TalosReading>,
+}
+
+/// The resources of one type.
+struct Followed<R> {
+    known: BTreeMap<String, R>,
+    /// While everything is told again: what has been told.
+    again: Option<BTreeMap<String, R>>,
+    /// Whether everything was told at least once, or nothing ever will be.
+    whole: bool,
+    supported: bool,
+}
+
+impl<R> Default for Followed<R> {
+    fn default() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            again: None,
+            whole: false,
+            supported: true,
+        }
+    }
+}
+
+impl<R> Followed<R> {
+    fn apply(&mut self, step: Step<R>) {
+        match step {
+            Step::Begin => self.again = Some(BTreeMap::new()),
+            Step::Changes(changes) => changes.into_iter().for_each(|change| self.change(change)),
+            Step::Unsupported => {
+                *self = Self {
+                    whole: true,
+                    supported: false,
+                    ..Self::default()
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change<R>) {
+        let map = self.again.as_mut().unwrap_or(&mut self.known);
+        match change {
+            Change::Present(resource) => {
+                if map.len() < RESOURCES || map.contains_key(&resource.id) {
+                    map.insert(resource.id, resource.spec);
+                }
+            }
+            Change::Gone(id) => drop(map.remove(&id)),
+            Change::Complete => {
+                self.whole = true;
+                self.known = self.again.take().unwrap_or_default();
+            }
+            Change::Refused(_) => {}
+        }
+    }
+
+    /// How many there are; `None` as long as that is not known.
+    fn count(&self) -> Option<usize> {
+        (self.whole && self.supported).then_some(self.known.len())
+    }
+}
+
+impl State {
+    pub(super) fn apply(&mut self, update: Update) {
+        match update {
+            Update::Node(answers) => self.node = Some(answers),
+            Update::Specs(step) => self.specs.apply(step),
+            Update::Statuses(step) => self.statuses.apply(step),
+            Update::Affiliates(step) => self.affiliates.apply(step),
+            Update::Members(step) => self.members.apply(step),
+        }
+    }
+
+    /// Whether each part has been told once: half a list looks like peers that are missing.
+    pub(super) fn is_whole(&self) -> bool {
+        let watched = [
+            self.specs.whole,
+            self.statuses.whole,
+            self.affiliates.whole,
+            self.members.whole,
+        ];
+        self.node.is_some() && watched == [true; 4]
+    }
+
+    /// The addresses of candidates of which it is not known how they would be reached.
+    pub(super) fn candidates_without_way(&self) -> Vec<IpAddr> {
+        let specs = self.specs.known.values();
+        let told = specs.flat_map(|spec| spec.endpoints.iter().take(limits::CANDIDATES));
+        let addresses: BTreeSet<_> = told.map(std::net::SocketAddr::ip).collect();
+        let unknown = addresses.into_iter();
+        unknown
+            .filter(|address| !self.ways.contains_key(address))
+            .collect()
+    }
+
+    /// Everything at this moment. What is as it was keeps its moment.
+    pub(super) fn reading(&mut self, now: Moment, wall: Duration) -> TalosReading {
+        let (members, affiliates) = (self.members.count(), self.affiliates.count());
+        let node = self.node.as_ref();
+        let node = node.map_or_else(Talos::default, |node| node.fact(members, affiliates));
+        let mut reading = TalosReading {
+            node,
+            peers: self.peers(now, wall),
+        };
+        reading.date(self.last.as_ref(), now);
+        self.last = Some(reading.clone());
+        reading
+    }
+
+    fn peers(&mut self, now: Moment, wall: Duration) -> BTreeMap<PublicKey, TalosPeer> {
+        let mut changes = BTreeMap::new();
+        let mut peers = BTreeMap::new();
+        for (id, spec) in self.specs.known.iter().take(limits::PEERS) {
+            let Ok(key) = id.parse::<PublicKey>() else {
+                continue;
+            };
+            let status = self.statuses.known.get(id);
+            let time = status.and_then(|status| status.last_endpoint_change);
+            let moved = time.map(|time| match self.changes.get(&key) {
+                Some((same, moment)) if *same == time => (time, *moment),
+                _ => (time, now.minus(wall.saturating_sub(time))),
+            });
+            changes.extend(moved.map(|moved| (key, moved)));
+            let status = status.map(|status| TalosPeerStatus {
+                state: status.state,
+                endpoint: status.endpoint,
+                last_used: status.last_used_endpoint,
+                last_change: moved.map(|(_, moment)| moment),
+            });
+            peers.insert(key, peer(spec, status, &self.ways));
+        }
+        self.changes = changes;
+        peers
+    }
+}
+
+fn peer(
+    spec: &PeerSpec,
+    status: Option<TalosPeerStatus>,
+    ways: &BTreeMap<IpAddr, CandidateWay>,
+) -> TalosPeer {
+    let mut left_out = 0;
+    let mut endpoints = spec.endpoints.clone();
+    cut(&mut endpoints, limits::CANDIDATES, &mut left_out);
+    let candidate = |to: std::net::SocketAddr| Candidate {
+        to,
+        way: ways.get(&to.ip()).cloned(),
+    };
+    let allowed = spec.allowed_ips.iter().take(limits::ALLOWED_IPS);
+    TalosPeer {
+        since: Moment::ZERO,
+        label: spec.label.clone(),
+        address: spec.address.and_then(|address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }),
+        allowed_ips: allowed.map(ToString::to_string).collect(),
+        candidates: endpoints.into_iter().map(candidate).collect(),
+        left_out: number(left_out),
+        status,
+    }
+}
+
+impl TalosReading {
+    fn date(&mut self, last: Option<&Self>, now: Moment) {
+        self.node.since = last.map_or(now, |last| last.node.since);
+        if last.is_none_or(|last| last.node != self.node) {
+            self.node.since = now;
+        }
+        for (key, peer) in &mut self.peers {
+            let before = last.and_then(|last| last.peers.get(key));
+            peer.since = before.map_or(now, |before| before.since);
+            if before != Some(&*peer) {
+                peer.since = now;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::TalosPeerState;
+    use sources::talos::Resource;
+
+    use super::*;
+
+    const KEY: &str = "Oak2fBEWngBhwslBxDVgnRNHXs88OAp4kjroSX0uqUE=";
+
+    fn present<R>(spec: R) -> Change<R> {
+        Change::Present(Resource {
+            id: KEY.to_owned(),
+            spec,
+        })
+    }
+
+    fn spec(label: &str) -> PeerSpec {
+        PeerSpec {
+            address: None,
+            allowed_ips: Vec::new(),
+            endpoints: vec!["198.51.100.2:51820".parse().unwrap(); 18],
+            label: label.to_owned(),
+        }
+    }
+
+    fn status(changed: u64) -> PeerStatus {
+        PeerStatus {
+            endpoint: None,
+            label: String::new(),
+            state: TalosPeerState::Up,
+            receive_bytes: 0,
+            transmit_bytes: 0,
+            last_handshake: None,
+            last_used_endpoint: None,
+            last_endpoint_change: Some(Duration::from_secs(changed)),
+        }
+    }
+
+    fn whole() -> State {
+        let mut state = State::default();
+        state.apply(Update::Node(Box::default()));
+        state.apply(Update::Affiliates(Step::Unsupported));
+        state.apply(Update::Members(Step::Changes(vec![Change::Complete])));
+        state.apply(Update::Specs(Step::Changes(vec![Change::Complete])));
+        state.apply(Update::Specs(Step::Changes(vec![present(spec("vps-1"))])));
+        assert!(!state.is_whole());
+        state.apply(Update::Statuses(Step::Changes(vec![Change::Complete])));
+        state.apply(Update::Statuses(Step::Changes(vec![present(status(90))])));
+        assert!(state.is_whole());
+        state
+    }
+
+    fn only(reading: &TalosReading) -> &TalosPeer {
+        reading.peers.values().next().unwrap()
+    }
+
+    fn at(millis: i64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    #[test]
+    fn what_stays_as_it_is_keeps_its_moment_although_two_clocks_do_not_keep_step() {
+        let mut state = whole();
+        let first = state.reading(at(50_000), Duration::from_secs(100));
+        let changed = |reading: &TalosReading| only(reading).status.as_ref().unwrap().last_change;
+        assert_eq!(changed(&first), Some(at(40_000)));
+        let later = state.reading(at(51_000), Duration::from_millis(101_003));
+        assert_eq!(only(&later), only(&first));
+        state.apply(Update::Specs(Step::Changes(vec![present(spec("other"))])));
+        let last = state.reading(at(52_000), Duration::from_secs(102));
+        assert_eq!(only(&last).since, at(52_000));
+        assert_eq!(changed(&last), Some(at(40_000)));
+    }
+
+    #[test]
+    fn what_is_not_told_again_is_gone_once_all_is_told_and_not_before() {
+        let mut state = whole();
+        state.apply(Update::Specs(Step::Begin));
+        assert_eq!(state.reading(at(1), Duration::ZERO).peers.len(), 1);
+        state.apply(Update::Specs(Step::Changes(vec![Change::Complete])));
+        assert_eq!(state.reading(at(2), Duration::ZERO).peers.len(), 0);
+    }
+
+    #[test]
+    fn what_a_version_does_not_know_is_not_counted_as_none() {
+        let reading = whole().reading(at(1), Duration::ZERO);
+        let counts = (reading.node.members, reading.node.affiliates);
+        assert_eq!(counts, (Some(0), None));
+    }
+
+    #[test]
+    fn more_candidates_than_are_told_are_counted_and_their_ways_are_asked_once() {
+        let mut state = whole();
+        assert_eq!(state.candidates_without_way().len(), 1);
+        let way = CandidateWay {
+            via: None,
+            on_link: false,
+        };
+        state.ways.insert([198, 51, 100, 2].into(), way.clone());
+        assert!(state.candidates_without_way().is_empty());
+        let reading = state.reading(at(1), Duration::ZERO);
+        let peer = only(&reading);
+        assert_eq!((peer.candidates.len(), peer.left_out), (16, 2));
+        assert_eq!(peer.candidates[0].way, Some(way));
+    }
+}

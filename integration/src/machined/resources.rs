@@ -1,0 +1,413 @@
+//! Everything that machined knows, as resources.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use prost::Message;
+use prost_types::Timestamp;
+use sources::{
+    talos::{self as kinds, Kind},
+    wireguard::Device,
+};
+use upstream::{
+    cosi::{Metadata, Resource, Spec},
+    talos,
+};
+
+use super::{
+    peers::Memory,
+    plan::{Neighbour, Plan},
+};
+use crate::lab::kubespan::{LINK, MTU, PORT};
+
+/// Where a resource is kept: namespace, type, identifier.
+pub(super) type Place = (String, String, String);
+
+/// Kubernetes' API server, behind the control planes.
+const API_SERVER: i64 = 6443;
+/// The version that is played.
+const VERSION: &str = "v1.13.9";
+
+/// A peer of a link as Talos really writes it, with its preshared key.
+#[derive(Clone, PartialEq, Message)]
+struct PeerWithKey {
+    #[prost(string, tag = "1")]
+    public_key: String,
+    #[prost(string, tag = "2")]
+    preshared_key: String,
+    #[prost(string, tag = "3")]
+    endpoint: String,
+    #[prost(message, repeated, tag = "5")]
+    allowed_ips: Vec<talos::NetIpPrefix>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeviceWithKeys {
+    #[prost(string, tag = "2")]
+    public_key: String,
+    #[prost(int64, tag = "3")]
+    listen_port: i64,
+    #[prost(int64, tag = "4")]
+    firewall_mark: i64,
+    #[prost(message, repeated, tag = "5")]
+    peers: Vec<PeerWithKey>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LinkWithKeys {
+    #[prost(uint32, tag = "7")]
+    mtu: u32,
+    #[prost(uint32, tag = "10")]
+    operational_state: u32,
+    #[prost(string, tag = "11")]
+    kind: String,
+    #[prost(message, optional, tag = "29")]
+    wireguard: Option<DeviceWithKeys>,
+}
+
+/// The resources, with no version yet.
+#[derive(Default)]
+pub(super) struct Resources(pub(super) BTreeMap<Place, Resource>);
+
+impl Resources {
+    /// What does not change while the lab is up.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut all = Self::default();
+        all.node(plan);
+        all.cluster(plan);
+        all.network(plan);
+        all
+    }
+
+    fn add<R: Kind>(&mut self, id: &str, body: &R::Body, yaml: String) {
+        self.add_in::<R>(R::NAMESPACE, id, body, yaml);
+    }
+
+    fn add_in<R: Kind>(&mut self, namespace: &str, id: &str, body: &impl Message, yaml: String) {
+        let place = (namespace.to_owned(), R::TYPE.to_owned(), id.to_owned());
+        let metadata = Metadata {
+            namespace: namespace.to_owned(),
+            r#type: R::TYPE.to_owned(),
+            id: id.to_owned(),
+            phase: "running".to_owned(),
+            ..Metadata::default()
+        };
+        let spec = Spec {
+            proto_spec: body.encode_to_vec(),
+            yaml_spec: yaml,
+        };
+        let resource = Resource {
+            metadata: Some(metadata),
+            spec: Some(spec),
+        };
+        self.0.insert(place, resource);
+    }
+
+    fn node(&mut self, plan: &Plan) {
+        let machine = talos::MachineStatus {
+            stage: talos::MachineStage::Running.into(),
+            status: Some(talos::MachineStatusStatus {
+                ready: true,
+                unmet_conditions: Vec::new(),
+            }),
+        };
+        let yaml = "stage: running\nstatus:\n    ready: true\n    unmetConditions: []\n";
+        self.add::<kinds::MachineStatus>("machine", &machine, yaml.to_owned());
+        let version = talos::Version {
+            version: VERSION.to_owned(),
+            name: "Talos".to_owned(),
+        };
+        self.add::<kinds::Version>("version", &version, format!("version: {VERSION}\n"));
+        let time = talos::TimeStatus {
+            synced: true,
+            epoch: 1,
+            sync_disabled: false,
+        };
+        let yaml = "synced: true\nepoch: 1\nsyncDisabled: false\n";
+        self.add::<kinds::TimeStatus>("node", &time, yaml.to_owned());
+        for name in services(plan.own.control_plane) {
+            let service = talos::Service {
+                running: true,
+                healthy: true,
+                unknown: name == "ext-mesh-agent",
+            };
+            let yaml = format!(
+                "running: true\nhealthy: true\nunknown: {}\n",
+                service.unknown
+            );
+            self.add::<kinds::Service>(name, &service, yaml);
+        }
+        let hostname = talos::HostnameStatus {
+            hostname: plan.own.name.clone(),
+            domainname: String::new(),
+        };
+        let yaml = format!("hostname: {}\ndomainname: \"\"\n", plan.own.name);
+        self.add::<kinds::Hostname>("hostname", &hostname, yaml);
+    }
+
+    fn cluster(&mut self, plan: &Plan) {
+        let info = talos::ClusterInfo {
+            cluster_id: plan.cluster_id.clone(),
+            cluster_name: "lab".to_owned(),
+        };
+        let yaml = format!("clusterId: {}\nclusterName: lab\n", plan.cluster_id);
+        self.add::<kinds::ClusterInfo>("current", &info, yaml);
+        let identity = talos::ClusterIdentity {
+            node_id: plan.own.node_id.clone(),
+        };
+        let yaml = format!("nodeId: {}\n", plan.own.node_id);
+        self.add::<kinds::ClusterIdentity>("local", &identity, yaml);
+        for node in plan.others.iter().chain([&plan.own]) {
+            let yaml = format!("nodeId: {}\nhostname: {}\n", node.node_id, node.name);
+            self.add::<kinds::Affiliate>(&node.node_id, &affiliate(node), yaml.clone());
+            self.add::<kinds::Member>(&node.name, &member(node), yaml);
+        }
+    }
+
+    fn network(&mut self, plan: &Plan) {
+        let status = talos::NetworkStatus {
+            address_ready: true,
+            connectivity_ready: true,
+            hostname_ready: true,
+            etc_files_ready: true,
+        };
+        let yaml = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
+        self.add::<kinds::NetworkStatus>("status", &status, yaml.to_owned());
+        let own = plan.own.address;
+        let addresses = |list: &[IpAddr]| talos::NodeAddress {
+            addresses: list.iter().map(|ip| host_prefix(*ip)).collect(),
+        };
+        let routed = addresses(&[own.into()]);
+        let yaml = format!("addresses:\n    - {own}/32\n");
+        self.add::<kinds::NodeAddresses>("routed-no-k8s", &routed, yaml.clone());
+        let current = addresses(&[own.into(), plan.own.kubespan.into()]);
+        let yaml = format!("{yaml}    - {}/128\n", plan.own.kubespan);
+        self.add::<kinds::NodeAddresses>("current-no-k8s", &current, yaml);
+        let public = plan.own.public;
+        let service = talos::AddressStatus {
+            address: Some(host_prefix(public.into())),
+            link_name: String::new(),
+        };
+        let yaml = format!("address: {public}/32\n");
+        self.add_in::<kinds::AddressStatus>("cluster", "service", &service, yaml);
+        let first = talos::HardwareAddr {
+            name: "eth0".to_owned(),
+            hardware_addr: plan.hardware_address.to_vec(),
+        };
+        self.add::<kinds::HardwareAddress>("first", &first, "name: eth0\n".to_owned());
+    }
+
+    /// The peers as they are to be, in the lab's plan or in the scenario's words.
+    pub(super) fn specs(
+        &mut self,
+        plan: &Plan,
+        candidates: impl Fn(&Neighbour) -> Vec<SocketAddr>,
+    ) {
+        for node in &plan.others {
+            let candidates = candidates(node);
+            let spec = talos::KubeSpanPeerSpec {
+                address: Some(net_ip(node.kubespan.into())),
+                allowed_ips: node
+                    .allowed_ips()
+                    .map(|(ip, length)| net_prefix(ip, length))
+                    .to_vec(),
+                endpoints: candidates.iter().map(|to| net_port(*to)).collect(),
+                label: node.name.clone(),
+            };
+            let listed: Vec<String> = candidates
+                .iter()
+                .map(|to| format!("    - {to}\n"))
+                .collect();
+            let yaml = format!(
+                "address: {}\nallowedIPs:\n    - {}/32\n    - {}/128\nendpoints:\n{listed}label: {}\n",
+                node.kubespan,
+                node.address,
+                node.kubespan,
+                node.name,
+                listed = listed.concat(),
+            );
+            self.add::<kinds::PeerSpec>(&node.public_key, &spec, yaml);
+        }
+    }
+
+    /// What Talos thinks of them.
+    pub(super) fn statuses(&mut self, plan: &Plan, memory: &Memory) {
+        for (key, known) in &memory.0 {
+            let key = key.to_string();
+            let node = plan.others.iter().find(|node| node.public_key == key);
+            let label = node.map_or_else(String::new, |node| node.name.clone());
+            let state = known.state.as_str();
+            let yaml = format!(
+                "endpoint: {}\nlabel: {label}\nstate: {state}\nreceiveBytes: {}\ntransmitBytes: {}\n",
+                shown(known.endpoint),
+                known.rx,
+                known.tx,
+            );
+            let status = talos::KubeSpanPeerStatus {
+                endpoint: Some(
+                    known
+                        .endpoint
+                        .map_or_else(talos::NetIpPort::default, net_port),
+                ),
+                label,
+                state: match known.state {
+                    evidence::TalosPeerState::Unknown => talos::KubeSpanPeerState::Unknown,
+                    evidence::TalosPeerState::Up => talos::KubeSpanPeerState::Up,
+                    evidence::TalosPeerState::Down => talos::KubeSpanPeerState::Down,
+                }
+                .into(),
+                receive_bytes: i64::try_from(known.rx).unwrap_or(i64::MAX),
+                transmit_bytes: i64::try_from(known.tx).unwrap_or(i64::MAX),
+                last_handshake_time: Some(timestamp(known.last_handshake)),
+                last_used_endpoint: Some(
+                    known
+                        .last_used
+                        .map_or_else(talos::NetIpPort::default, net_port),
+                ),
+                last_endpoint_change: Some(timestamp(known.last_change)),
+            };
+            self.add::<kinds::PeerStatus>(&key, &status, yaml);
+        }
+    }
+
+    /// The device with its peers' preshared keys, as Talos shows it to every reader.
+    pub(super) fn link(&mut self, device: &Device, preshared_key: &str) {
+        let peers = device.peers.iter().map(|peer| PeerWithKey {
+            public_key: peer.public_key.to_string(),
+            preshared_key: preshared_key.to_owned(),
+            endpoint: shown(peer.endpoint),
+            allowed_ips: peer
+                .allowed_ips
+                .iter()
+                .map(|prefix| net_prefix(prefix.address(), prefix.prefix_len()))
+                .collect(),
+        });
+        let peers: Vec<_> = peers.collect();
+        let listed: Vec<String> = peers
+            .iter()
+            .map(|peer| {
+                format!(
+                    "        - publicKey: {}\n          presharedKey: {}\n",
+                    peer.public_key, peer.preshared_key
+                )
+            })
+            .collect();
+        let link = LinkWithKeys {
+            mtu: u32::from(MTU),
+            operational_state: 6,
+            kind: "wireguard".to_owned(),
+            wireguard: Some(DeviceWithKeys {
+                public_key: device
+                    .public_key
+                    .map_or_else(String::new, |key| key.to_string()),
+                listen_port: i64::from(PORT),
+                firewall_mark: i64::from(device.fwmark),
+                peers,
+            }),
+        };
+        let yaml = format!(
+            "kind: wireguard\nmtu: {MTU}\nwireguard:\n    peers:\n{}",
+            listed.concat()
+        );
+        self.add_in::<kinds::LinkStatus>(kinds::LinkStatus::NAMESPACE, LINK, &link, yaml);
+    }
+}
+
+fn services(control_plane: bool) -> Vec<&'static str> {
+    let mut names = vec!["apid", "containerd", "cri", "ext-mesh-agent", "kubelet"];
+    if control_plane {
+        names.extend(["etcd", "trustd"]);
+    }
+    names
+}
+
+fn machine_type(node: &Neighbour) -> i32 {
+    if node.control_plane {
+        talos::MachineType::Controlplane.into()
+    } else {
+        talos::MachineType::Worker.into()
+    }
+}
+
+fn control_plane(node: &Neighbour) -> Option<talos::ControlPlane> {
+    node.control_plane.then_some(talos::ControlPlane {
+        api_server_port: API_SERVER,
+    })
+}
+
+fn affiliate(node: &Neighbour) -> talos::Affiliate {
+    talos::Affiliate {
+        node_id: node.node_id.clone(),
+        addresses: vec![net_ip(node.address.into())],
+        hostname: node.name.clone(),
+        nodename: node.name.clone(),
+        operating_system: format!("Talos ({VERSION})"),
+        machine_type: machine_type(node),
+        kube_span: Some(talos::KubeSpanAffiliate {
+            public_key: node.public_key.clone(),
+            address: Some(net_ip(node.kubespan.into())),
+            additional_addresses: Vec::new(),
+            endpoints: node.candidates().into_iter().map(net_port).collect(),
+            exclude_advertised_networks: Vec::new(),
+        }),
+        control_plane: control_plane(node),
+    }
+}
+
+fn member(node: &Neighbour) -> talos::Member {
+    talos::Member {
+        node_id: node.node_id.clone(),
+        addresses: vec![net_ip(node.address.into()), net_ip(node.kubespan.into())],
+        hostname: node.name.clone(),
+        machine_type: machine_type(node),
+        operating_system: format!("Talos ({VERSION})"),
+        control_plane: control_plane(node),
+    }
+}
+
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+fn net_ip(ip: IpAddr) -> talos::NetIp {
+    talos::NetIp { ip: octets(ip) }
+}
+
+fn net_port(to: SocketAddr) -> talos::NetIpPort {
+    talos::NetIpPort {
+        ip: octets(to.ip()),
+        port: i32::from(to.port()),
+    }
+}
+
+fn net_prefix(ip: IpAddr, length: u8) -> talos::NetIpPrefix {
+    talos::NetIpPrefix {
+        ip: octets(ip),
+        prefix_length: i32::from(length),
+    }
+}
+
+fn host_prefix(ip: IpAddr) -> talos::NetIpPrefix {
+    net_prefix(ip, if ip.is_ipv4() { 32 } else { 128 })
+}
+
+/// Go's zero time for what never was.
+fn timestamp(time: Option<Duration>) -> Timestamp {
+    const GO_ZERO: i64 = -62_135_596_800;
+    Timestamp {
+        seconds: time.map_or(GO_ZERO, |time| {
+            i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+        }),
+        nanos: time.map_or(0, |time| i32::try_from(time.subsec_nanos()).unwrap_or(0)),
+    }
+}
+
+fn shown(endpoint: Option<SocketAddr>) -> String {
+    endpoint.map_or_else(String::new, |endpoint| endpoint.to_string())
+}
