@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, time::UNIX_EPOCH};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use protox::prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, Value as Field};
 use serde_json::Value;
 
@@ -41,8 +42,8 @@ pub(crate) fn message(ours: &DynamicMessage, real: &Value, path: &str, row: &mut
 }
 
 fn same(ours: &str, real: &str) -> bool {
-    let bare = ours.replace('_', "").to_lowercase();
-    bare == real.to_lowercase() || RENAMED.contains(&(ours, real))
+    let bare = |name: &str| name.replace('_', "").to_lowercase();
+    bare(ours) == bare(real) || RENAMED.contains(&(ours, real))
 }
 
 fn value(ours: &Field, kind: &Kind, real: &Value, name: &str, row: &mut Row) {
@@ -65,7 +66,10 @@ fn value(ours: &Field, kind: &Kind, real: &Value, name: &str, row: &mut Row) {
                 &real["name"].as_str().map(plain),
             );
         }
-        (Field::Bytes(bytes), real) => row.expect(name, &Some(hex(bytes).as_str()), &real.as_str()),
+        (Field::Bytes(bytes), real) => {
+            let ours = in_the_form_of(real, bytes);
+            row.expect(name, &Some(ours.as_str()), &real.as_str());
+        }
         (Field::String(text), real) => row.expect(name, &Some(text.as_str()), &real.as_str()),
         (Field::Bool(truth), real) => row.expect(name, &Some(*truth), &real.as_bool()),
         (Field::I32(number), real) => row.expect(name, &Some((*number).into()), &number_of(real)),
@@ -146,6 +150,16 @@ fn address(bytes: &[u8]) -> Option<std::net::IpAddr> {
         4 => <[u8; 4]>::try_from(bytes).ok().map(Into::into),
         16 => <[u8; 16]>::try_from(bytes).ok().map(Into::into),
         _ => None,
+    }
+}
+
+/// Our bytes in the form that the real side chose: hexadecimal, or base64 where it is protobuf's own JSON.
+fn in_the_form_of(real: &Value, bytes: &[u8]) -> String {
+    let base64 = STANDARD.encode(bytes);
+    if real.as_str() == Some(&base64) {
+        base64
+    } else {
+        hex(bytes)
     }
 }
 

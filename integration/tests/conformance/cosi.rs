@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use protox::prost_reflect::{DescriptorPool, DynamicMessage};
 use serde::Deserialize;
 use serde_json::Value;
+use sources::talos;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use upstream::cosi::{GetRequest, Resource, state_client::StateClient};
@@ -13,6 +14,7 @@ use upstream::cosi::{GetRequest, Resource, state_client::StateClient};
 use crate::{
     compare::{self, enum_name, real_enum_name},
     own, protocol,
+    readers::Readers,
     real::{Real, build, versions},
     report::{Report, Row, Section},
 };
@@ -47,6 +49,8 @@ const BODIES: &[(&str, &str)] = &[
     ("Nodenames.kubernetes.talos.dev", "Nodename"),
     ("NodeStatuses.kubernetes.talos.dev", "NodeStatus"),
     ("EtcdMembers.etcd.talos.dev", "EtcdMember"),
+    ("Diagnostics.runtime.talos.dev", "Diagnostic"),
+    ("NfTablesChains.net.talos.dev", "NfTablesChain"),
 ];
 
 /// What the Go program wrote down.
@@ -66,7 +70,7 @@ pub(crate) struct Entry {
     pub(crate) version: String,
     phase: String,
     created: String,
-    spec: Value,
+    pub(crate) spec: Value,
 }
 
 pub(crate) async fn run(report: &mut Report) {
@@ -84,6 +88,12 @@ pub(crate) async fn run(report: &mut Report) {
     let schema = schema();
     let mut rows = bodies(&mut client, &schema, &dump).await;
     rows.push(enums(&schema, &dump));
+    let readers = Readers {
+        talos: talos::connect(&socket).await.unwrap(),
+        dump: &dump,
+        row: Row::named("our reader, down to its checked nouns"),
+    };
+    rows.push(readers.all().await);
     rows.push(protocol::row(&mut client, &mut real, &dump).await);
     report.sections.push(Section {
         title: "COSI and Talos' resources".to_owned(),
@@ -103,9 +113,9 @@ async fn connect(socket: &Path) -> Channel {
 }
 
 /// Our schema as data, from the files themselves.
-fn schema() -> DescriptorPool {
+pub(crate) fn schema() -> DescriptorPool {
     let folder = own().join("../proto/upstream/schema");
-    let compiled = protox::compile(["talos.proto"], [folder]).unwrap();
+    let compiled = protox::compile(["talos.proto", "affiliate.proto"], [folder]).unwrap();
     DescriptorPool::from_file_descriptor_set(compiled).unwrap()
 }
 

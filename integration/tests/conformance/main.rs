@@ -10,7 +10,9 @@
 
 mod compare;
 mod cosi;
+mod discovery;
 mod protocol;
+mod readers;
 mod real;
 mod report;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         .unwrap();
     let mut report = Report::default();
     runtime.block_on(cosi::run(&mut report));
+    runtime.block_on(discovery::run(&mut report));
     let text = report.text();
     println!("{text}");
     fs::write(own().join(FILE), &text).unwrap();
