@@ -88,13 +88,14 @@ pub(crate) async fn run(report: &mut Report) {
     let schema = schema();
     let mut rows = bodies(&mut client, &schema, &dump).await;
     rows.push(enums(&schema, &dump));
+    let talos = talos::connect(&socket).await.unwrap();
     let readers = Readers {
-        talos: talos::connect(&socket).await.unwrap(),
+        talos: talos.clone(),
         dump: &dump,
         row: Row::named("our reader, down to its checked nouns"),
     };
     rows.push(readers.all().await);
-    rows.push(protocol::row(&mut client, &mut real, &dump).await);
+    rows.push(protocol::row(&mut client, &talos, &mut real, &dump).await);
     report.sections.push(Section {
         title: "COSI and Talos' resources".to_owned(),
         versions: versions("cosi"),

@@ -228,6 +228,14 @@ fn changed(resource: &cosi::Resource) -> Option<Duration> {
     wall(resource.metadata.as_ref()?.updated)
 }
 
+/// Overwrites a body that nobody takes apart: it may hold keys too.
+pub(super) fn wipe(resource: &mut cosi::Resource) {
+    if let Some(spec) = &mut resource.spec {
+        spec.proto_spec.zeroize();
+        spec.yaml_spec.zeroize();
+    }
+}
+
 /// Takes a resource apart. Both forms of its body may hold keys, and are overwritten whatever comes of it.
 pub(super) fn decode<R: Kind>(resource: cosi::Resource) -> Result<Resource<R>, Malformed> {
     let id = identifier(&resource);
