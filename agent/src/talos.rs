@@ -36,6 +36,8 @@ const POLL_EVERY: Duration = Duration::from_secs(10);
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 /// Pace of asking the kernel again how candidates would be reached.
 const WAYS_EVERY: Duration = Duration::from_secs(15);
+/// Pause before what could not be asked is asked again.
+const WAYS_RETRY: Duration = Duration::from_secs(1);
 /// First and longest pause before another connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Events of one watch in a second, beyond which it is given up: a cluster has at most 1024 peers.
@@ -76,6 +78,11 @@ pub(crate) async fn follow(
     while !sender.is_closed() {
         let begun = Instant::now();
         let Err(reason) = Box::pin(session(socket, &sender, &links)).await;
+        // A connection that told everything and lived for a while was a good one: begin with short pauses again.
+        let was_heard = matches!(&*sender.borrow(), Some(Reading { value: Ok(_), .. }));
+        if was_heard && begun.elapsed() > SHORT_LIVED.0 {
+            pause = BACKOFF.0;
+        }
         if reason != told {
             info!(%reason, "Talos is not heard; trying on");
             told.clone_from(&reason);
@@ -84,9 +91,6 @@ pub(crate) async fn follow(
             at: clock::moment(),
             value: Err(reason),
         }));
-        if begun.elapsed() > BACKOFF.1 {
-            pause = BACKOFF.0;
-        }
         sleep(pause).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
@@ -228,8 +232,9 @@ async fn publish(
             }
             () = sleep_until(publish_at), if news && state.is_whole() => {
                 tell(&mut state, sender, links).await;
-                news = false;
-                publish_at = Instant::now() + PUBLISH_EVERY;
+                // What could not be asked is asked again soon: at the start the links are not known yet.
+                news = !state.candidates_without_way().is_empty();
+                publish_at = Instant::now() + if news { WAYS_RETRY } else { PUBLISH_EVERY };
             }
         }
     }

@@ -6,8 +6,8 @@ use evidence::CandidateWay;
 use proto::transport::UNDERLAY_MARK;
 use sources::links::{self, Question, Snapshot, Way};
 
-/// Questions in one round. They are asked one after the other, and a cluster of this size has other troubles.
-const QUESTIONS: usize = 512;
+/// Questions in one round, of which there is one a second; the others come in the next.
+const QUESTIONS: usize = 200;
 
 /// Asks the kernel, with the mark of `WireGuard`'s own packets. What could not be asked has no entry.
 pub(super) async fn ask(

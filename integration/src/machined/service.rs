@@ -72,10 +72,24 @@ impl World {
             let now_given = given_candidates();
             let changed = now_given != given;
             if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed {
-                given = now_given;
+                if changed {
+                    self.forget(&mut memory, [&given, &now_given]);
+                    given = now_given;
+                }
                 looked = self.reconcile(&mut memory, &given).await.then(Instant::now);
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// A peer with other candidates is begun anew.
+    fn forget(&self, memory: &mut Memory, given: [&Given; 2]) {
+        for name in given.into_iter().flat_map(Given::keys) {
+            let node = self.plan.others.iter().find(|node| node.name == *name);
+            let key = node.and_then(|node| node.public_key.parse().ok());
+            if let Some(key) = key {
+                memory.0.remove(&key);
+            }
         }
     }
 

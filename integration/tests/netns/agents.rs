@@ -14,6 +14,9 @@ use crate::support::{TestLab, eventually, is_required, text};
 const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
 const COLLECTOR: &str = "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
 const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
+/// The same beside a Talos that can be asked.
+const AGENT_OF_TALOS: &str =
+    "mesh-agent --collector 203.0.113.11:21820 --machined-socket /run/machined/machine.sock";
 const PROBE: &str = "mesh-probe --collector 203.0.113.11:21820 --mesh-key-file /run/mesh.key";
 /// Everything of a node that the programs could change and must not: WireGuard without what traffic moves, the
 /// firewall, rules, routes, links, the settings that steer packets.
@@ -155,7 +158,7 @@ fn only_needed_privileges(lab: &TestLab, node: &str) {
     }
 }
 
-/// Neither logs, nor command lines, nor environments, nor what a reader gets may hold a key, in base64 or in hex.
+/// Neither logs, nor command lines, nor environments, nor what a reader gets may hold a key, as bytes, in base64 or in hex.
 fn no_key_in(lab: &TestLab, status: &str) {
     for node in NODES {
         let said = lab.shell(
@@ -170,6 +173,64 @@ fn no_key_in(lab: &TestLab, status: &str) {
             assert!(!said.contains(key), "a key is shown on {node}");
             assert!(!status.contains(key), "a key of {node} is shown by status");
         }
+        // Talos shows the preshared key to every reader: machined really does, and nobody passes it on.
+        let raw = lab.shell(
+            node,
+            "for k in $(wg show kubespan private-key; wg show kubespan preshared-keys | awk '{print $2}'); do \
+             h=$(echo $k | base64 -d | od -An -v -tx1 | tr -d ' \\n'); \
+             for f in /run/*.log; do od -An -v -tx1 $f | tr -d ' \\n' | grep -q $h && echo $f; done; done; true",
+        );
+        assert_eq!(raw, "", "the bytes of a key are in a log of {node}");
+    }
+}
+
+/// Whatever machined does, its agent goes on reporting everything else, and nobody else is disturbed.
+pub(crate) fn a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else() {
+    const MOODS: [(&str, &str); 6] = [
+        ("hang", "no answer within"),
+        ("flood", "more than"),
+        ("garbage", "decode"),
+        ("deny", "not authorized"),
+        ("overrun", "buffer overrun"),
+        ("die", "talos: "),
+    ];
+    if !staged() {
+        return;
+    }
+    let lab = bare();
+    start(&lab, "vps-1", COLLECTOR, "collector.log");
+    for node in NODES {
+        start(&lab, node, AGENT_OF_TALOS, "agent.log");
+    }
+    wait_until_ready(&lab);
+    let status = || text(&probe(&lab, "status"));
+    let heard = |status: &str| !status.contains("talos: ");
+    eventually("Talos is heard everywhere", || heard(&status()));
+    for (mood, gap) in MOODS {
+        lab.shell("vps-2", &format!("echo {mood} > /run/machined/mood"));
+        long_eventually(mood, || {
+            let status = status();
+            status.contains("talos: ") && status.contains(gap)
+        });
+        assert_eq!(
+            gate(&lab),
+            Some(0),
+            "{mood}: the mesh is as ready as before"
+        );
+        assert!(!status().contains("PROBLEM"), "{mood}: {}", status());
+        lab.shell("vps-2", "rm /run/machined/mood");
+        long_eventually("Talos is heard again", || heard(&status()));
+    }
+    no_key_in(&lab, &text(&probe(&lab, "status -o json")));
+}
+
+/// A pause after trouble may last half a minute.
+fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    const LIMIT: Duration = Duration::from_mins(1);
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < LIMIT, "{what} not within {LIMIT:?}");
+        thread::sleep(Duration::from_millis(200)); // Bounded by LIMIT, above.
     }
 }
 

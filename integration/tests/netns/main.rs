@@ -131,6 +131,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
         "an_agent_without_raw_sockets_says_so_and_still_reports",
         agents::an_agent_without_raw_sockets_says_so_and_still_reports,
     ),
+    (
+        "a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else",
+        agents::a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else,
+    ),
 ];
 
 fn main() -> ExitCode {

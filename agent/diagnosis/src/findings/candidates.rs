@@ -26,17 +26,21 @@ struct Dial<'m, 'a> {
 }
 
 pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
-    let mut hopeless: BTreeMap<Pair, usize> = BTreeMap::new();
+    let mut pairs: BTreeMap<Pair, (bool, bool)> = BTreeMap::new();
     for direction in directions {
-        if direction.tunnel.outcome == Outcome::Fail {
-            *hopeless
-                .entry(ordered(&direction.from, &direction.to))
-                .or_default() += 1;
-        }
+        let pair = ordered(&direction.from, &direction.to);
+        let (fails, carries) = pairs.entry(pair).or_default();
+        let answers = [direction.tunnel.outcome, direction.underlay.outcome];
+        *fails |= answers.contains(&Outcome::Fail);
+        *carries |= direction.tunnel.outcome.is_good();
     }
     // One end that carries shows that an endpoint works.
-    let both = hopeless.into_iter().filter(|(_, failing)| *failing == 2);
-    both.filter_map(|(pair, _)| finding(mesh, &pair)).collect()
+    let hopeless = pairs
+        .into_iter()
+        .filter(|(_, (fails, carries))| *fails && !carries);
+    hopeless
+        .filter_map(|(pair, _)| finding(mesh, &pair))
+        .collect()
 }
 
 fn finding(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {

@@ -200,7 +200,7 @@ fn missing_draft(holders: &[&NodeRef], first: &Missing) -> Draft {
             node: owner.clone(),
         },
     };
-    let confidence = if first.witness.is_some() {
+    let confidence = if first.witness.is_some() || first.wanted == Some(true) {
         Confidence::Certain
     } else {
         Confidence::Likely

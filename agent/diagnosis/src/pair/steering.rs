@@ -1,7 +1,7 @@
 //! Does traffic from A to B's node addresses enter the tunnel, and does B take it?
 //!
-//! Four things must agree: B's addresses as B has them, the allowed IPs of A's device, the two nftables chains, and the
-//! rule with table 180. What nobody in the mesh steers is not missed: it may be excluded by configuration.
+//! Five things must agree: B's addresses as B has them, what Talos wants for B on A, the allowed IPs of A's device, the two
+//! nftables chains, and the rule with table 180. What nobody in the mesh steers is not missed: it may be excluded by configuration.
 
 mod missing;
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Conntrack, Drops, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health,
-    Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, TooBig, Vxlan,
-    VxlanDevice,
+    Arrival, Bracket, Candidate, CandidateWay, Conntrack, Drops, EchoHeard, EchoSent, EndpointWay,
+    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer,
+    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, Talos, TalosPeer, TalosPeerState, TalosPeerStatus, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -87,6 +87,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         3 => any_steered(),
         1 => any_vxlan(),
         1 => any_health(),
+        1 => any_talos(),
+        3 => any_talos_peer(),
     ]
 }
 
@@ -260,6 +262,43 @@ fn any_vxlan() -> impl Strategy<Value = Fact> {
             left_out,
         })
     })
+}
+
+fn any_talos() -> impl Strategy<Value = Fact> {
+    vec(any_address(), 0..2).prop_map(|discovered| {
+        Fact::Talos(Box::new(Talos {
+            discovered: discovered.iter().map(SocketAddr::ip).collect(),
+            ..Talos::default()
+        }))
+    })
+}
+
+fn any_talos_peer() -> impl Strategy<Value = Fact> {
+    let way = (any_link(), any::<bool>()).prop_map(|(via, on_link)| CandidateWay { via, on_link });
+    let candidate = (any_address(), option::of(way)).prop_map(|(to, way)| Candidate { to, way });
+    let status = (option::of(any_address()), option::of(any_moment())).prop_map(
+        |(last_used, last_change)| TalosPeerStatus {
+            state: TalosPeerState::Unknown,
+            endpoint: last_used,
+            last_used,
+            last_change,
+        },
+    );
+    let told = (vec(any_prefix(), 0..3), vec(candidate, 0..4));
+    (any_key(), any_moment(), told, option::of(status)).prop_map(
+        |(key, since, (allowed_ips, candidates), status)| {
+            let peer = TalosPeer {
+                since,
+                label: String::new(),
+                address: None,
+                allowed_ips,
+                candidates,
+                left_out: 0,
+                status,
+            };
+            Fact::TalosPeer(key, peer)
+        },
+    )
 }
 
 fn any_echo_sent() -> impl Strategy<Value = Fact> {

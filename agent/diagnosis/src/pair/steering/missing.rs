@@ -10,6 +10,7 @@ use super::{Judged, METHOD, Pair, Trouble, seen};
 use crate::{
     mesh::{Member, Mesh},
     pair::Answer,
+    prefix::Prefix,
     timing,
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Missing {
     pub(crate) held_for: Option<NodeRef>,
     /// Another node whose device has it where it should be.
     pub(crate) witness: Option<NodeRef>,
+    /// Whether Talos on the holder wants it there; none if it does not say.
+    pub(crate) wanted: Option<bool>,
 }
 
 impl Pair<'_, '_> {
@@ -84,6 +87,11 @@ impl Pair<'_, '_> {
                 missing.address, missing.owner
             ),
         };
+        let text = match missing.wanted {
+            Some(true) => format!("{text}; Talos there wants it"),
+            Some(false) => format!("{text}; Talos there does not want it"),
+            None => text,
+        };
         let told = owner
             .key
             .and_then(|key| Some((key, holder.steered(&key)?.since)));
@@ -111,16 +119,19 @@ impl Pair<'_, '_> {
             return None;
         }
         let witness = self.mesh.witness(holder, owner, address);
+        let wanted = wanted(self.mesh, holder, &key, address);
         let is_kubespan = owner
             .identity()
             .is_some_and(|identity| identity.kubespan_address.map(IpAddr::V6) == Some(address));
-        (witness.is_some() || holds.is_some() || is_kubespan).then(|| Missing {
+        let missed = witness.is_some() || holds.is_some() || is_kubespan || wanted == Some(true);
+        missed.then(|| Missing {
             holder: holder.node.clone(),
             owner: owner.node.clone(),
             address,
             of_tunnel: is_kubespan,
             held_for: holds.map(|key| self.mesh.named(&key)),
             witness,
+            wanted,
         })
     }
 
@@ -136,6 +147,21 @@ impl Pair<'_, '_> {
         let witness = missing.witness.as_ref().and_then(member);
         long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
     }
+}
+
+/// Whether Talos on the holder wants the address among the allowed IPs of this peer, and has wanted the same for a moment.
+fn wanted(
+    mesh: &Mesh<'_>,
+    holder: &Member<'_>,
+    owner: &PublicKey,
+    address: IpAddr,
+) -> Option<bool> {
+    let peer = holder.talos_peer(owner)?;
+    let settled = mesh.now.since(peer.since) >= timing::STEERING_SETTLES;
+    let mut prefixes = peer.allowed_ips.iter();
+    settled.then(|| {
+        prefixes.any(|text| Prefix::parse(text).is_some_and(|prefix| prefix.contains(address)))
+    })
 }
 
 /// Whether the device of `holder` has another own address of `owner` of the same family where it should be.

@@ -3,7 +3,7 @@
 use diagnosis::Stream;
 use evidence::{
     EndpointWay, Fact, FactKey, Moment, Phase, SourceId, Steered, Steering, SteeringChains,
-    SteeringFamily,
+    SteeringFamily, TalosPeer,
 };
 
 use super::{Case, LONG, MESH_ONLY, READY, SINCE, case};
@@ -89,6 +89,24 @@ pub(crate) fn without_node_address(node: &str, other: &str) -> Lab {
     allow_only(Lab::healthy(), node, other, |prefix| {
         prefix.ends_with("/128")
     })
+}
+
+/// No device has the node address of `vps-2`, and Talos on `vps-1` says what it wants.
+fn wanted_by_talos(allowed_ips: &[&str]) -> Lab {
+    let mut lab = others("vps-2").fold(Lab::healthy(), |lab, node| {
+        allow_only(lab, node, "vps-2", |prefix| prefix.ends_with("/128"))
+    });
+    let peer = TalosPeer {
+        since: ago(60_000),
+        label: "vps-2".to_owned(),
+        address: None,
+        allowed_ips: allowed_ips.iter().map(ToString::to_string).collect(),
+        candidates: Vec::new(),
+        left_out: 0,
+        status: None,
+    };
+    lab.put("vps-1", Fact::TalosPeer(key("vps-2"), peer));
+    lab
 }
 
 /// What a device had for one peer it has for another.
@@ -332,6 +350,20 @@ fn missing_and_loops() -> Vec<Case> {
             &[("allowed-ip-missing", "home-cp -> vps-2")],
             MESH_ONLY,
             &["nft-set-lacks-peer"],
+        ),
+        case(
+            "Talos wants an address that no device has",
+            wanted_by_talos(&["203.0.113.12/32"]),
+            &[("allowed-ip-missing", "vps-1 -> vps-2")],
+            MESH_ONLY,
+            &["nft-set-lacks-peer"],
+        ),
+        case(
+            "neither Talos nor a device has an address: it is excluded by configuration",
+            wanted_by_talos(&["fd7f:175a:b97c:5602::2/128"]),
+            &[],
+            MESH_UNKNOWN,
+            &["allowed-ip-missing"],
         ),
         case(
             "two nodes have one address, and only one of them can get it",
