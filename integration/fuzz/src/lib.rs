@@ -10,7 +10,8 @@ mod targets;
 
 use targets::{
     certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, packet, peer_list,
-    report, scenario, secrets_yaml, size, steering, verdict, wireguard_dump, wireguard_reply,
+    report, scenario, secrets_yaml, size, steering, talosconfig, verdict, wireguard_dump,
+    wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     certificate::TARGET,
     echo::TARGET,
     error_queue::TARGET,
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 18] = [
     secrets_yaml::TARGET,
     size::TARGET,
     steering::TARGET,
+    talosconfig::TARGET,
     verdict::TARGET,
     wireguard_dump::TARGET,
     handshake::TARGET,

@@ -15,6 +15,7 @@ pub(crate) mod scenario;
 pub(crate) mod secrets_yaml;
 pub(crate) mod size;
 pub(crate) mod steering;
+pub(crate) mod talosconfig;
 pub(crate) mod verdict;
 pub(crate) mod wireguard_dump;
 pub(crate) mod wireguard_reply;
