@@ -37,15 +37,16 @@ type entry struct {
 
 func main() {
 	socket := flag.String("socket", "", "unix socket to listen on")
+	talosconfig := flag.String("talosconfig", "", "file for a talosconfig that leads to the same state by TLS")
 	dump := flag.String("dump", "", "file for what the resources hold, as JSON")
 	flag.Parse()
 
-	if err := run(context.Background(), *socket, *dump); err != nil {
+	if err := run(context.Background(), *socket, *talosconfig, *dump); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, socket, dump string) error {
+func run(ctx context.Context, socket, talosconfig, dump string) error {
 	st := state.WrapCore(namespaced.NewState(inmem.Build))
 	resources := all()
 
@@ -60,18 +61,31 @@ func run(ctx context.Context, socket, dump string) error {
 		return err
 	}
 
+	outside, creds, err := front(talosconfig)
+	if err != nil {
+		return err
+	}
+
 	if err := writeDown(ctx, st, resources, dump); err != nil {
 		return err
 	}
 
-	service := grpc.NewServer()
+	service, apid := grpc.NewServer(), grpc.NewServer(grpc.Creds(creds))
 	v1alpha1.RegisterStateServer(service, server.NewState(st))
+	v1alpha1.RegisterStateServer(apid, server.NewState(st))
+
+	go func() {
+		if err := apid.Serve(outside); err != nil {
+			log.Print(err)
+		}
+	}()
 
 	go func() {
 		if err := obey(ctx, st); err != nil {
 			log.Print(err)
 		}
 
+		apid.Stop()
 		service.Stop()
 	}()
 

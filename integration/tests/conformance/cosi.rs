@@ -17,6 +17,7 @@ use crate::{
     readers::Readers,
     real::{Real, build, versions},
     report::{Report, Row, Section},
+    workstation,
 };
 
 /// The messages of our schema, by the types of the resources that they are the bodies of.
@@ -81,6 +82,8 @@ pub(crate) async fn run(report: &mut Report) {
     );
     let mut command = Command::new(build("cosi", ".", "cosi"));
     command.arg("-socket").arg(&socket).arg("-dump").arg(&dump);
+    let talosconfig = folder.path().join("talosconfig");
+    command.arg("-talosconfig").arg(&talosconfig);
     let mut real = Real::start(command);
     let text = real.until(|| fs::read(&dump).ok());
     let dump: Dump = serde_json::from_slice(&text).unwrap();
@@ -95,6 +98,7 @@ pub(crate) async fn run(report: &mut Report) {
         row: Row::named("our reader, down to its checked nouns"),
     };
     rows.push(readers.all().await);
+    rows.push(workstation::row(&talosconfig).await);
     rows.push(protocol::row(&mut client, &talos, &mut real, &dump).await);
     report.sections.push(Section {
         title: "COSI and Talos' resources".to_owned(),

@@ -15,6 +15,7 @@ mod protocol;
 mod readers;
 mod real;
 mod report;
+mod workstation;
 
 use std::{fs, path::Path, process::ExitCode};
 
