@@ -42,8 +42,9 @@ const EDGES: &[(&str, &str, &str)] = &[
     (
         "mesh-probe",
         "sources",
-        "steering, and that a key of handshake is none of a device here",
+        "steering, what Talos says, and that a key of handshake is none of a device here",
     ),
+    ("mesh-probe", "upstream", "tests: what fake apids say"),
     ("integration", "evidence", "names and keys of the lab"),
     ("integration", "upstream", "what the fakes say"),
     (
@@ -53,6 +54,11 @@ const EDGES: &[(&str, &str, &str)] = &[
     ),
     ("integration", "upstream", "what the fakes say"),
     ("integration", "proto", "tests: the keys that must not show"),
+    (
+        "integration",
+        "upstream",
+        "what the fakes say, and what the real ones do",
+    ),
     ("integration", "sources", "benches: a reader"),
     ("integration", "probe-core", "benches: a prober"),
     ("integration", "probe-io", "benches: its sockets"),

@@ -7,6 +7,7 @@ mod mtu;
 mod node;
 mod refusal;
 mod steering;
+pub mod talos;
 mod tap;
 mod udp;
 mod vxlan;

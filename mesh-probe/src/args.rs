@@ -9,8 +9,8 @@ use proto::{limits::PORT, trust::KeySource};
 use thiserror::Error;
 
 pub use adhoc::{
-    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, NodeArgs, PathArgs, TapArgs,
-    UdpArgs, VxlanArgs, WIREGUARD_PORT,
+    HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, NodeArgs, PathArgs, TalosArgs,
+    TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
 use crate::exit;
@@ -27,7 +27,8 @@ Examples:
   mesh-probe explain --all                    all findings that there can be
   mesh-probe mtu vps-1                        the largest packet that gets there
   mesh-probe udp vps-1:51820                  does anything listen there?
-  mesh-probe node                             all that this node says of itself";
+  mesh-probe node                             all that this node says of itself
+  mesh-probe talos                            KubeSpan as the Talos of every node sees it";
 
 /// Ask the mesh collector what is ready, what is wrong, and what to do
 #[derive(Debug, Parser)]
@@ -119,6 +120,8 @@ pub enum Command {
     Tap(TapArgs),
     /// Here, without a collector or an agent: all that this node says of itself
     Node(NodeArgs),
+    /// From a workstation, with a talosconfig: what the Talos of every node says of KubeSpan; needs no agent
+    Talos(TalosArgs),
     /// Here, without a collector: are marked packets led into the tunnel?
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN

@@ -9,6 +9,7 @@ mod node;
 mod pairs;
 mod status;
 mod steering;
+mod talos;
 mod tap;
 mod udp;
 mod vxlan;
@@ -53,6 +54,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Node(arguments) => node::run(arguments, within, output).await,
         Command::Steering => steering::run(output).await,
         Command::Vxlan(arguments) => vxlan::run(arguments, within, output).await,
+        Command::Talos(arguments) => talos::run(arguments, within, output).await,
         Command::Tap(arguments) => tap::run(arguments, output).await,
         Command::Handshake(arguments) => handshake::run(arguments, within, output).await,
     }

@@ -1,6 +1,6 @@
 //! Why there is no answer: each with its exit code, and what to do about it.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
@@ -8,7 +8,7 @@ use proto::{
     transport::DialError,
     trust::{KeyError, TrustError},
 };
-use sources::links::LinksError;
+use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
 use tonic::Code;
 
@@ -96,6 +96,12 @@ pub enum ProbeError {
     Tap(#[source] TapError),
     #[error("failed to read this node")]
     Links(#[source] LinksError),
+    #[error("no usable talosconfig")]
+    Talosconfig(#[source] TalosconfigError),
+    #[error("nobody to ask: the context {context:?} of {} has neither endpoints nor nodes", path.display())]
+    NoEndpoint { context: String, path: PathBuf },
+    #[error("no endpoint told the members of the cluster: {}", tried.join("; "))]
+    NoMembers { tried: Vec<String>, refused: bool },
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -112,11 +118,15 @@ impl ProbeError {
             | Self::Secret(_)
             | Self::PeerIsSelf
             | Self::OwnKey(_)
+            | Self::Talosconfig(_)
+            | Self::NoEndpoint { .. }
             | Self::UnknownCode { .. }
             | Self::UnknownLevel { .. } => Exit::Usage,
             Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
             Self::Request { source, .. } if source.is_refusal() => Exit::NotAuthorised,
-            Self::Trust(_)
+            Self::NoMembers { refused: true, .. } => Exit::NotAuthorised,
+            Self::NoMembers { .. }
+            | Self::Trust(_)
             | Self::Runtime(_)
             | Self::Dial { .. }
             | Self::NoAnswer { .. }
@@ -168,6 +178,7 @@ impl ProbeError {
             }
             Self::OwnKey(OwnKeyError::OwnKey { .. }) => Some(OTHER_KEY.to_owned()),
             Self::OwnKey(_) => Some(LOOK.to_owned()),
+            Self::NoEndpoint { .. } | Self::NoMembers { .. } => Some(NAME_THEM.to_owned()),
             Self::UnknownHost { .. } => Some("give its address instead of its name".to_owned()),
             Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
                 "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
@@ -180,6 +191,8 @@ impl ProbeError {
 const OTHER_KEY: &str =
     "make a key for diagnosis only (wg genkey), and add its public key as a peer at the other end";
 const LOOK: &str = "run it where all WireGuard devices of the node can be read: as root or with CAP_NET_ADMIN, or on a machine without any";
+
+const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
 
 fn other_key() -> String {
     "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"

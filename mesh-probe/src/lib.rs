@@ -4,6 +4,7 @@
 //!
 //! - [`exit`]: the exit codes, which are the contract with scripts.
 //! - [`adhoc`]: what the commands find that ask no collector, and what follows from it.
+//! - [`apid`]: asking the Talos of one node directly.
 //! - [`args`]: what can be typed.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
@@ -14,6 +15,7 @@
 //! - [`error`]: why there is no answer, with its exit code and what to do.
 
 pub mod adhoc;
+pub mod apid;
 pub mod args;
 pub mod collector;
 pub mod command;

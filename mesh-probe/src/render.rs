@@ -17,6 +17,7 @@ mod pairs;
 mod screen;
 mod status;
 mod table;
+mod talos;
 pub mod text;
 
 pub use explain::{codes, page};
@@ -26,6 +27,7 @@ pub use node::node;
 pub use pairs::pairs;
 pub use screen::{Paint, Screen};
 pub use status::status;
+pub use talos::talos;
 
 /// How an answer looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,11 @@
 //! Every reader only asks. Nothing here sends a `SET_DEVICE`, changes a link, a route or a rule, loads a kernel module
 //! or keeps key material. A source that cannot be read gives a typed error, and [`Gap`] says it in words for a person.
 //!
-//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`], [`talos::connect()`] and [`host`].
+//! Start with [`wireguard::read()`], [`links::read()`], [`nftables::read()`], [`talos::connect()`] and [`host`]. From
+//! a workstation, [`talosconfig`] and [`apid`] lead to what Talos says.
 #![forbid(unsafe_code)]
 
+pub mod apid;
 pub mod decode;
 pub mod discovery;
 pub mod dns;
@@ -17,6 +19,7 @@ pub mod nftables;
 pub mod ntp;
 pub mod pressure;
 pub mod talos;
+pub mod talosconfig;
 pub mod wireguard;
 
 mod gap;

@@ -10,8 +10,8 @@ mod targets;
 
 use targets::{
     affiliates, certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, ntp,
-    packet, peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, verdict,
-    wireguard_dump, wireguard_reply,
+    packet, peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, talosconfig,
+    verdict, wireguard_dump, wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     size::TARGET,
     steering::TARGET,
     talos_resource::TARGET,
+    talosconfig::TARGET,
     verdict::TARGET,
     wireguard_dump::TARGET,
     wireguard_reply::TARGET,

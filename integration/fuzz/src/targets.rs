@@ -18,6 +18,7 @@ pub(crate) mod secrets_yaml;
 pub(crate) mod size;
 pub(crate) mod steering;
 pub(crate) mod talos_resource;
+pub(crate) mod talosconfig;
 pub(crate) mod verdict;
 pub(crate) mod wireguard_dump;
 pub(crate) mod wireguard_reply;

@@ -31,7 +31,7 @@ const API_SERVER: i64 = 6443;
 /// The version that is played.
 const VERSION: &str = "v1.13.9";
 
-/// The resources, with no version yet.
+/// The resources; the state gives them versions and times when it takes them.
 #[derive(Default)]
 pub(super) struct Resources(pub(super) BTreeMap<Place, Resource>);
 
@@ -325,7 +325,7 @@ fn host_prefix(ip: IpAddr) -> talos::NetIpPrefix {
 }
 
 /// Go's zero time for what never was.
-fn timestamp(time: Option<Duration>) -> Timestamp {
+pub(super) fn timestamp(time: Option<Duration>) -> Timestamp {
     const GO_ZERO: i64 = -62_135_596_800;
     Timestamp {
         seconds: time.map_or(GO_ZERO, |time| {

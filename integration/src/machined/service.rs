@@ -18,8 +18,8 @@ use tokio::{
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use upstream::cosi::{
-    Event, EventType, GetRequest, GetResponse, ListRequest, ListResponse, Resource, WatchRequest,
-    WatchResponse, state_server::State,
+    Event, EventType, GetRequest, GetResponse, ListRequest, ListResponse, Metadata, Resource,
+    WatchRequest, WatchResponse, state_server::State,
 };
 use wireguard_control::{Backend, DeviceUpdate, Key, PeerConfigBuilder};
 
@@ -28,7 +28,7 @@ use super::{
     mood::Mood,
     peers::Memory,
     plan::{Neighbour, Plan},
-    resources::{Place, Resources},
+    resources::{Place, Resources, timestamp},
 };
 use crate::lab::kubespan::LINK;
 
@@ -38,6 +38,8 @@ const RECONCILE: Duration = Duration::from_secs(30);
 const BEHIND: usize = 64;
 /// Messages on their way to one caller.
 const MESSAGES: usize = 16;
+/// Nobody of ours begins from one.
+const BOOKMARK: &[u8] = b"1";
 /// A caller that is not known is kept waiting so long before it is refused.
 const PID_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,8 +52,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
+        let mut present = Resources::of(&plan);
+        present
+            .0
+            .values_mut()
+            .for_each(|resource| stamp(resource, None));
         Self {
-            present: Mutex::new(Resources::of(&plan)),
+            present: Mutex::new(present),
             changes: broadcast::channel(BEHIND).0,
             plan,
         }
@@ -122,22 +129,28 @@ impl World {
     }
 
     /// Tells the watchers what is different.
-    fn replace(&self, next: Resources) {
+    fn replace(&self, mut next: Resources) {
         let mut present = self.present();
-        for (place, resource) in &next.0 {
-            let kind = match present.0.get(place) {
+        for (place, resource) in &mut next.0 {
+            let old = present.0.get(place);
+            let kind = match old {
                 None => EventType::Created,
-                Some(old) if old == resource => continue,
+                Some(old) if old.spec == resource.spec => {
+                    resource.metadata.clone_from(&old.metadata);
+                    continue;
+                }
                 Some(_) => EventType::Updated,
             };
-            self.tell(place, event(kind, Some(resource.clone())));
+            stamp(resource, old);
+            let event = Event {
+                old: old.cloned(),
+                ..change(kind, resource.clone())
+            };
+            self.tell(place, event);
         }
         for (place, old) in &present.0 {
             if !next.0.contains_key(place) {
-                // As Talos' tombstones: without a body.
-                let mut tombstone = old.clone();
-                tombstone.spec = None;
-                self.tell(place, event(EventType::Destroyed, Some(tombstone)));
+                self.tell(place, change(EventType::Destroyed, old.clone()));
             }
         }
         *present = next;
@@ -205,6 +218,40 @@ fn set_endpoint(key: &str, to: SocketAddr) {
         Backend::Kernel
     };
     drop(update.apply(&link, backend));
+}
+
+/// Version and times, as the state gives them to whatever it stores.
+fn stamp(resource: &mut Resource, old: Option<&Resource>) {
+    let now = Some(timestamp(Some(host::clocks().wall)));
+    let old = old.and_then(|old| old.metadata.as_ref());
+    let version = old.and_then(|old| old.version.parse::<u64>().ok());
+    if let Some(metadata) = &mut resource.metadata {
+        metadata.version = (version.unwrap_or_default() + 1).to_string();
+        metadata.created = old.map_or(now, |old| old.created);
+        metadata.updated = now;
+    }
+}
+
+/// Something that happened: with a place in the history, which what was there before has not.
+fn change(kind: EventType, resource: Resource) -> Event {
+    Event {
+        bookmark: Some(BOOKMARK.to_vec()),
+        ..event(kind, Some(resource))
+    }
+}
+
+/// All has been told; the resource says of which type, and has no body.
+fn bootstrapped(asked: &WatchRequest) -> Event {
+    let metadata = Metadata {
+        namespace: asked.namespace.clone(),
+        r#type: asked.r#type.clone(),
+        ..Metadata::default()
+    };
+    let resource = Resource {
+        metadata: Some(metadata),
+        spec: None,
+    };
+    change(EventType::Bootstrapped, resource)
 }
 
 fn event(kind: EventType, resource: Option<Resource>) -> Event {
@@ -317,6 +364,7 @@ async fn watch(
     say(None).await?;
     let contents = asked
         .options
+        .as_ref()
         .is_some_and(|options| options.bootstrap_contents);
     let all = world.all(&asked.namespace, &asked.r#type);
     for resource in all.iter().filter(|_| contents) {
@@ -324,7 +372,7 @@ async fn watch(
     }
     let talks = asked.api_version >= 1;
     if talks {
-        say(Some(event(EventType::Bootstrapped, None))).await?;
+        say(Some(bootstrapped(&asked))).await?;
     }
     loop {
         let mood = Mood::now();

@@ -4,7 +4,10 @@ use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use evidence::PublicKey;
-use sources::discovery::{ClusterId, Endpoint};
+use sources::{
+    discovery::{ClusterId, Endpoint},
+    talosconfig,
+};
 use thiserror::Error;
 
 /// `WireGuard`'s port, as Talos sets it for `KubeSpan`.
@@ -95,6 +98,23 @@ pub struct TapArgs {
     /// The UDP port of the tunnel
     #[arg(long, value_name = "PORT", default_value_t = WIREGUARD_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
+}
+
+/// Spelled as talosctl spells them.
+#[derive(Debug, Args)]
+pub struct TalosArgs {
+    /// Nodes to ask; without this those of the talosconfig, or all members of the cluster
+    #[arg(short, long, value_name = "NODE", value_delimiter = ',')]
+    pub nodes: Vec<talosconfig::Endpoint>,
+    /// Who tells the members of the cluster, instead of the talosconfig's endpoints; nobody is asked through them
+    #[arg(short, long, value_name = "ENDPOINT", value_delimiter = ',')]
+    pub endpoints: Vec<talosconfig::Endpoint>,
+    /// The talosconfig; without this `TALOSCONFIG`, `~/.talos/config`, or that of a pod
+    #[arg(long, value_name = "FILE")]
+    pub talosconfig: Option<PathBuf>,
+    /// The context to use instead of the current one
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// Which way packets take.

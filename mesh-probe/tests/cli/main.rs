@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod adhoc;
+mod apid;
 mod documents;
 mod exit_codes;
 mod fixture;
@@ -12,5 +13,7 @@ mod program;
 mod screens;
 mod server;
 mod steering;
+mod talos;
+mod talos_view;
 mod tap;
 mod waits;

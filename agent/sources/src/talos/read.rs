@@ -1,6 +1,6 @@
 //! Asking for resources, one or all of a type.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use prost::Message as _;
 use tokio::time::timeout;
@@ -14,7 +14,9 @@ use tonic::{
 use upstream::cosi::{self, GetRequest, ListRequest, state_client::StateClient};
 use zeroize::Zeroize as _;
 
-use super::{CALL_TIMEOUT, Kind, MESSAGE_BYTES, Malformed, RESOURCES, TEXT, TalosError};
+use super::{
+    CALL_TIMEOUT, Kind, MESSAGE_BYTES, Malformed, RESOURCES, TEXT, TalosError, address::wall,
+};
 
 /// The metadata key by which a caller on the node names its roles.
 const ROLE: &str = "talos-role";
@@ -65,6 +67,8 @@ pub struct Listing<R> {
     pub refused: usize,
     /// What was wrong with the first of them.
     pub first_refused: Option<Malformed>,
+    /// When one of them changed last, since the Unix epoch and by the node's own clock.
+    pub changed: Option<Duration>,
 }
 
 impl<T: Carrier> Talos<T> {
@@ -161,6 +165,7 @@ impl<T: Carrier> Talos<T> {
                     limit: RESOURCES,
                 });
             }
+            listing.changed = listing.changed.max(changed(&resource));
             listing.add(decode(resource));
         }
         Ok(listing)
@@ -179,6 +184,7 @@ impl<R> Default for Listing<R> {
             resources: Vec::new(),
             refused: 0,
             first_refused: None,
+            changed: None,
         }
     }
 }
@@ -222,6 +228,17 @@ pub(super) fn identifier(resource: &cosi::Resource) -> Result<String, Malformed>
 pub(crate) fn decode_resource<R: Kind>(bytes: &[u8]) -> Result<Resource<R>, Malformed> {
     let resource = cosi::Resource::decode(bytes);
     decode(resource.map_err(|_| Malformed::new("resource", "a resource of COSI"))?)
+}
+fn changed(resource: &cosi::Resource) -> Option<Duration> {
+    wall(resource.metadata.as_ref()?.updated)
+}
+
+/// Overwrites a body that nobody takes apart: it may hold keys too.
+pub(super) fn wipe(resource: &mut cosi::Resource) {
+    if let Some(spec) = &mut resource.spec {
+        spec.proto_spec.zeroize();
+        spec.yaml_spec.zeroize();
+    }
 }
 
 /// Takes a resource apart. Both forms of its body may hold keys, and are overwritten whatever comes of it.

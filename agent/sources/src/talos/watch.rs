@@ -8,7 +8,7 @@ use upstream::cosi::{Event, EventType, WatchOptions, WatchRequest, WatchResponse
 use super::{
     Carrier, EVENTS, Kind, Malformed, Resource, Talos, TalosError,
     error::clean,
-    read::{decode, identifier, in_time},
+    read::{decode, identifier, in_time, wipe},
 };
 
 /// Asked of the server: with 1 it says when all that was there has been told, and when it gives up.
@@ -92,21 +92,28 @@ impl<R: Kind> Watch<R> {
 fn change<R: Kind>(event: Event) -> Result<Option<Change<R>>, TalosError> {
     let kind = event.event_type();
     let Event {
-        resource, error, ..
+        resource,
+        mut old,
+        error,
+        ..
     } = event;
+    old.iter_mut().for_each(wipe);
     if kind == EventType::Errored {
         return Err(TalosError::Errored {
             kind: R::TYPE,
             message: clean(error.as_deref().unwrap_or("it gave up and did not say why")),
         });
     }
-    let resource = resource.unwrap_or_default();
+    let mut resource = resource.unwrap_or_default();
+    if kind == EventType::Destroyed {
+        wipe(&mut resource);
+    }
     Ok(match kind {
         EventType::Created | EventType::Updated => Some(match decode(resource) {
             Ok(resource) => Change::Present(resource),
             Err(error) => Change::Refused(error),
         }),
-        // What is gone may come without a body.
+        // What is gone comes with its last body, or without one.
         EventType::Destroyed => Some(match identifier(&resource) {
             Ok(id) => Change::Gone(id),
             Err(error) => Change::Refused(error),

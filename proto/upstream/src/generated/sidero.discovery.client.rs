@@ -21,6 +21,9 @@ pub struct KubeSpan {
     pub address: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, repeated, tag = "3")]
     pub additional_addresses: ::prost::alloc::vec::Vec<IpPrefix>,
+    /// From v0.1.8.
+    #[prost(message, repeated, tag = "4")]
+    pub exclude_advertised_addresses: ::prost::alloc::vec::Vec<IpPrefix>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlPlane {
