@@ -13,7 +13,7 @@ use std::{
 };
 
 use evidence::{
-    Fact, Facts, Gap, Identity, Layer, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
+    Fact, Facts, Gap, Identity, Moment, NodeName, PublicKey, SourceId, SourceState, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -108,6 +108,7 @@ impl Observer {
             wake_at = self.turn(now);
             if now.moment() >= publish_at {
                 self.reopen(now.moment());
+                self.read_underlay_words(now.moment());
                 self.aim(now.moment());
                 self.look_for_data(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
@@ -122,7 +123,7 @@ impl Observer {
             Event::Echo(event) => self.on_echo(event, now),
             Event::Sighted(sighted) => self.on_sighted(&sighted, now),
             Event::Delivered(delivered) => {
-                let way = (Layer::Overlay, Seen::Delivered);
+                let way = (packets::layer_of(delivered.port), Seen::Delivered);
                 self.on_size(&delivered.payload, way, delivered.packet, now.moment());
             }
             Event::Device => {
