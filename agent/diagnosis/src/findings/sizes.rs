@@ -2,6 +2,8 @@
 //!
 //! A rung is judged only where all below it hold, so none of these is an effect of another.
 
+mod past;
+
 use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
@@ -12,7 +14,7 @@ use crate::{
     mesh::Mesh,
     pair::{
         Answer, Direction,
-        sizes::{VXLAN_OVERHEAD, dropped_by_host, suspected},
+        sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected},
     },
     text,
 };
@@ -52,6 +54,14 @@ fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Ve
             draft.confidence = Confidence::Likely;
         }
         draft.evidence = evidence(rung, &hit, directions);
+        if rung == Rung::TunnelMtu {
+            // Searches are made one after the other: of several directions one may not have been tried yet.
+            let told = hit
+                .iter()
+                .map(|direction| past::the_tunnel(mesh, direction));
+            let told = told.filter(|told| !told.is_empty());
+            draft.evidence.extend(told.take(1).flatten());
+        }
         draft.explains.clone_from(&culprit.explains);
         if !culprit.ties.is_empty() {
             draft.confidence = Confidence::Likely;
@@ -138,7 +148,7 @@ fn overlay_too_narrow(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) ->
 fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
     let place = place_text(&culprit.place);
     let arrive = |direction: &&Direction| {
-        known(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
+        of(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
     };
     let receivers = text::list(&sorted(hit, |direction| &direction.to));
     let (what, who) = if hit.iter().all(arrive) {
@@ -173,13 +183,14 @@ fn draft(code: &'static str, culprit: &Culprit, summary: String) -> Draft {
 
 /// The longest packet that passes in all of these directions.
 fn least_passed(mesh: &Mesh<'_>, hit: &[&Direction], layer: Layer) -> u32 {
-    let passed = |direction: &&Direction| known(mesh, direction, layer)?.bracket?.passed;
+    let passed = |direction: &&Direction| of(mesh, direction, layer)?.bracket?.passed;
     hit.iter().filter_map(passed).min().unwrap_or(0).into()
 }
 
-fn known<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
-    let to = mesh.members.get(&direction.to)?.key?;
-    mesh.members.get(&direction.from)?.sizes(&to, layer)
+fn of<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
+    let ends = mesh.members.get(&direction.from);
+    let (from, to) = ends.zip(mesh.members.get(&direction.to))?;
+    known(from, to, layer)
 }
 
 fn narrow_or_repair(culprit: &Culprit, passed: u32) -> Fix {

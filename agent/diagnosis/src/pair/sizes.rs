@@ -117,7 +117,8 @@ fn tunnel_is_wide(a: &Member<'_>, b: &Member<'_>, overlay: &Sizes) -> bool {
         .is_some_and(|tunnel| tunnel.lost == 0 && tunnel.full_arrived >= overlay.lost_since)
 }
 
-fn known<'a>(a: &Member<'a>, b: &Member<'a>, layer: Layer) -> Option<&'a Sizes> {
+/// What packets of A to B gave on a layer, while both speak.
+pub(crate) fn known<'a>(a: &Member<'a>, b: &Member<'a>, layer: Layer) -> Option<&'a Sizes> {
     b.fresh()?;
     a.sizes(&b.key?, layer)
 }
