@@ -14,7 +14,7 @@ use crate::{
     mesh::Mesh,
     pair::{
         Answer, Direction,
-        sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected},
+        sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected, tap_watched},
     },
     text,
 };
@@ -150,16 +150,22 @@ fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft
     let arrive = |direction: &&Direction| {
         of(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
     };
+    let watched = hit.iter().all(|direction| tap_saw(mesh, direction));
     let receivers = text::list(&sorted(hit, |direction| &direction.to));
     let (what, who) = if hit.iter().all(arrive) {
         (
             format!("arrives at the interface of {receivers} and is dropped by its own firewall"),
-            receivers,
+            receivers.clone(),
         )
     } else {
         let senders = sorted(hit, |direction| &direction.from);
+        let lost = if watched {
+            "does not arrive"
+        } else {
+            "is not delivered"
+        };
         (
-            format!("does not arrive ({place})"),
+            format!("{lost} ({place})"),
             format!("{} and of {receivers}", text::list(&senders)),
         )
     };
@@ -167,8 +173,24 @@ fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft
         "UDP 8472 (VXLAN) to node addresses {what}: the tunnel carries, an overlay on it will not"
     );
     let mut draft = draft("overlay-port-blocked", culprit, summary);
+    if !watched && !hit.iter().all(arrive) {
+        draft.could_also_be.push(format!(
+            "it arrives at the interface of {receivers}, whose tap did not watch, and is dropped by its own firewall"
+        ));
+        draft.decided_by = Some("a tap there that sees the next search".to_owned());
+        draft.confidence = Confidence::Likely;
+    }
     draft.fixes.push(allow_overlay(&who));
     draft
+}
+
+/// Whether the far tap would have seen what it did not tell of.
+fn tap_saw(mesh: &Mesh<'_>, direction: &Direction) -> bool {
+    let ends = mesh.members.get(&direction.from);
+    let ends = ends.zip(mesh.members.get(&direction.to));
+    ends.is_some_and(|(from, to)| {
+        known(from, to, Layer::Overlay).is_some_and(|sizes| tap_watched(from, to, sizes))
+    })
 }
 
 /// The nodes of one side of these directions, each once.

@@ -165,6 +165,16 @@ fn watched(a: &Member<'_>, b: &Member<'_>, bracket: &Bracket) -> bool {
         .is_some_and(|since| bracket.at >= since.plus(timing::SIZE_SEARCH))
 }
 
+/// Whether B's tap watched all the time that the search took, and has said so since. Else that it saw none says nothing.
+pub(crate) fn tap_watched(a: &Member<'_>, b: &Member<'_>, sizes: &Sizes) -> bool {
+    let since = b.counting_since(SourceId::Tap, a);
+    let (Some(bracket), Some(since), Some(read_at)) = (sizes.bracket, since, b.tap_read_at())
+    else {
+        return false;
+    };
+    bracket.at >= since.plus(timing::SIZE_SEARCH) && read_at >= bracket.at
+}
+
 /// When B's tap saw probes at its interface, of a run of losses in which none was delivered behind its firewall.
 pub(crate) fn dropped_by_host(sizes: &Sizes) -> Option<Moment> {
     sizes
@@ -245,7 +255,10 @@ fn unheard(
             b.node
         );
         cited.extend(cite(mesh, a, b, seen, text));
-    } else if let Some(tap) = b.working(SourceId::Tap) {
+    } else if let Some(tap) = b
+        .working(SourceId::Tap)
+        .filter(|_| tap_watched(a, b, sizes))
+    {
         let text = format!(
             "its tap, which sees datagrams before any firewall of the host, saw none of {}",
             a.node

@@ -1,12 +1,17 @@
 //! What else is told of a finding, beyond what proves it.
 
 use evidence::{
-    Bracket, DataMessages, DataSeen, Fact, FactKey, Layer, NodeRef, Peer, Rung, Sizes, TooBig,
+    Bracket, Confidence, DataMessages, DataSeen, Fact, FactKey, Layer, NodeRef, Peer, Rung, Sizes,
+    SourceId, TooBig,
 };
 
 use crate::{
     root,
-    support::{Lab, ago, cases::SINCE, key},
+    support::{
+        Lab, ago,
+        cases::{SINCE, sizes},
+        key,
+    },
 };
 
 /// What is said of the tunnel of a direction that fails, joined.
@@ -133,4 +138,41 @@ fn narrow_past_the_tunnel(sizes: &mut Sizes) {
         passed: Some(1360),
         failed: 1361,
     });
+}
+
+#[test]
+fn a_tap_that_did_not_watch_all_the_search_proves_no_loss_on_the_way() {
+    let watched = sizes::shut("vps-2");
+    let summary = root(&watched.verdict()).summary.clone();
+    assert!(summary.contains("does not arrive"), "{summary}");
+    for blind in [
+        sizes::shut("vps-2").gap("vps-2", SourceId::Tap, "not permitted"),
+        sizes::shut("vps-2").opened("vps-2", SourceId::Tap, 500),
+    ] {
+        let verdict = blind.verdict();
+        let root = root(&verdict);
+        assert!(
+            root.summary.contains("is not delivered"),
+            "{}",
+            root.summary
+        );
+        assert_eq!(root.confidence, Confidence::Likely);
+        assert!(
+            root.could_also_be
+                .iter()
+                .any(|other| other.contains("own firewall"))
+        );
+        let claims = |text: &str| text.contains("saw none of");
+        assert!(!root.evidence.iter().any(|one| claims(&one.text)));
+    }
+}
+
+#[test]
+fn a_key_that_nobody_claims_is_likely_the_old_one_of_who_was_dialled() {
+    let verdict = Lab::healthy()
+        .dial_with_a_stale_key("vps-1", "vps-2")
+        .verdict();
+    let root = root(&verdict);
+    assert_eq!(root.confidence, Confidence::Likely);
+    assert!(!root.could_also_be.is_empty() && root.decided_by.is_some());
 }
