@@ -34,6 +34,8 @@ pub(crate) struct Machines {
     pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
     pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
+    /// A peer answers again, and nobody has been told yet.
+    pub(crate) recovered: bool,
 }
 
 impl Machines {
@@ -57,6 +59,7 @@ impl Machines {
             inert_times: BTreeMap::new(),
             unsolicited: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            recovered: false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Machines {
             echo::Event::LossEnded { peer, .. } => {
                 debug!(peer = %peer.short(), "the echo is answered again");
                 self.suspects.remove(&peer);
+                self.recovered = true;
             }
             echo::Event::Refused { .. } => {}
         }
