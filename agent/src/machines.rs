@@ -1,11 +1,15 @@
 //! The pure machines of one `WireGuard` key, and what they know as facts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+};
 
 use evidence::{Fact, Facts, Layer, Moment, PublicKey, limits};
 use probe_core::{
     echo::{self, Prober, Responder},
     inert::{self, InertProber, InertTracker},
+    packet::headers_length,
     sightings::Sightings,
     size::{self, SizeProber, SizeResponder},
 };
@@ -30,6 +34,8 @@ pub(crate) struct Machines {
     pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
     pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
+    /// A peer answers again, and nobody has been told yet.
+    pub(crate) recovered: bool,
 }
 
 impl Machines {
@@ -53,6 +59,7 @@ impl Machines {
             inert_times: BTreeMap::new(),
             unsolicited: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            recovered: false,
         }
     }
 
@@ -95,6 +102,7 @@ impl Machines {
             echo::Event::LossEnded { peer, .. } => {
                 debug!(peer = %peer.short(), "the echo is answered again");
                 self.suspects.remove(&peer);
+                self.recovered = true;
             }
             echo::Event::Refused { .. } => {}
         }
@@ -129,11 +137,16 @@ impl Machines {
     /// Keeps the ways of full-size packets in step with the device: where they go, and how long they may be.
     pub(crate) fn aim(&mut self, peers: &Peers, full: Option<u16>, now: Moment) {
         for (peer, _) in peers.facts() {
+            let endpoint = self
+                .beside_a_hole(peers, &peer)
+                .map(|to| to.ip().to_canonical());
+            let outer = endpoint.zip(full).map(|(to, full)| outer(full, to));
             let ways = [
-                (Layer::Tunnel, peers.address(&peer).map(Into::into)),
-                (Layer::Overlay, peers.node_address(&peer)),
+                (Layer::Underlay, endpoint, outer),
+                (Layer::Tunnel, peers.address(&peer).map(Into::into), full),
+                (Layer::Overlay, peers.node_address(&peer), full),
             ];
-            for (layer, to) in ways {
+            for (layer, to, full) in ways {
                 let input = match to.zip(full) {
                     Some((to, full)) => size::Input::Target {
                         peer,
@@ -146,6 +159,14 @@ impl Machines {
                 self.sizes.handle(input, now);
             }
         }
+    }
+
+    /// The endpoint of a peer on whose way through the tunnel a search has found a hole: only then is the way past it tried.
+    fn beside_a_hole(&self, peers: &Peers, peer: &PublicKey) -> Option<SocketAddr> {
+        let sizes = self.sizes.sizes(peer);
+        let tunnel = sizes.iter().find(|sizes| sizes.layer == Layer::Tunnel)?;
+        tunnel.bracket?;
+        peers.fact(peer)?.endpoint
     }
 
     pub(crate) fn remember_inert(&mut self, peer: PublicKey, at: Moment) {
@@ -191,4 +212,13 @@ impl Machines {
             facts.insert(Fact::Arrivals(arrivals));
         }
     }
+}
+
+/// Bytes of the header and the tag of a data message.
+const DATA_MESSAGE: usize = 16 + 16;
+
+/// What the tunnel makes of a packet of full size on its way to an endpoint.
+fn outer(full: u16, endpoint: IpAddr) -> u16 {
+    let added = headers_length(endpoint) + DATA_MESSAGE;
+    full.saturating_add(u16::try_from(added).unwrap_or(u16::MAX))
 }

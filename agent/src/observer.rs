@@ -7,6 +7,7 @@ mod packets;
 
 use std::{
     collections::BTreeMap,
+    mem,
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -42,6 +43,8 @@ use crate::{
 /// Pace of putting facts together, at the ticks of the echo: one waking serves both. A quarter of a second is far below any
 /// judgement's bound in time.
 const PUBLISH_EVERY: Duration = echo::TICK;
+/// A peer in doubt that answers again is not kept waiting for the next tick: most answer within this.
+const EARLY_READ: Duration = Duration::from_millis(30);
 /// The device may fail to be read so often in a row before its peers are given up.
 const DEVICE_MISSES: u32 = 3;
 /// Datagrams read from the echo socket in one turn, so that a flood cannot starve the rest.
@@ -122,9 +125,10 @@ impl Observer {
             self.read_echo_empty(now);
             self.read_overlay_empty(now);
             wake_at = self.turn(now);
-            if now.moment() >= publish_at {
+            if now.moment() >= publish_at || self.take_recovered() {
                 self.clock.follow(self.look(), clock::kernel);
                 self.reopen(now.moment());
+                self.read_underlay_words(now.moment());
                 self.aim(now.moment());
                 self.look_for_data(now.moment());
                 published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
@@ -174,7 +178,7 @@ impl Observer {
             Event::Echo(event) => self.on_echo(event, now),
             Event::Sighted(sighted) => self.on_sighted(&sighted, now),
             Event::Delivered(delivered) => {
-                let way = (Layer::Overlay, Seen::Delivered);
+                let way = (packets::layer_of(delivered.port), Seen::Delivered);
                 self.on_size(&delivered.payload, way, delivered.packet, now.moment());
             }
             Event::Device => {
@@ -289,6 +293,7 @@ impl Observer {
             return now.moment().plus(PUBLISH_EVERY);
         };
         machines.prober.handle(echo::Input::Tick, now);
+        let mut doubted = false;
         let echo_until = loop {
             match machines.prober.poll() {
                 echo::Output::Transmit { to, bytes } => {
@@ -296,6 +301,7 @@ impl Observer {
                         self.echo
                             .send(&bytes, SocketAddr::new(address.into(), proto::limits::PORT));
                         machines.prober.passed(clock::stamp());
+                        doubted |= machines.suspects.contains(&to);
                     }
                 }
                 echo::Output::Event(event) => machines.on_event(event),
@@ -325,7 +331,16 @@ impl Observer {
         };
         // Full-size packets are in no hurry: they leave when the node is awake anyway.
         let sizes_until = echo::tick_from(self.send_sizes(now.moment()));
-        echo_until.min(inert_until).min(sizes_until)
+        let until = echo_until.min(inert_until).min(sizes_until);
+        if doubted {
+            return until.min(now.moment().plus(EARLY_READ));
+        }
+        until
+    }
+
+    fn take_recovered(&mut self) -> bool {
+        let machines = self.machines.as_mut();
+        machines.is_some_and(|machines| mem::take(&mut machines.recovered))
     }
 
     /// Opens what is not open and may be tried again.

@@ -8,8 +8,8 @@ use std::{
 
 use evidence::Moment;
 use probe_io::{
-    EchoEvent, EchoReplies, EchoSocket, InertSender, OVERLAY_PORT, OverlayListener, UNDERLAY_MARK,
-    mark_socket,
+    EchoEvent, EchoReplies, EchoSocket, InertSender, OVERLAY_PORT, SizeListener, TooLong,
+    UNDERLAY_MARK, WholeSender, mark_socket,
 };
 use tracing::{debug, info, warn};
 
@@ -33,7 +33,7 @@ pub(crate) struct Overlay {
     v4: Option<EchoSocket>,
     v6: Option<EchoSocket>,
     /// Hears such packets of others.
-    pub(crate) listener: Option<OverlayListener>,
+    pub(crate) listener: Option<SizeListener>,
     /// Why there is no listener.
     pub(crate) gap: Option<String>,
     retry_at: Moment,
@@ -42,6 +42,8 @@ pub(crate) struct Overlay {
 /// The raw sender of inert datagrams.
 pub(crate) struct Raw {
     pub(crate) sender: Option<InertSender>,
+    /// For sizes: nobody may fragment what it sends.
+    whole: Option<WholeSender>,
     pub(crate) gap: Option<String>,
     pub(crate) retry_at: Moment,
 }
@@ -138,7 +140,7 @@ impl Overlay {
             return;
         }
         if self.listener.is_none() {
-            match OverlayListener::open() {
+            match SizeListener::open(TUNNEL_PORT) {
                 Ok(listener) => (self.listener, self.gap) = (Some(listener), None),
                 Err(error) => self.fail(&error),
             }
@@ -206,6 +208,7 @@ impl Raw {
     pub(crate) const fn closed() -> Self {
         Self {
             sender: None,
+            whole: None,
             gap: None,
             retry_at: Moment::ZERO,
         }
@@ -215,9 +218,12 @@ impl Raw {
         if self.sender.is_some() || now < self.retry_at {
             return;
         }
-        match InertSender::open(TUNNEL_PORT) {
-            Ok(sender) => {
+        let opened = InertSender::open(TUNNEL_PORT)
+            .and_then(|sender| Ok((sender, WholeSender::open(TUNNEL_PORT)?)));
+        match opened {
+            Ok((sender, whole)) => {
                 self.sender = Some(sender);
+                self.whole = Some(whole);
                 self.gap = None;
             }
             Err(error) => {
@@ -229,6 +235,26 @@ impl Raw {
                 self.retry_at = now.plus(REOPEN);
             }
         }
+    }
+
+    /// Sends a probe of size. One that cannot be sent is a lost one.
+    pub(crate) fn send_size(&self, to: SocketAddr, payload: &[u8], may_fragment: bool) {
+        if may_fragment {
+            self.send(to, payload);
+        } else if let Some(whole) = &self.whole
+            && let Err(error) = whole.send(to, payload)
+        {
+            debug!(%to, reason = chain(&error), "a probe of size could not be sent");
+        }
+    }
+
+    /// Word about probes of size sent before, if there is any.
+    pub(crate) fn next_word(&self) -> Option<TooLong> {
+        let word = self.whole.as_ref()?.next_word();
+        word.unwrap_or_else(|error| {
+            debug!(reason = chain(&error), "no word about probes of size");
+            None
+        })
     }
 
     /// Whether it left.

@@ -1,5 +1,7 @@
 //! What is said of which trouble, and of what merely looks like it.
 
+#[path = "verdicts/evidence.rs"]
+mod evidence_lines;
 mod support;
 
 use std::collections::BTreeSet;
@@ -7,8 +9,8 @@ use std::collections::BTreeSet;
 use diagnosis::{Stream, pages};
 use evidence::discovery::{DiscoveryEndpoint, FailureKind, Stage};
 use evidence::{
-    Confidence, DataMessages, DataSeen, Fact, FactKey, Finding, Ladder, Layer, Moment, NodeRef,
-    Outcome, Peer, Phase, Rung, RungState, Verdict,
+    Confidence, Fact, FactKey, Finding, Ladder, Layer, Moment, Outcome, Phase, Rung, RungState,
+    Verdict,
 };
 use support::{
     Lab, NOW, ago,
@@ -491,75 +493,4 @@ fn odd_echo(at: Moment) -> evidence::EchoSent {
         last_answered: Some(at),
         ..evidence::EchoSent::default()
     }
-}
-
-/// What is said of the tunnel of a direction that fails, joined.
-fn tunnel_evidence(lab: &Lab, from: &str, to: &str) -> String {
-    let verdict = lab.verdict();
-    let is = |node: &NodeRef, wanted: &str| node.to_string() == wanted;
-    let mut pairs = verdict.pairs.iter();
-    let pair = pairs.find(|pair| is(&pair.from, from) && is(&pair.to, to));
-    let rungs = &pair.expect("a pair of the lab").rungs;
-    let rung = rungs.iter().find(|state| state.rung == Rung::Tunnel);
-    let cited = &rung.expect("a rung of every ladder").evidence;
-    let texts = cited.iter().map(|one| one.text.as_str());
-    texts.collect::<Vec<_>>().join("; ")
-}
-
-#[test]
-fn data_at_the_interfaces_is_told_with_what_wireguard_took_of_it() {
-    let looked = |data, keepalives| DataSeen {
-        since: ago(6000),
-        until: ago(4000),
-        from_peer: DataMessages {
-            data,
-            keepalives,
-            last: None,
-        },
-        to_peer: DataMessages {
-            data: 2,
-            keepalives: 0,
-            last: None,
-        },
-        missed: 0,
-    };
-    let said = |data, keepalives, rx_moved| {
-        let mut lab = Lab::healthy().lose_both_ways("vps-1", "vps-2", 10_000);
-        lab.put("vps-1", Fact::DataSeen(key("vps-2"), looked(0, 0)));
-        lab.put(
-            "vps-2",
-            Fact::DataSeen(key("vps-1"), looked(data, keepalives)),
-        );
-        let known = FactKey::Peer(key("vps-1"));
-        if let Some(Fact::Peer(_, peer)) = lab.node("vps-2").facts.get(&known) {
-            let peer = Peer {
-                rx_moved,
-                ..peer.clone()
-            };
-            lab.put("vps-2", Fact::Peer(key("vps-1"), peer));
-        }
-        tunnel_evidence(&lab, "vps-1", "vps-2")
-    };
-    let none = said(0, 0, None);
-    assert!(
-        none.contains("2 data messages left its interface for vps-2 within 2.0 s"),
-        "{none}"
-    );
-    assert!(
-        none.contains("no data message arrived from the endpoint of vps-1"),
-        "{none}"
-    );
-    let keepalives = said(0, 3, None);
-    assert!(
-        keepalives.contains("only keepalives arrived"),
-        "{keepalives}"
-    );
-    let refused = said(3, 0, Some(ago(9000)));
-    assert!(
-        refused.contains("3 data messages arrived at its interface"),
-        "{refused}"
-    );
-    assert!(refused.contains("its WireGuard took none"), "{refused}");
-    let taken = said(3, 0, Some(ago(5000)));
-    assert!(!taken.contains("took none"), "{taken}");
 }

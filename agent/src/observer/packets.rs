@@ -12,10 +12,22 @@ use probe_core::{
     size::{self, Seen, SizeReject},
     wireguard::Handshake,
 };
-use probe_io::{Cause, EchoEvent, Sighted};
+use probe_io::{Cause, EchoEvent, OVERLAY_PORT, Sighted};
 use sources::links;
 
 use super::{ECHO_BATCH, Observer, PUBLISH_EVERY};
+
+/// Words about probes of size that are read in one turn.
+const MAX_WORDS: usize = 64;
+
+/// On which way a probe of size comes that is sent to this port of a node.
+pub(super) const fn layer_of(port: u16) -> Layer {
+    if port == OVERLAY_PORT {
+        Layer::Overlay
+    } else {
+        Layer::Underlay
+    }
+}
 
 impl Observer {
     pub(super) fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
@@ -121,8 +133,9 @@ impl Observer {
         let at = sighted.seen_at.moment();
         if datagram.payload.starts_with(&size::MAGIC) {
             if sighted.direction == Direction::In {
+                let layer = layer_of(datagram.destination.port());
                 let (payload, packet) = (datagram.payload.to_vec(), datagram.packet_length);
-                self.on_size(&payload, (Layer::Overlay, Seen::AtInterface), packet, at);
+                self.on_size(&payload, (layer, Seen::AtInterface), packet, at);
             }
             return;
         }
@@ -204,6 +217,24 @@ impl Observer {
         }
     }
 
+    /// Who objected to what was sent past the tunnel. Of several peers behind one address the port tells which, if it is known.
+    pub(super) fn read_underlay_words(&mut self, now: Moment) {
+        for _ in 0..MAX_WORDS {
+            let Some(word) = self.raw.next_word() else {
+                return;
+            };
+            let is_for = |to: SocketAddr| {
+                to.ip().to_canonical() == word.to && word.port.is_none_or(|port| port == to.port())
+            };
+            let facts = self.peers.facts();
+            let dialled = facts.filter(|(_, fact)| fact.endpoint.is_some_and(is_for));
+            let peers: Vec<PublicKey> = dialled.map(|(key, _)| key).collect();
+            for peer in peers {
+                self.on_too_big((peer, Layer::Underlay), word.reporter, word.mtu, now);
+            }
+        }
+    }
+
     /// Sends what the size prober wants sent, and says when it wants to be ticked again.
     pub(super) fn send_sizes(&mut self, now: Moment) -> Moment {
         let Some(machines) = &mut self.machines else {
@@ -220,7 +251,22 @@ impl Observer {
                 } => self
                     .echo
                     .send(&payload, SocketAddr::new(to, proto::limits::PORT)),
-                size::Output::Transmit { to, payload, .. } => self.overlay.send(&payload, to),
+                size::Output::Transmit {
+                    layer: Layer::Overlay,
+                    to,
+                    payload,
+                    ..
+                } => self.overlay.send(&payload, to),
+                size::Output::Transmit {
+                    peer,
+                    payload,
+                    may_fragment,
+                    ..
+                } => {
+                    if let Some(to) = self.peers.fact(&peer).and_then(|fact| fact.endpoint) {
+                        self.raw.send_size(to, &payload, may_fragment);
+                    }
+                }
                 size::Output::Wait(until) => return until,
             }
         }

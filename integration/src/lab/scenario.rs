@@ -67,6 +67,9 @@ pub struct Expect {
     pub roots: Vec<ExpectedRoot>,
     #[serde(default)]
     pub others_allowed: bool,
+    /// Texts each of which a line of some root's evidence must contain.
+    #[serde(default)]
+    pub evidence: Vec<String>,
     /// Codes that must not be a root at any time of the run; [`EVERY_CODE`] stands for all.
     #[serde(default)]
     pub absent: Vec<String>,

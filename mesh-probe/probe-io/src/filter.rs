@@ -61,11 +61,14 @@ pub(crate) fn tap(port: u16) -> Vec<SockFilter> {
     program(port).into_iter().map(attach).collect()
 }
 
-/// The program for a raw UDP socket: our own probes of the overlay's port, whole. Raw sockets of IPv4 see packets from the
+/// The program for a raw UDP socket: our own probes of the overlay's port and of this one, whole. Raw sockets of IPv4 see packets from the
 /// IP header on, those of IPv6 from the UDP header on.
-pub(crate) fn delivered(family: IpFamily) -> Vec<SockFilter> {
+pub(crate) fn delivered(family: IpFamily, port: u16) -> Vec<SockFilter> {
     let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
-    delivered_program(family).into_iter().map(attach).collect()
+    delivered_program(family, port)
+        .into_iter()
+        .map(attach)
+        .collect()
 }
 
 /// Which of the two sockets of the echo gets a datagram: [`REPLIES`] those that begin as a reply does, the other one the rest.
@@ -101,19 +104,20 @@ pub(crate) enum IpFamily {
     V6,
 }
 
-fn delivered_program(family: IpFamily) -> Vec<Instruction> {
+fn delivered_program(family: IpFamily, port: u16) -> Vec<Instruction> {
     let to_udp = match family {
         IpFamily::V4 => (SET_X_TO_IPV4_HEADER, 0, 1, 1),
         IpFamily::V6 => (SET_X, 0, 1, 1),
     };
-    let listing: [(u16, u32, u8, u8); 7] = [
+    let listing: [(u16, u32, u8, u8); 8] = [
         /* 0 */ to_udp,
         /* 1 */ (LOAD_HALF_AT_X, 2, 2, 2),
-        /* 2 */ (IF_EQUAL, u32::from(OVERLAY_PORT), 3, 6),
-        /* 3 */ (LOAD_WORD_AT_X, 8, 4, 4),
-        /* 4 */ (IF_EQUAL, u32::from_be_bytes(size::MAGIC), 5, 6),
-        /* 5 */ (RETURN, 0xffff, 0, 0),
-        /* 6 */ (RETURN, 0, 0, 0),
+        /* 2 */ (IF_EQUAL, u32::from(OVERLAY_PORT), 4, 3),
+        /* 3 */ (IF_EQUAL, u32::from(port), 4, 7),
+        /* 4 */ (LOAD_WORD_AT_X, 8, 5, 5),
+        /* 5 */ (IF_EQUAL, u32::from_be_bytes(size::MAGIC), 6, 7),
+        /* 6 */ (RETURN, 0xffff, 0, 0),
+        /* 7 */ (RETURN, 0, 0, 0),
     ];
     (0..)
         .zip(listing)
@@ -162,7 +166,7 @@ fn program(port: u16) -> Vec<Instruction> {
         /* 22 */ (IF_EQUAL, message_type(1), 26, 23),
         /* 23 */ (IF_EQUAL, message_type(2), 28, 24),
         /* 24 */ (IF_EQUAL, message_type(3), 30, 25),
-        /* 25 */ (IF_EQUAL, u32::from_be_bytes(inert::MAGIC), 32, DROP),
+        /* 25 */ (IF_EQUAL, u32::from_be_bytes(inert::MAGIC), 32, 36),
         /* 26 */ (LOAD_HALF_AT_X, 4, 27, 27),
         /* 27 */ (IF_EQUAL, udp_length(INITIATION_LENGTH), ACCEPT, DROP),
         /* 28 */ (LOAD_HALF_AT_X, 4, 29, 29),
@@ -171,7 +175,7 @@ fn program(port: u16) -> Vec<Instruction> {
         /* 31 */ (IF_EQUAL, udp_length(COOKIE_REPLY_LENGTH), ACCEPT, DROP),
         /* 32 */ (LOAD_HALF_AT_X, 4, 33, 33),
         /* 33 */ (IF_EQUAL, udp_length(inert::LENGTH), ACCEPT, DROP),
-        // To the port of the overlay: our own probes only, of any length.
+        // To the port of the overlay, and from or to the tunnel's: our own probes of size, of any length.
         /* 34 */
         (IF_EQUAL, u32::from(OVERLAY_PORT), 35, DROP),
         /* 35 */ (LOAD_WORD_AT_X, 8, 36, 36),

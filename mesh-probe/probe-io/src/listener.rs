@@ -1,4 +1,5 @@
-//! Hears probes of the overlay's port where the overlay would hear its own packets: behind the firewall of the host.
+//! Hears probes of size where those who own the port would hear their packets: behind the firewall of the host, put together
+//! again if they were fragmented.
 
 use std::io;
 
@@ -26,6 +27,8 @@ pub struct Delivered {
     pub payload: Vec<u8>,
     /// Bytes of the whole IP packet.
     pub packet: usize,
+    /// The port that it was sent to.
+    pub port: u16,
 }
 
 /// Why nobody listens.
@@ -50,21 +53,21 @@ pub enum ListenError {
     Read(#[source] io::Error),
 }
 
-/// Raw sockets that get a copy of each probe to the overlay's port.
+/// Raw sockets that get a copy of each probe to the overlay's port or the tunnel's.
 ///
-/// No port is bound: a VXLAN device may own it, or may want to. The kernel gives raw sockets their copy after the host's
+/// No port is bound: a VXLAN device or WireGuard may own it, or may want to. The kernel gives raw sockets their copy after the host's
 /// firewall, and before it looks for the owner of the port.
 #[derive(Debug)]
-pub struct OverlayListener {
+pub struct SizeListener {
     v4: AsyncFd<Socket>,
     v6: Option<AsyncFd<Socket>>,
 }
 
-impl OverlayListener {
+impl SizeListener {
     /// Begins to listen. Needs `CAP_NET_RAW` and a tokio runtime.
-    pub fn open() -> Result<Self, ListenError> {
-        let v4 = listen(Domain::IPV4, IpFamily::V4)?;
-        let v6 = match listen(Domain::IPV6, IpFamily::V6) {
+    pub fn open(tunnel_port: u16) -> Result<Self, ListenError> {
+        let v4 = listen(Domain::IPV4, IpFamily::V4, tunnel_port)?;
+        let v6 = match listen(Domain::IPV6, IpFamily::V6, tunnel_port) {
             Ok(socket) => Some(socket),
             Err(ListenError::Open { source, .. })
                 if source.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
@@ -96,10 +99,14 @@ impl OverlayListener {
     }
 }
 
-fn listen(domain: Domain, family: IpFamily) -> Result<AsyncFd<Socket>, ListenError> {
+fn listen(
+    domain: Domain,
+    family: IpFamily,
+    tunnel_port: u16,
+) -> Result<AsyncFd<Socket>, ListenError> {
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::UDP)).map_err(refused("create"))?;
     socket
-        .attach_filter(&filter::delivered(family))
+        .attach_filter(&filter::delivered(family, tunnel_port))
         .map_err(refused("attach the filter"))?;
     // What came before the filter was there.
     socket
@@ -131,11 +138,15 @@ fn read_one(socket: &Socket, family: IpFamily) -> io::Result<Option<Delivered>> 
         IpFamily::V4 => packet::parse_cut(bytes).ok().map(|datagram| Delivered {
             payload: datagram.payload.to_vec(),
             packet: datagram.packet_length,
+            port: datagram.destination.port(),
         }),
-        IpFamily::V6 => bytes.get(UDP_HEADER_LENGTH..).map(|payload| Delivered {
-            payload: payload.to_vec(),
-            packet: IPV6_HEADER + length,
-        }),
+        IpFamily::V6 => bytes.split_first_chunk::<UDP_HEADER_LENGTH>().map(
+            |([_, _, high, low, ..], payload)| Delivered {
+                payload: payload.to_vec(),
+                packet: IPV6_HEADER + length,
+                port: u16::from_be_bytes([*high, *low]),
+            },
+        ),
     })
 }
 

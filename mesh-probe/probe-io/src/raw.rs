@@ -110,17 +110,7 @@ impl InertSender {
         let from = SocketAddr::from((source, self.port));
         let segment =
             build_udp(from, to, payload).map_err(|source| RawError::Build { to, source })?;
-        let control = control::message(libc::SOL_IP, libc::IP_PKTINFO, &packet_info(source));
-        let address = SockAddr::from(SocketAddr::new(to.ip(), 0));
-        let buffers = [IoSlice::new(&segment)];
-        let message = MsgHdr::new()
-            .with_addr(&address)
-            .with_buffers(&buffers)
-            .with_control(&control);
-        self.v4
-            .sendmsg(&message, 0)
-            .map_err(|source| RawError::Send { to, source })?;
-        Ok(())
+        send_from(&self.v4, source, to, &segment)
     }
 
     fn send_v6(&self, to: SocketAddr, payload: &[u8]) -> Result<(), RawError> {
@@ -138,11 +128,48 @@ impl InertSender {
     }
 }
 
+impl RawError {
+    /// Whether this node has no such family of addresses at all.
+    pub(crate) fn is_no_such_family(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.raw_os_error() == Some(libc::EAFNOSUPPORT))
+    }
+}
+
+/// Sends a UDP segment over IPv4 from this address and no other.
+pub(crate) fn send_from(
+    socket: &Socket,
+    source: Ipv4Addr,
+    to: SocketAddr,
+    segment: &[u8],
+) -> Result<(), RawError> {
+    let control = control::message(libc::SOL_IP, libc::IP_PKTINFO, &packet_info(source));
+    let address = SockAddr::from(SocketAddr::new(to.ip(), 0));
+    let buffers = [IoSlice::new(segment)];
+    let message = MsgHdr::new()
+        .with_addr(&address)
+        .with_buffers(&buffers)
+        .with_control(&control);
+    socket
+        .sendmsg(&message, 0)
+        .map(drop)
+        .map_err(|source| RawError::Send { to, source })
+}
+
+/// A raw socket for UDP that sends with the mark and receives nothing.
+pub(crate) fn open_udp(domain: Domain, family: &'static str) -> Result<Socket, RawError> {
+    let failed = |step| refused(family, step);
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::UDP)).map_err(failed("create"))?;
+    prepare(&socket, family)?;
+    if domain == Domain::IPV6 {
+        sys::set_option(&socket, libc::IPPROTO_IPV6, IPV6_CHECKSUM, CHECKSUM_OFFSET)
+            .map_err(failed("have the checksum filled in"))?;
+    }
+    Ok(socket)
+}
+
 fn open_v4() -> Result<Socket, RawError> {
     let failed = |step| refused("IPv4", step);
-    let socket =
-        Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).map_err(failed("create"))?;
-    prepare(&socket, "IPv4")?;
+    let socket = open_udp(Domain::IPV4, "IPv4")?;
     sys::set_option(
         &socket,
         libc::IPPROTO_IP,
@@ -154,16 +181,11 @@ fn open_v4() -> Result<Socket, RawError> {
 }
 
 fn open_v6() -> Result<Option<Socket>, RawError> {
-    let failed = |step| refused("IPv6", step);
-    let socket = match Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::UDP)) {
-        Ok(socket) => socket,
-        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => return Ok(None),
-        Err(error) => return Err(failed("create")(error)),
-    };
-    prepare(&socket, "IPv6")?;
-    sys::set_option(&socket, libc::IPPROTO_IPV6, IPV6_CHECKSUM, CHECKSUM_OFFSET)
-        .map_err(failed("have the checksum filled in"))?;
-    Ok(Some(socket))
+    match open_udp(Domain::IPV6, "IPv6") {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.is_no_such_family() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn prepare(socket: &Socket, family: &'static str) -> Result<(), RawError> {
@@ -178,7 +200,7 @@ fn prepare(socket: &Socket, family: &'static str) -> Result<(), RawError> {
 }
 
 /// A UDP socket that never sends: connected, it shows the address that the kernel would send from.
-fn open_routes() -> Result<Socket, RawError> {
+pub(crate) fn open_routes() -> Result<Socket, RawError> {
     let failed = |step| refused("IPv4", step);
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).map_err(failed("create a lookup"))?;
     mark_socket(&socket, UNDERLAY_MARK).map_err(failed("mark"))?;
@@ -186,7 +208,7 @@ fn open_routes() -> Result<Socket, RawError> {
 }
 
 /// The source address towards a destination, by the routes that hold for the mark.
-fn source_towards(routes: &Socket, to: SocketAddr) -> io::Result<Ipv4Addr> {
+pub(crate) fn source_towards(routes: &Socket, to: SocketAddr) -> io::Result<Ipv4Addr> {
     routes.connect(&SockAddr::from(to))?;
     let source = routes.local_addr();
     // Otherwise the next lookup would keep this source.
@@ -204,7 +226,10 @@ fn packet_info(source: Ipv4Addr) -> [u8; 12] {
     info
 }
 
-fn refused(family: &'static str, step: &'static str) -> impl FnOnce(io::Error) -> RawError {
+pub(crate) fn refused(
+    family: &'static str,
+    step: &'static str,
+) -> impl FnOnce(io::Error) -> RawError {
     move |source| match source.kind() {
         io::ErrorKind::PermissionDenied => RawError::Permission,
         _ => RawError::Open {

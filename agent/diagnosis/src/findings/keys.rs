@@ -71,7 +71,8 @@ fn wrong_key(
         "{a} dials {b} at {} with the key of {}, which is not its key: {b} refuses the handshake",
         sent.to, nobody.node
     );
-    let mut draft = Draft::new("wireguard-wrong-key", subject, Confidence::Certain, summary);
+    // That the key is not of the node is proved; whose it is nobody knows, and one that is dialled by mistake looks the same.
+    let mut draft = Draft::new("wireguard-wrong-key", subject, Confidence::Likely, summary);
     let left = format!(
         "sent a handshake initiation for {} to {}",
         nobody.node, sent.to

@@ -2,6 +2,8 @@
 //!
 //! A rung is judged only where all below it hold, so none of these is an effect of another.
 
+mod past;
+
 use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
@@ -12,7 +14,7 @@ use crate::{
     mesh::Mesh,
     pair::{
         Answer, Direction,
-        sizes::{VXLAN_OVERHEAD, dropped_by_host, suspected},
+        sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected, tap_watched},
     },
     text,
 };
@@ -52,6 +54,14 @@ fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Ve
             draft.confidence = Confidence::Likely;
         }
         draft.evidence = evidence(rung, &hit, directions);
+        if rung == Rung::TunnelMtu {
+            // Searches are made one after the other: of several directions one may not have been tried yet.
+            let told = hit
+                .iter()
+                .map(|direction| past::the_tunnel(mesh, direction));
+            let told = told.filter(|told| !told.is_empty());
+            draft.evidence.extend(told.take(1).flatten());
+        }
         draft.explains.clone_from(&culprit.explains);
         if !culprit.ties.is_empty() {
             draft.confidence = Confidence::Likely;
@@ -138,18 +148,24 @@ fn overlay_too_narrow(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) ->
 fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
     let place = place_text(&culprit.place);
     let arrive = |direction: &&Direction| {
-        known(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
+        of(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
     };
+    let watched = hit.iter().all(|direction| tap_saw(mesh, direction));
     let receivers = text::list(&sorted(hit, |direction| &direction.to));
     let (what, who) = if hit.iter().all(arrive) {
         (
             format!("arrives at the interface of {receivers} and is dropped by its own firewall"),
-            receivers,
+            receivers.clone(),
         )
     } else {
         let senders = sorted(hit, |direction| &direction.from);
+        let lost = if watched {
+            "does not arrive"
+        } else {
+            "is not delivered"
+        };
         (
-            format!("does not arrive ({place})"),
+            format!("{lost} ({place})"),
             format!("{} and of {receivers}", text::list(&senders)),
         )
     };
@@ -157,8 +173,24 @@ fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft
         "UDP 8472 (VXLAN) to node addresses {what}: the tunnel carries, an overlay on it will not"
     );
     let mut draft = draft("overlay-port-blocked", culprit, summary);
+    if !watched && !hit.iter().all(arrive) {
+        draft.could_also_be.push(format!(
+            "it arrives at the interface of {receivers}, whose tap did not watch, and is dropped by its own firewall"
+        ));
+        draft.decided_by = Some("a tap there that sees the next search".to_owned());
+        draft.confidence = Confidence::Likely;
+    }
     draft.fixes.push(allow_overlay(&who));
     draft
+}
+
+/// Whether the far tap would have seen what it did not tell of.
+fn tap_saw(mesh: &Mesh<'_>, direction: &Direction) -> bool {
+    let ends = mesh.members.get(&direction.from);
+    let ends = ends.zip(mesh.members.get(&direction.to));
+    ends.is_some_and(|(from, to)| {
+        known(from, to, Layer::Overlay).is_some_and(|sizes| tap_watched(from, to, sizes))
+    })
 }
 
 /// The nodes of one side of these directions, each once.
@@ -173,13 +205,14 @@ fn draft(code: &'static str, culprit: &Culprit, summary: String) -> Draft {
 
 /// The longest packet that passes in all of these directions.
 fn least_passed(mesh: &Mesh<'_>, hit: &[&Direction], layer: Layer) -> u32 {
-    let passed = |direction: &&Direction| known(mesh, direction, layer)?.bracket?.passed;
+    let passed = |direction: &&Direction| of(mesh, direction, layer)?.bracket?.passed;
     hit.iter().filter_map(passed).min().unwrap_or(0).into()
 }
 
-fn known<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
-    let to = mesh.members.get(&direction.to)?.key?;
-    mesh.members.get(&direction.from)?.sizes(&to, layer)
+fn of<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
+    let ends = mesh.members.get(&direction.from);
+    let (from, to) = ends.zip(mesh.members.get(&direction.to))?;
+    known(from, to, layer)
 }
 
 fn narrow_or_repair(culprit: &Culprit, passed: u32) -> Fix {

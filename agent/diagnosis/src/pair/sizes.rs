@@ -117,7 +117,8 @@ fn tunnel_is_wide(a: &Member<'_>, b: &Member<'_>, overlay: &Sizes) -> bool {
         .is_some_and(|tunnel| tunnel.lost == 0 && tunnel.full_arrived >= overlay.lost_since)
 }
 
-fn known<'a>(a: &Member<'a>, b: &Member<'a>, layer: Layer) -> Option<&'a Sizes> {
+/// What packets of A to B gave on a layer, while both speak.
+pub(crate) fn known<'a>(a: &Member<'a>, b: &Member<'a>, layer: Layer) -> Option<&'a Sizes> {
     b.fresh()?;
     a.sizes(&b.key?, layer)
 }
@@ -162,6 +163,16 @@ fn answers_sizes(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> bool {
 fn watched(a: &Member<'_>, b: &Member<'_>, bracket: &Bracket) -> bool {
     b.counting_since(SourceId::Overlay, a)
         .is_some_and(|since| bracket.at >= since.plus(timing::SIZE_SEARCH))
+}
+
+/// Whether B's tap watched all the time that the search took, and has said so since. Else that it saw none says nothing.
+pub(crate) fn tap_watched(a: &Member<'_>, b: &Member<'_>, sizes: &Sizes) -> bool {
+    let since = b.counting_since(SourceId::Tap, a);
+    let (Some(bracket), Some(since), Some(read_at)) = (sizes.bracket, since, b.tap_read_at())
+    else {
+        return false;
+    };
+    bracket.at >= since.plus(timing::SIZE_SEARCH) && read_at >= bracket.at
 }
 
 /// When B's tap saw probes at its interface, of a run of losses in which none was delivered behind its firewall.
@@ -244,7 +255,10 @@ fn unheard(
             b.node
         );
         cited.extend(cite(mesh, a, b, seen, text));
-    } else if let Some(tap) = b.working(SourceId::Tap) {
+    } else if let Some(tap) = b
+        .working(SourceId::Tap)
+        .filter(|_| tap_watched(a, b, sizes))
+    {
         let text = format!(
             "its tap, which sees datagrams before any firewall of the host, saw none of {}",
             a.node

@@ -77,6 +77,11 @@ pub(super) fn mismatches(expect: &Expect, verdict: &Verdict) -> Vec<String> {
         .collect();
     let wrong = not_expected(expect, verdict).into_iter();
     found.extend(wrong.map(|root| format!("wrongly named as root: {root}")));
+    let roots = verdict.roots();
+    let lines: Vec<&String> = roots.iter().flat_map(|root| &root.evidence).collect();
+    let unsaid = |text: &&String| !lines.iter().any(|line| line.contains(text.as_str()));
+    let unsaid = expect.evidence.iter().filter(unsaid);
+    found.extend(unsaid.map(|text| format!("not in the evidence of a root: {text}")));
     for (level, wanted) in &expect.gates {
         let phase = verdict.phase(level);
         if phase != *wanted {
@@ -197,5 +202,20 @@ mod tests {
         let wanted = expect("gates = { mesh = 'not-ready' }");
         let found = mismatches(&wanted, &verdict(&[], Phase::Unknown));
         assert_eq!(found, ["gate mesh is unknown, expected not-ready"]);
+    }
+
+    #[test]
+    fn each_expected_text_must_be_in_a_line_of_evidence() {
+        let mut said = verdict(&[("a", "x")], Phase::Ready);
+        said.findings[0].evidence = vec![crate::lab::verdict::Evidence {
+            text: "1400 bytes reached vps-2".to_owned(),
+        }];
+        let wanted = expect(
+            "roots = [{ code = 'a', subject = 'x' }]\nevidence = ['1400 bytes', 'nobody told']",
+        );
+        assert_eq!(
+            mismatches(&wanted, &said),
+            ["not in the evidence of a root: nobody told"]
+        );
     }
 }

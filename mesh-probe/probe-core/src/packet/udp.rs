@@ -6,8 +6,8 @@ use thiserror::Error;
 
 /// Bytes of a UDP header.
 pub const UDP_HEADER_LENGTH: usize = 8;
-/// Largest payload that is built: what fits into the smallest IPv6 MTU, so that no probe is ever fragmented.
-pub const MAX_PAYLOAD: usize = 1280 - 40 - UDP_HEADER_LENGTH;
+/// Largest payload that is built: what fits into a jumbo frame. Only probes of size are longer than any path carries.
+pub const MAX_PAYLOAD: usize = 9216 - 40 - UDP_HEADER_LENGTH;
 
 /// Why no datagram can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

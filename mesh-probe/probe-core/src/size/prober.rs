@@ -64,7 +64,7 @@ pub enum Input<'a> {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send this, without fragmenting it.
+    /// Send this, without fragmenting it except where it says so.
     Transmit {
         /// The peer.
         peer: PublicKey,
@@ -74,6 +74,8 @@ pub enum Output {
         to: IpAddr,
         /// The whole payload.
         payload: Vec<u8>,
+        /// Whether it may be fragmented after all.
+        may_fragment: bool,
     },
     /// Nothing until then, unless something happens.
     Wait(Moment),
@@ -261,9 +263,10 @@ impl SizeProber {
     fn begin(&mut self, key: &Key) {
         let (now, pause, id) = (self.now, self.pause(), self.next_run.wrapping_add(1));
         self.next_run = id;
+        let another = self.tracks.is_another_searching(key);
         let searches = self
             .tracks
-            .change(key, |track| track.begin(id, now, pause))
+            .change(key, |track| track.begin(id, now, pause, another))
             .unwrap_or(true);
         if !searches {
             self.budget.take(now);
@@ -305,6 +308,7 @@ impl SizeProber {
             layer: key.1,
             to: track.state.to,
             payload,
+            may_fragment: track.may_fragment(),
         })
     }
 

@@ -28,8 +28,12 @@ pub(super) struct Track {
 enum Step {
     /// One full-size packet now and then.
     Canary,
+    /// Many sizes at once, as soon as nobody else searches.
+    WantsSearch,
     /// Many sizes at once.
     Search(Search),
+    /// The size that failed once more, with leave to fragment it.
+    InFragments(u16),
 }
 
 /// Packets on their way.
@@ -60,14 +64,18 @@ impl Track {
                 in_fragments: None,
             },
             due,
-            step: Step::Canary,
+            // There is a way on this layer only while a hole above it is known: it is looked for at once.
+            step: match layer {
+                Layer::Underlay => Step::WantsSearch,
+                Layer::Tunnel | Layer::Overlay => Step::Canary,
+            },
             run: None,
         }
     }
 
     /// Whether it has something on its way, or searches: whatever it sends next is not a matter of the budget.
     pub(super) const fn is_at_work(&self) -> bool {
-        self.run.is_some() || self.is_searching()
+        self.run.is_some() || !matches!(self.step, Step::Canary)
     }
 
     /// Whether its last packet was lost, and it is not known yet whether that was chance.
@@ -76,15 +84,27 @@ impl Track {
     }
 
     pub(super) const fn is_searching(&self) -> bool {
-        matches!(self.step, Step::Search(_))
+        matches!(self.step, Step::Search(_) | Step::InFragments(_))
     }
 
     /// Begins a run, or ends a search that has nothing left to try. Tells whether it belongs to a search.
-    pub(super) fn begin(&mut self, id: u32, now: Moment, pause: Duration) -> bool {
+    pub(super) fn begin(&mut self, id: u32, now: Moment, pause: Duration, others: bool) -> bool {
+        if self.step == Step::WantsSearch {
+            if others {
+                self.due = now.plus(TURN);
+                return true;
+            }
+            self.step = Step::Search(Search::new(self.state.full));
+        }
         match &mut self.step {
-            Step::Canary => {
+            Step::Canary | Step::WantsSearch => {
                 self.send(id, vec![self.state.full], now);
                 false
+            }
+            Step::InFragments(size) => {
+                let sizes = vec![*size];
+                self.send(id, sizes, now);
+                true
             }
             Step::Search(search) => {
                 match search.next() {
@@ -114,8 +134,18 @@ impl Track {
             return;
         };
         run.arrived |= arrived & run.all();
-        if seen & !arrived != 0 {
+        // Nobody is asked to take what is sent past the tunnel: at the interface it has arrived.
+        if self.state.layer == Layer::Underlay {
+            run.arrived |= seen & run.all();
+        } else if seen & !arrived != 0 {
             self.state.seen_arriving = Some(now);
+        }
+        if matches!(self.step, Step::InFragments(_)) {
+            if run.arrived != 0 {
+                self.state.in_fragments = Some(now);
+                self.calm_down(now, pause);
+            }
+            return;
         }
         if run.has(self.state.full) {
             self.state.full_arrived = Some(now);
@@ -124,9 +154,8 @@ impl Track {
             self.state.lost_since = None;
             self.state.bracket = None;
             self.state.too_big = None;
-            self.step = Step::Canary;
-            self.run = None;
-            self.due = now.plus(pause);
+            self.state.in_fragments = None;
+            self.calm_down(now, pause);
         } else if run.arrived == run.all() {
             self.end_round(now);
         }
@@ -138,7 +167,9 @@ impl Track {
             return;
         };
         match self.step {
-            Step::Canary => {
+            Step::InFragments(_) if run.attempt >= ATTEMPTS => self.calm_down(now, pause),
+            Step::InFragments(_) => run.again(now),
+            Step::Canary | Step::WantsSearch => {
                 let sent_at = run.sent_at;
                 self.run = None;
                 self.lose(sent_at, now, pause, others_search);
@@ -186,8 +217,24 @@ impl Track {
                 failed,
             });
         }
+        self.calm_down(now, pause);
+        let failed = self.state.bracket.map(|bracket| bracket.failed);
+        if let Some(size) = failed.filter(|_| self.state.layer == Layer::Underlay) {
+            self.state.in_fragments = None;
+            self.step = Step::InFragments(size);
+            self.due = now;
+        }
+    }
+
+    /// Back to a full-size packet now and then.
+    fn calm_down(&mut self, now: Moment, pause: Duration) {
         self.step = Step::Canary;
+        self.run = None;
         self.due = now.plus(pause);
+    }
+
+    pub(super) const fn may_fragment(&self) -> bool {
+        matches!(self.step, Step::InFragments(_))
     }
 }
 

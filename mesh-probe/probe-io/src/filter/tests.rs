@@ -105,7 +105,8 @@ fn payload(first: [u8; 4], length: usize) -> Vec<u8> {
 const INITIATION: [u8; 4] = [1, 0, 0, 0];
 
 #[test]
-fn to_the_port_of_the_overlay_only_size_probes_pass_whatever_their_length() {
+fn to_the_port_of_the_overlay_only_size_probes_pass_whatever_their_length_and_so_beside_the_tunnel()
+{
     for length in [116, 600, 1400] {
         for (first, expected) in [
             (size::MAGIC, true),
@@ -120,7 +121,9 @@ fn to_the_port_of_the_overlay_only_size_probes_pass_whatever_their_length() {
     let from_it = udp(OVERLAY_PORT, 40000, &payload(size::MAGIC, 600));
     assert!(!passes(&v4(0, &from_it)));
     let beside_the_tunnel = udp(PORT, PORT, &payload(size::MAGIC, 600));
-    assert!(!passes(&v4(0, &beside_the_tunnel)));
+    assert!(passes(&v4(0, &beside_the_tunnel)));
+    let elsewhere = udp(9000, 9001, &payload(size::MAGIC, 600));
+    assert!(!passes(&v4(0, &elsewhere)));
 }
 
 #[test]
@@ -220,12 +223,14 @@ fn a_packet_cut_off_anywhere_is_dropped_and_not_misread() {
 }
 
 #[test]
-fn behind_the_firewall_only_size_probes_to_the_port_of_the_overlay_are_taken() {
-    let taken = |family, packet: &[u8]| run(&delivered_program(family), packet, ARRIVED);
+fn behind_the_firewall_only_size_probes_to_the_ports_of_overlay_and_tunnel_are_taken() {
+    let taken = |family, packet: &[u8]| run(&delivered_program(family, PORT), packet, ARRIVED);
     for (port, first, expected) in [
         (OVERLAY_PORT, size::MAGIC, 0xffff),
         (OVERLAY_PORT, [8, 0, 0, 0], 0),
-        (PORT, size::MAGIC, 0),
+        (PORT, size::MAGIC, 0xffff),
+        (PORT, [4, 0, 0, 0], 0),
+        (9000, size::MAGIC, 0),
     ] {
         let body = udp(40000, port, &payload(first, 600));
         assert_eq!(taken(IpFamily::V4, &v4(0, &body)), expected);
