@@ -1,5 +1,6 @@
 //! What is wrong: roots first, and under each root what it explains.
 
+mod host;
 mod keys;
 mod nodes;
 mod observer;
@@ -51,7 +52,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(overlay::find(mesh));
     roots.extend(time::find(mesh));
     roots.extend(effects);
-    roots
+    host::refine(mesh, roots)
 }
 
 /// The directions between which no root stands yet, either way.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use evidence::{
-    Arrival, Citation, Clock, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Identity, Inert,
-    Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey, Reporter, Sizes, SourceId,
-    SourceState, Steered, Steering, Vxlan,
+    Arrival, Citation, Clock, Device, EchoHeard, EchoSent, Fact, FactKey, Health, Host, Identity,
+    Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey, Reporter, Sizes,
+    SourceId, SourceState, Steered, Steering, Vxlan,
 };
 
 use crate::{
@@ -318,6 +318,13 @@ impl<'a> Member<'a> {
     pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
         match self.fact(FactKey::Ntp) {
             Some(Fact::Ntp(ntp)) => Some(ntp),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn host(&self) -> Option<&'a Host> {
+        match self.fact(FactKey::Host) {
+            Some(Fact::Host(host)) => Some(host),
             _ => None,
         }
     }

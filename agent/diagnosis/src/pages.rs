@@ -17,12 +17,14 @@ macro_rules! pages {
     };
 }
 
-static PAGES: [Page; 33] = pages! {
+static PAGES: [Page; 37] = pages! {
+    "address-overlap": "two nodes have the same address",
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
     "clock-impossible": "a node's clock shows a time that cannot be",
     "clock-skew": "the clocks of the nodes differ",
     "data-dropped-handshakes-pass": "handshakes pass, data does not",
+    "machine-cloned": "two nodes are copies of one machine",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "ntp-unreachable": "no time server of a node tells it the time",
     "ntp-wrong-time": "a time server tells another time than the nodes have",
@@ -35,7 +37,9 @@ static PAGES: [Page; 33] = pages! {
     "peer-never-connected": "a tunnel never came up",
     "peer-silent": "a node is silent to everybody",
     "pmtu-black-hole": "large packets are lost inside the tunnel",
+    "port-51820-taken": "another program has KubeSpan's port",
     "reports-stale": "a node's reports have stopped, its connection is open",
+    "reverse-path-filter": "a node drops what comes out of the tunnel",
     "second-machine": "two machines claim one node name",
     "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
     "steering-table-empty": "table 180 of a node does not lead into the tunnel",

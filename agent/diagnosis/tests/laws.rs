@@ -430,5 +430,5 @@ fn every_case_of_the_table_speaks_of_codes_that_have_pages() {
         let ready = case.lab.verdict().gate("mesh").map(|gate| gate.phase);
         assert_eq!(ready, Some(case.expected.gates[2]), "{}", case.title);
     }
-    assert_eq!(pages().len(), 33);
+    assert_eq!(pages().len(), 37);
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use diagnosis::pages;
 
 /// Where findings are made.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
+    include_str!("../src/findings/host.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings.rs"),
     include_str!("../src/findings/nodes.rs"),
@@ -89,6 +90,10 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "allowed-",
         "vxlan-",
         "clock-",
+        "machine-",
+        "address-",
+        "reverse-",
+        "port-",
         "ntp-",
     ];
     for page in pages() {

@@ -1,5 +1,6 @@
 //! The table: each trouble, and what merely looks like it.
 
+pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod observer;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         steering::cases(),
         nodes::cases(),
         time::cases(),
+        host::cases(),
         quiet::cases(),
     ]
     .into_iter()
