@@ -11,6 +11,7 @@ mod gates;
 mod health;
 mod list;
 mod matrix;
+pub mod node;
 mod nodes;
 mod pairs;
 mod screen;
