@@ -14,8 +14,8 @@ use std::{
 };
 
 use evidence::{
-    Discovery, Fact, FactKey, Facts, Gap, Identity, Layer, Moment, NodeName, Ntp, PublicKey,
-    SourceId, SourceState, limits,
+    Discovery, Fact, FactKey, Facts, Gap, Identity, Moment, NodeName, Ntp, PublicKey, SourceId,
+    SourceState, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};

@@ -100,11 +100,12 @@ fn read(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
     (mesh.recent(told.at, timing::CLOCK_FRESH) && current).then(|| told.ahead_of(&own.reading))
 }
 
-/// The clock of a node that speaks.
+/// The clock of a node that speaks, as it shows since it was last set.
 fn own<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<&'a Clock> {
     let clock = member.clock()?;
-    mesh.recent(clock.reading.at, timing::OWN_CLOCK_FRESH)
-        .then_some(clock)
+    let at = clock.reading.at;
+    let current = clock.stepped.is_none_or(|step| step.at <= at);
+    (current && mesh.recent(at, timing::OWN_CLOCK_FRESH)).then_some(clock)
 }
 
 /// Whether the wall clock shows a time that cannot be: before this program was written, or when nobody will run it.

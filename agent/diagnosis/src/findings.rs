@@ -3,6 +3,7 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod host;
 mod keys;
 mod nodes;
 mod observer;
@@ -66,7 +67,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(stale);
     roots.extend(affiliates::differing(mesh));
     roots.extend(effects);
-    roots
+    host::refine(mesh, roots)
 }
 
 /// The directions between which no root stands yet, either way.

@@ -59,9 +59,10 @@ fn judge(
     findings: &[Finding],
     level: &Level,
 ) -> (Phase, Vec<String>) {
-    let clocks = clocks::reasons(mesh);
-    if NEEDS_TIME.contains(&level.name) && !clocks.is_empty() {
-        return (Phase::NotReady, clocks);
+    let needs_time = NEEDS_TIME.contains(&level.name);
+    let clocks = needs_time.then(|| clocks::reasons(mesh));
+    if let Some(reasons) = clocks.filter(|reasons| !reasons.is_empty()) {
+        return (Phase::NotReady, reasons);
     }
     if level.name == levels::DISCOVERY {
         return discovery::level(mesh);

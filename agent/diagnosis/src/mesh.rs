@@ -8,8 +8,8 @@ use std::{
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer, PublicKey,
-    Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer,
+    PublicKey, Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
@@ -325,6 +325,13 @@ impl<'a> Member<'a> {
     pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
         match self.fact(FactKey::Ntp) {
             Some(Fact::Ntp(ntp)) => Some(ntp),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn host(&self) -> Option<&'a Host> {
+        match self.fact(FactKey::Host) {
+            Some(Fact::Host(host)) => Some(host),
             _ => None,
         }
     }

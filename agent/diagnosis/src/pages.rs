@@ -18,6 +18,7 @@ macro_rules! pages {
 }
 
 static PAGES: &[Page] = &pages! {
+    "address-overlap": "two nodes have the same address",
     "affiliate-stale": "the discovery service lists a machine that is gone",
     "agent-not-reporting": "the agent of a node does not report",
     "allowed-ip-missing": "a node's device lacks an address of another node",
@@ -34,6 +35,7 @@ static PAGES: &[Page] = &pages! {
     "endpoint-hairpin": "neighbours dial each other at their own public address",
     "endpoint-shared-behind-nat": "two nodes behind one NAT advertise one endpoint",
     "endpoint-without-ipv6-route": "a node dials IPv6 and has no IPv6 route",
+    "machine-cloned": "two nodes are copies of one machine",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "ntp-unreachable": "no time server of a node tells it the time",
     "ntp-wrong-time": "a time server tells another time than the nodes have",
@@ -46,7 +48,9 @@ static PAGES: &[Page] = &pages! {
     "peer-never-connected": "a tunnel never came up",
     "peer-silent": "a node is silent to everybody",
     "pmtu-black-hole": "large packets are lost inside the tunnel",
+    "port-51820-taken": "another program has KubeSpan's port",
     "reports-stale": "a node's reports have stopped, its connection is open",
+    "reverse-path-filter": "a node drops what comes out of the tunnel",
     "second-machine": "two machines claim one node name",
     "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
     "steering-table-empty": "table 180 of a node does not lead into the tunnel",

@@ -61,6 +61,11 @@ impl Holdings {
         }
     }
 
+    /// The peer that has this very address.
+    pub(crate) fn host(&self, address: IpAddr) -> Option<PublicKey> {
+        self.hosts.get(&address).copied()
+    }
+
     /// The peer to which the device sends what is for this address: the one with the longest prefix.
     pub(crate) fn holder(&self, address: IpAddr) -> Option<PublicKey> {
         let wider = || {

@@ -56,6 +56,10 @@ pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);
 
+/// How long after a reverse path filter last dropped something it counts as one that drops: full-size packets come each 5 s,
+/// and the counter is read as often.
+pub const FILTERED: Duration = Duration::from_secs(30);
+
 /// How far two clocks may be apart without a word: etcd complains of a second, and Talos lets 0.4 s be for minutes.
 pub const SKEW_WARN: Duration = Duration::from_millis(500);
 

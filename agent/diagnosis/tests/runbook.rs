@@ -10,6 +10,7 @@ const SOURCES: &[&str] = &[
     include_str!("../src/findings/affiliates.rs"),
     include_str!("../src/findings/candidates.rs"),
     include_str!("../src/findings/discovery.rs"),
+    include_str!("../src/findings/host.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/observer.rs"),
@@ -93,6 +94,10 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "allowed-",
         "vxlan-",
         "clock-",
+        "machine-",
+        "address-",
+        "reverse-",
+        "port-",
         "ntp-",
         "endpoint-",
     ];

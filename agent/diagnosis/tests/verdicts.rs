@@ -15,13 +15,13 @@ use evidence::{
 use support::{
     Lab, NOW, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, discovery, keys, nodes, observer, overlay,
+        Case, Expected, NOT_READY, SINCE, all, discovery, host, keys, nodes, observer, overlay,
         overlay::{cilium, flannel, with_devices},
         quiet, session,
         session::{arrives_but_silent, without_tap},
         sizes, steering,
         steering::{without_node_address, without_rule},
-        underlay,
+        time, underlay,
         underlay::{
             blocked_inbound_at_worker, both_ways_unheard, five_tuple_dropped, home_to_outside,
             lose_unheard, moved_by_nat,
@@ -243,6 +243,16 @@ fn a_gate_says_which_source_leaves_steering_undecided() {
     let gate = lab.verdict().gate("mesh").cloned().unwrap();
     let says = |reason: &String| reason.contains("vps-1 has not told what it steers");
     assert!(gate.reasons.iter().any(says), "{:?}", gate.reasons);
+}
+
+#[test]
+fn wrong_clocks_and_time_servers_are_named_and_accuse_no_path() {
+    check_all(time::cases());
+}
+
+#[test]
+fn causes_in_a_host_are_named_and_fold_what_they_break() {
+    check_all(host::cases());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::lab::LabError;
 
 const NTP_PORT: u16 = 123;
 const DNS_PORT: u16 = 53;
+const TUNNEL_PORT: u16 = 51_820;
 /// Bytes of an NTP message.
 const MESSAGE: usize = 48;
 /// Seconds from 1900, where NTP begins, to the Unix epoch.
@@ -41,11 +42,13 @@ pub enum Fake {
     DnsNxdomain,
     /// Cannot find out.
     DnsServfail,
+    /// Has the tunnel's port, and says nothing.
+    TunnelPort,
 }
 
 impl Fake {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NtpAnswers,
         Self::NtpSilent,
         Self::NtpKiss,
@@ -54,6 +57,7 @@ impl Fake {
         Self::NtpFlood,
         Self::DnsNxdomain,
         Self::DnsServfail,
+        Self::TunnelPort,
     ];
 
     /// As scenarios name it.
@@ -67,6 +71,7 @@ impl Fake {
             Self::NtpFlood => "ntp-flood",
             Self::DnsNxdomain => "dns-nxdomain",
             Self::DnsServfail => "dns-servfail",
+            Self::TunnelPort => "tunnel-port",
         }
     }
 
@@ -78,6 +83,7 @@ impl Fake {
     const fn port(self) -> u16 {
         match self {
             Self::DnsNxdomain | Self::DnsServfail => DNS_PORT,
+            Self::TunnelPort => TUNNEL_PORT,
             _ => NTP_PORT,
         }
     }
@@ -86,7 +92,7 @@ impl Fake {
     fn answer(self, question: &[u8], micros: i64) -> (Vec<u8>, usize) {
         match self {
             Self::NtpAnswers => (ntp(question, 0x24, 2, *b"LAB\0", micros), 1),
-            Self::NtpSilent => (Vec::new(), 0),
+            Self::NtpSilent | Self::TunnelPort => (Vec::new(), 0),
             Self::NtpKiss => (ntp(question, 0xe4, 0, *b"DENY", micros), 1),
             Self::NtpUnsynchronized => (ntp(question, 0xe4, 16, [0; 4], micros), 1),
             Self::NtpGarbage => (b"this is no time".to_vec(), 1),

@@ -1,13 +1,19 @@
 //! All that a node says of itself. Below: one file per source that turns its nouns into lines.
 
+pub mod clock;
 pub mod discovery;
+pub mod host;
 pub mod talos;
+
+use std::time::Duration;
+
+use evidence::{Drops, Moment};
 
 use super::{
     Style,
     screen::{Paint, Screen},
     table::{Cell, Table},
-    text::human_ms,
+    text::{human, human_ms},
 };
 use crate::adhoc::{Facts as _, Group, NodeView};
 
@@ -49,4 +55,28 @@ fn sources(group: &Group) -> String {
         })
         .collect();
     format!(" ({})", said.join("; "))
+}
+
+/// `12 s ago`.
+fn ago(at: Moment, now: Moment) -> String {
+    format!("{} ago", human(now.since(at)))
+}
+
+/// `0`, `69 (last 3 s ago)`, `not known`.
+fn drops(drops: Option<Drops>, now: Moment) -> String {
+    match drops {
+        None => "not known".to_owned(),
+        Some(Drops { count, last: None }) => count.to_string(),
+        Some(Drops {
+            count,
+            last: Some(last),
+        }) => format!("{count} (last {})", ago(last, now)),
+    }
+}
+
+/// Milliseconds with a sign, as people say them: `-5.0 s`.
+fn signed(millis: i64) -> String {
+    let size = human(Duration::from_millis(millis.unsigned_abs()));
+    let sign = if millis < 0 { "-" } else { "+" };
+    format!("{sign}{size}")
 }

@@ -2,6 +2,7 @@
 
 mod candidates;
 pub(crate) mod discovery;
+pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod observer;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         steering::cases(),
         nodes::cases(),
         time::cases(),
+        host::cases(),
         quiet::cases(),
     ]
     .into_iter()

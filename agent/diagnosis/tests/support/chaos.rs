@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, Candidate, CandidateWay, Clock, Conntrack, DataMessages, DataSeen, Drops,
-    EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies,
-    Initiated, Layer, Moment, Ntp, NtpServer, NtpStage, Peer, PublicKey, Rtt, Sizes, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Step, Talos,
-    TalosClock, TalosPeer, TalosPeerState, TalosPeerStatus, TooBig, Vxlan, VxlanDevice,
-    WallReading,
+    EchoHeard, EchoSent, EndpointWay, Fact, Facts, Fingerprint, Gap, Health, Host, Identity, Inert,
+    InertReplies, Initiated, Layer, Moment, Ntp, NtpServer, NtpStage, Peer, Ports, PublicKey,
+    ReversePath, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering,
+    SteeringChains, SteeringFamily, Step, Talos, TalosClock, TalosPeer, TalosPeerState,
+    TalosPeerStatus, TooBig, Vxlan, VxlanDevice, WallReading,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -98,6 +98,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         1 => any_talos(),
         3 => any_talos_peer(),
         2 => discovery::any_discovery(),
+        2 => any_host(),
     ]
 }
 
@@ -286,6 +287,30 @@ fn any_clock() -> impl Strategy<Value = Fact> {
             }),
         })
     })
+}
+
+fn any_host() -> impl Strategy<Value = Fact> {
+    let drops = || option::of(any_moment()).prop_map(|last| Drops { count: 1, last });
+    let filter = option::of((0..3_u8, any::<bool>(), drops()));
+    let uuid = option::of(0..3_u8);
+    (filter, option::of(0..3_u32), uuid, drops()).prop_map(
+        |(filter, sockets, uuid, address_changes)| {
+            Fact::Host(Host {
+                system_uuid: uuid.map(|byte| Fingerprint([byte; 16])),
+                reverse_path: filter.map(|(all, src_valid_mark, dropped)| ReversePath {
+                    all,
+                    src_valid_mark,
+                    dropped: Some(dropped),
+                }),
+                ports: sockets.map(|tunnel_sockets| Ports {
+                    tunnel_sockets,
+                    ..Ports::default()
+                }),
+                address_changes,
+                ..Host::default()
+            })
+        },
+    )
 }
 
 fn any_ntp() -> impl Strategy<Value = Fact> {

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{NodeView, Stream};
 use evidence::{
-    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, KernelClock, Layer,
-    Peer, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
-    SteeringFamily, Vxlan, WallReading,
+    Clock, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Fingerprint, Host,
+    HostLink, Identity, KernelClock, Layer, Peer, Ports, ReversePath, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan,
+    WallReading,
 };
 
 use super::{ago, key, name};
@@ -28,6 +29,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
     }));
     facts.insert(Fact::Steering(steering()));
     facts.insert(Fact::Clock(clock()));
+    facts.insert(Fact::Host(host(node)));
     facts.insert(Fact::Vxlan(Vxlan {
         since: ago(590_000),
         devices: Vec::new(),
@@ -77,6 +79,40 @@ fn clock() -> Clock {
         }),
         stepped: None,
         talos: None,
+    }
+}
+
+/// A host with a tunnel, and a strict filter that has nothing to drop.
+pub(crate) fn host(node: &str) -> Host {
+    Host {
+        machine_id: Some(Fingerprint([key(node).as_bytes()[0]; 16])),
+        system_uuid: Some(Fingerprint([key(node).as_bytes()[1]; 16])),
+        links: vec![link("kubespan"), link("eth0")],
+        reverse_path: Some(ReversePath {
+            all: 1,
+            src_valid_mark: false,
+            dropped: Some(Drops::default()),
+        }),
+        ports: Some(Ports {
+            tunnel_sockets: 2,
+            ..Ports::default()
+        }),
+        ..Host::default()
+    }
+}
+
+fn link(name: &str) -> HostLink {
+    HostLink {
+        name: name.to_owned(),
+        kind: None,
+        address: None,
+        up: true,
+        mtu: 1420,
+        rp_filter: Some(0),
+        rx_dropped: None,
+        tx_dropped: None,
+        rx_errors: None,
+        tx_errors: None,
     }
 }
 

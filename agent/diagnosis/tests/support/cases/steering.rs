@@ -373,9 +373,9 @@ fn missing_and_loops() -> Vec<Case> {
         case(
             "two nodes have one address, and only one of them can get it",
             same_address(),
-            &[("allowed-ip-missing", "home-worker")],
+            &[("address-overlap", "home-cp <-> home-worker")],
             MESH_ONLY,
-            &["nft-set-lacks-peer", "second-machine"],
+            &["allowed-ip-missing", "nft-set-lacks-peer", "second-machine"],
         ),
         case(
             "one device lacks a peer's address in the tunnel",
