@@ -14,8 +14,8 @@ use std::{
 };
 
 use evidence::{
-    Discovery, Fact, FactKey, Facts, Gap, Identity, Moment, NodeName, Ntp, PublicKey, SourceId,
-    SourceState, limits,
+    Clock, Discovery, Fact, FactKey, Facts, Gap, Identity, Moment, NodeName, Ntp, PublicKey,
+    SourceId, SourceState, TalosClock, limits,
 };
 use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
 use probe_io::{Delivered, EchoEvent, Sighted, clock};
@@ -393,7 +393,8 @@ impl Observer {
             facts.insert(Fact::Host(host.clone()));
         }
         if let Some(clock) = self.clock.fact() {
-            facts.insert(Fact::Clock(*clock));
+            let talos = talos_clock(&facts);
+            facts.insert(Fact::Clock(Clock { talos, ..*clock }));
         }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
@@ -471,6 +472,17 @@ impl Observer {
             },
         )
     }
+}
+
+/// What Talos says of the clock belongs beside what the clock shows.
+fn talos_clock(facts: &Facts) -> Option<TalosClock> {
+    let Some(Fact::Talos(talos)) = facts.get(&FactKey::Talos) else {
+        return None;
+    };
+    talos.time.map(|time| TalosClock {
+        synced: time.synced,
+        sync_disabled: time.disabled,
+    })
 }
 
 /// Whether a fact is about probes and what answers them, and not about what the node says of itself.

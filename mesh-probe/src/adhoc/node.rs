@@ -1,5 +1,6 @@
 //! `node`: all that a node says of itself, in groups, each with the source that gave it and what it could not give.
 
+mod others;
 mod own;
 mod steering;
 
@@ -24,6 +25,8 @@ pub struct Group {
     pub name: &'static str,
     pub sources: Vec<Source>,
     pub facts: Vec<Said>,
+    /// What does not fit into a name and a value; what is indented belongs to the line above.
+    pub lines: Vec<String>,
 }
 
 /// A source, and whether it could be read.
@@ -49,7 +52,13 @@ pub struct Said {
 struct Section {
     name: &'static str,
     sources: &'static [SourceId],
-    said: fn(&evidence::Facts, Moment) -> Vec<Said>,
+    said: Words,
+}
+
+/// Facts with names, or lines.
+enum Words {
+    Facts(fn(&evidence::Facts, Moment) -> Vec<Said>),
+    Lines(fn(&evidence::Facts, Moment) -> Vec<String>),
 }
 
 /// In the order in which they are shown: bottom up.
@@ -57,36 +66,60 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "node",
         sources: &[SourceId::Links],
-        said: own::node,
+        said: Words::Facts(own::node),
     },
     Section {
         name: "kubespan",
         sources: &[SourceId::WireGuard],
-        said: own::kubespan,
+        said: Words::Facts(own::kubespan),
     },
     Section {
         name: "steering",
         sources: &[SourceId::Routes, SourceId::Nftables],
-        said: steering::steering,
+        said: Words::Facts(steering::steering),
     },
     Section {
         name: "overlay",
         sources: &[SourceId::Links],
-        said: own::overlay,
+        said: Words::Facts(own::overlay),
+    },
+    Section {
+        name: "talos",
+        sources: &[SourceId::Talos],
+        said: Words::Lines(others::talos),
+    },
+    Section {
+        name: "discovery",
+        sources: &[SourceId::Discovery],
+        said: Words::Lines(others::discovery),
+    },
+    Section {
+        name: "time",
+        sources: &[SourceId::Clock, SourceId::Ntp],
+        said: Words::Lines(others::time),
+    },
+    Section {
+        name: "host",
+        sources: &[SourceId::Host],
+        said: Words::Lines(others::host),
     },
 ];
 
 impl NodeView {
     /// The view of facts as they were put together at `now`.
     pub fn new(name: NodeName, facts: &evidence::Facts, now: Moment) -> Self {
-        let group = |section: &Section| Group {
-            name: section.name,
-            sources: section
-                .sources
-                .iter()
-                .map(|id| source(*id, facts, now))
-                .collect(),
-            facts: (section.said)(facts, now),
+        let group = |section: &Section| {
+            let sources = section.sources.iter();
+            let (said, lines) = match section.said {
+                Words::Facts(say) => (say(facts, now), Vec::new()),
+                Words::Lines(say) => (Vec::new(), say(facts, now)),
+            };
+            Group {
+                name: section.name,
+                sources: sources.map(|id| source(*id, facts, now)).collect(),
+                facts: said,
+                lines,
+            }
         };
         Self {
             name,
@@ -100,7 +133,9 @@ impl NodeView {
         for source in self.groups.iter().flat_map(|group| &group.sources) {
             let gap = match (&source.gap, source.tried_ms_ago) {
                 (Some(gap), _) => gap.as_str(),
-                (None, None) => "it did not answer in the time that was given (--timeout)",
+                (None, None) => {
+                    "it was not asked, or did not answer in the time that was given (--timeout)"
+                }
                 (None, Some(_)) => continue,
             };
             let gap = format!("not known: {}: {gap}", source.name);

@@ -41,6 +41,9 @@ fn draw(screen: &mut Screen, group: &Group) {
         table.row([Cell::plain(&said.name), Cell::plain(&said.value)]);
     }
     table.draw(screen, 2);
+    for text in &group.lines {
+        screen.put(Paint::Plain, "  ").line(text);
+    }
 }
 
 /// ` (wireguard read 0.1 s ago; nftables not readable)`: why not is said once, below.

@@ -1,9 +1,9 @@
 //! `node`: the screen from made-up facts, and the program in a namespace.
 
 use evidence::{
-    Device, EndpointWay, Fact, Facts, Gap, Identity, Moment, NodeName, Peer, PublicKey, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan,
-    VxlanDevice,
+    Candidate, Clock, Device, EndpointWay, Fact, Facts, Gap, Identity, Moment, NodeName, Peer,
+    PublicKey, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, Talos, TalosPeer, Vxlan, VxlanDevice, WallReading,
 };
 use insta::assert_snapshot;
 use mesh_probe::{
@@ -125,15 +125,63 @@ fn overlay() -> Fact {
     })
 }
 
+fn talos() -> Fact {
+    Fact::Talos(Box::new(Talos {
+        version: Some("v1.13.9".to_owned()),
+        hostname: Some("home-worker".to_owned()),
+        discovered: vec!["198.51.100.2".parse().unwrap()],
+        ..Talos::default()
+    }))
+}
+
+/// Its only candidate is our own public address: dialled from inside, the router would have to turn it round.
+fn talos_peer() -> Fact {
+    let candidate = Candidate {
+        to: "198.51.100.2:51820".parse().unwrap(),
+        way: None,
+    };
+    Fact::TalosPeer(
+        PEER,
+        TalosPeer {
+            since: seconds_ago(1),
+            label: "home-cp".to_owned(),
+            address: None,
+            allowed_ips: Vec::new(),
+            candidates: vec![candidate],
+            left_out: 0,
+            status: None,
+        },
+    )
+}
+
+fn clock() -> Fact {
+    Fact::Clock(Clock {
+        reading: WallReading {
+            at: seconds_ago(1),
+            wall_ms: 1_793_000_000_000,
+            error_us: 0,
+        },
+        booted: seconds_ago(60),
+        kernel: None,
+        stepped: None,
+        talos: None,
+    })
+}
+
 fn all_known() -> Facts {
     let sources = [
         SourceId::WireGuard,
         SourceId::Links,
         SourceId::Routes,
         SourceId::Nftables,
+        SourceId::Talos,
+        SourceId::Discovery,
+        SourceId::Clock,
+        SourceId::Ntp,
+        SourceId::Host,
     ];
     let mut facts: Facts = sources.map(|id| source(id, None)).into_iter().collect();
-    let said = [identity(), overlay()];
+    let said = [identity(), overlay(), talos(), talos_peer(), clock()];
     for fact in said.into_iter().chain(device()).chain(steering()) {
         facts.insert(fact);
     }
@@ -157,7 +205,7 @@ fn what_a_source_could_not_give_is_said_with_its_reason() {
     let gaps = view.conclusions();
     assert_eq!(gaps.len(), 2, "{gaps:?}");
     assert!(
-        gaps[0].starts_with("not known: routes: it did not answer"),
+        gaps[0].starts_with("not known: routes: it was not asked"),
         "{gaps:?}"
     );
     assert_eq!(gaps[1], "not known: nftables: permission denied");
