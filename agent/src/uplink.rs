@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evidence::Facts;
+use evidence::{FactKey, Facts};
 use probe_io::clock;
 use proto::{
     convert::{delta_to_wire, peers_from_wire, snapshot_to_wire},
@@ -48,6 +48,11 @@ pub(crate) async fn run(
     tls: Arc<rustls::ClientConfig>,
     mut facts: watch::Receiver<Published>,
 ) {
+    // Without an identity a report is refused, and a refused one waits long before it asks again.
+    let is_known = |known: &Published| known.1.get(&FactKey::Identity).is_some();
+    if facts.wait_for(is_known).await.is_err() {
+        return;
+    }
     let mut pause = BACKOFF.0;
     let mut told = String::new();
     loop {
@@ -215,4 +220,43 @@ fn text(ended: &Ended) -> String {
 /// Between three quarters and five quarters of `pause`, so that a hundred agents do not come back at once.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.75..1.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::{Fact, Identity, Moment, NodeName};
+    use proto::trust::MeshKey;
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    fn identity(name: &NodeName) -> Facts {
+        let identity = Identity {
+            name: name.clone(),
+            public_key: None,
+            kubespan_address: None,
+            addresses: Vec::new(),
+            boot_id: String::new(),
+            instance: 1,
+            version: String::new(),
+        };
+        std::iter::once(Fact::Identity(identity)).collect()
+    }
+
+    #[tokio::test]
+    async fn nobody_is_dialled_before_the_node_knows_who_it_is() {
+        let name = NodeName::parse("vps-1").unwrap();
+        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let collector = listener.local_addr().unwrap().to_string();
+        let (published, facts) = watch::channel(Published::default());
+        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+
+        let early = timeout(Duration::from_millis(300), listener.accept()).await;
+        assert!(early.is_err(), "dialled without an identity");
+        published.send_replace(Arc::new((Moment::ZERO, identity(&name))));
+        let dialled = timeout(Duration::from_secs(5), listener.accept()).await;
+        assert!(dialled.is_ok(), "never dialled");
+        uplink.abort();
+    }
 }
