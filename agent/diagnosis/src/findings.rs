@@ -46,7 +46,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let inside = steering::below(&rest);
     let rest = without(&rest, &inside);
     let astray = candidates::find(mesh, &rest);
-    let rest = without(&rest, &astray);
+    let rest = candidates::decided(mesh, &without(&rest, &astray));
     let blocked = underlay(mesh, &rest);
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);

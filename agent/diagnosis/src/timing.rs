@@ -56,6 +56,10 @@ pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);
 
+/// How long Talos gets to tell an agent where it dials a peer that has just been made known, and the agent to ask the ways
+/// there: it asks for the node's own addresses every ten seconds.
+pub const CANDIDATES_TOLD: Duration = Duration::from_secs(15);
+
 /// How long after a reverse path filter last dropped something it counts as one that drops: full-size packets come each 5 s,
 /// and the counter is read as often.
 pub const FILTERED: Duration = Duration::from_secs(30);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::{Candidate, Confidence, FactKey, Finding, NodeRef, Outcome, Subject, TalosPeer};
+use evidence::{
+    Candidate, Confidence, FactKey, Finding, NodeRef, Outcome, SourceId, Subject, TalosPeer,
+};
 
 use super::{Draft, fix, ordered};
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     localise::Pair,
     mesh::{Member, Mesh},
     pair::Direction,
-    text,
+    text, timing,
 };
 
 /// One end that dials, and what it dials.
@@ -26,6 +28,46 @@ struct Dial<'m, 'a> {
 }
 
 pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+    let hopeless = hopeless(directions);
+    let finding = |pair| finding(mesh, &pair);
+    hopeless.into_iter().filter_map(finding).collect()
+}
+
+/// Those of the directions of which Talos may yet say that they are dialled where nobody can be reached: the path that they
+/// seem to lack is accused of nothing until then.
+pub(super) fn decided<'d>(mesh: &Mesh<'_>, directions: &[&'d Direction]) -> Vec<&'d Direction> {
+    let open = |pair: &Pair| {
+        let ends = (mesh.members.get(&pair.0), mesh.members.get(&pair.1));
+        matches!(ends, (Some(a), Some(b)) if is_open(mesh, a, b) || is_open(mesh, b, a))
+    };
+    let open: BTreeSet<Pair> = hopeless(directions).into_iter().filter(open).collect();
+    let is_decided =
+        |direction: &&&Direction| !open.contains(&ordered(&direction.from, &direction.to));
+    directions.iter().filter(is_decided).copied().collect()
+}
+
+/// Whether it is not told yet where one end dials the other, or how that would be reached.
+fn is_open(mesh: &Mesh<'_>, from: &Member<'_>, to: &Member<'_>) -> bool {
+    let Some((key, device)) = to.key.and_then(|key| Some((key, from.peer(&key)?))) else {
+        return false;
+    };
+    let new = mesh.now.since(device.since) < timing::CANDIDATES_TOLD;
+    if !new || device.last_handshake.is_some() || from.working(SourceId::Talos).is_none() {
+        return false;
+    }
+    let (Some(peer), Some(_), Some(endpoint)) =
+        (from.talos_peer(&key), from.talos(), device.endpoint)
+    else {
+        return true;
+    };
+    let mut listed = peer.candidates.iter();
+    listed
+        .find(|candidate| candidate.to == endpoint)
+        .is_none_or(|used| candidates::judge(used, standpoint(from)) == Suitability::Unknown)
+}
+
+/// Pairs that do not carry in either direction, and fail in one.
+fn hopeless(directions: &[&Direction]) -> Vec<Pair> {
     let mut pairs: BTreeMap<Pair, (bool, bool)> = BTreeMap::new();
     for direction in directions {
         let pair = ordered(&direction.from, &direction.to);
@@ -38,9 +80,7 @@ pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
     let hopeless = pairs
         .into_iter()
         .filter(|(_, (fails, carries))| *fails && !carries);
-    hopeless
-        .filter_map(|(pair, _)| finding(mesh, &pair))
-        .collect()
+    hopeless.map(|(pair, _)| pair).collect()
 }
 
 fn finding(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {
