@@ -31,7 +31,7 @@ pub(crate) struct Machines {
     pub(crate) sightings: Sightings,
     pub(crate) sizes: SizeProber,
     pub(crate) size_responder: SizeResponder,
-    pub(crate) inert_times: BTreeMap<PublicKey, VecDeque<Moment>>,
+    pub(crate) inert_times: BTreeMap<PublicKey, (SocketAddr, VecDeque<Moment>)>,
     pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
     /// A peer answers again, and nobody has been told yet.
@@ -169,8 +169,15 @@ impl Machines {
         peers.fact(peer)?.endpoint
     }
 
-    pub(crate) fn remember_inert(&mut self, peer: PublicKey, at: Moment) {
-        let times = self.inert_times.entry(peer).or_default();
+    /// Datagrams to another address say nothing of the way to this one: they are forgotten.
+    pub(crate) fn remember_inert(&mut self, peer: PublicKey, to: SocketAddr, at: Moment) {
+        let (last, times) = self
+            .inert_times
+            .entry(peer)
+            .or_insert((to, VecDeque::new()));
+        if std::mem::replace(last, to) != to {
+            times.clear();
+        }
         if times.len() == limits::INERT_TIMES {
             times.pop_front();
         }
@@ -188,7 +195,7 @@ impl Machines {
             let times: Vec<Moment> = self
                 .inert_times
                 .get(&key)
-                .map(|times| times.iter().copied().collect())
+                .map(|(_, times)| times.iter().copied().collect())
                 .unwrap_or_default();
             if let Some(inert) = facts::inert(
                 self.inert.stats(&key),

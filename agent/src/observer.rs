@@ -319,7 +319,7 @@ impl Observer {
                     bytes,
                 } => match from {
                     inert::SourcePort::Tunnel if self.raw.send(to, &bytes) => {
-                        machines.remember_inert(peer, now.moment());
+                        machines.remember_inert(peer, to, now.moment());
                     }
                     inert::SourcePort::Fresh if sockets::send_unsolicited(to, &bytes) => {
                         machines.unsolicited.insert(peer, now.moment());

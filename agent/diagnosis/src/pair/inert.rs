@@ -22,6 +22,8 @@ pub(super) fn unheard(
     let (a_key, b_key) = (a.key?, b.key?);
     let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
     let (to, seen_up_to) = (sent.to?, b.tap_read_at()?);
+    // What went elsewhere says nothing of where A dials B now.
+    (a.peer(&b_key)?.endpoint == Some(to)).then_some(())?;
     let last_heard = b.inert(&a_key).and_then(|heard| heard.last_heard);
     let last_proved = last_heard.max(last_answered(a, b, a_key, b_key));
     let since = since.max(b.counting_since(SourceId::Tap, a)?);
