@@ -18,8 +18,8 @@ mod support;
 
 use std::{env, panic, process::ExitCode, sync::Mutex, thread, time::Instant};
 
-/// Scenarios wait most of the time: two labs are little work for two processors, and a busy machine is no excuse.
-const SCENARIOS_AT_A_TIME: usize = 2;
+/// Scenarios wait most of the time: three labs are little work for two processors, and a busy machine is no excuse.
+const SCENARIOS_AT_A_TIME: usize = 3;
 
 /// A test with a name of its own.
 struct Test {

@@ -2,17 +2,18 @@
 
 #[path = "chaos/discovery.rs"]
 mod discovery;
+#[path = "chaos/host.rs"]
+mod host;
 
 use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Candidate, CandidateWay, Clock, Conntrack, DataMessages, DataSeen, Drops,
-    EchoHeard, EchoSent, EndpointWay, Fact, Facts, Fingerprint, Gap, Health, Host, Identity, Inert,
-    InertReplies, Initiated, Layer, Moment, Ntp, NtpServer, NtpStage, Peer, Ports, PublicKey,
-    ReversePath, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering,
-    SteeringChains, SteeringFamily, Step, Talos, TalosClock, TalosPeer, TalosPeerState,
-    TalosPeerStatus, TooBig, Vxlan, VxlanDevice, WallReading,
+    Arrival, Bracket, Candidate, CandidateWay, Conntrack, DataMessages, DataSeen, Drops, EchoHeard,
+    EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
+    Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
+    Steering, SteeringChains, SteeringFamily, Talos, TalosPeer, TalosPeerState, TalosPeerStatus,
+    TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -93,12 +94,12 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         3 => any_steered(),
         1 => any_vxlan(),
         1 => any_health(),
-        2 => any_clock(),
-        2 => any_ntp(),
+        2 => host::any_clock(),
+        2 => host::any_ntp(),
         1 => any_talos(),
         3 => any_talos_peer(),
         2 => discovery::any_discovery(),
-        2 => any_host(),
+        2 => host::any_host(),
     ]
 }
 
@@ -257,81 +258,6 @@ fn any_health() -> impl Strategy<Value = Fact> {
     )
 }
 
-/// Clocks that agree or do not, and absurd ones.
-fn any_wall() -> impl Strategy<Value = WallReading> {
-    let wall = prop_oneof![
-        6 => Just(1_795_000_000_000_i64).prop_map(|wall| wall + NOW.as_millis()),
-        2 => 1_795_000_000_000..1_795_100_000_000_i64,
-        1 => any::<i64>(),
-    ];
-    let error = prop_oneof![3 => 0..20_000_u32, 1 => any::<u32>()];
-    (any_moment(), wall, error).prop_map(|(at, wall_ms, error_us)| WallReading {
-        at,
-        wall_ms,
-        error_us,
-    })
-}
-
-fn any_clock() -> impl Strategy<Value = Fact> {
-    let step = option::weighted(0.2, (any_moment(), any::<i64>()));
-    let talos = option::weighted(0.2, any::<(bool, bool)>());
-    (any_wall(), any_moment(), step, talos).prop_map(|(reading, booted, step, talos)| {
-        Fact::Clock(Clock {
-            reading,
-            booted,
-            kernel: None,
-            stepped: step.map(|(at, by_ms)| Step { at, by_ms }),
-            talos: talos.map(|(synced, sync_disabled)| TalosClock {
-                synced,
-                sync_disabled,
-            }),
-        })
-    })
-}
-
-fn any_host() -> impl Strategy<Value = Fact> {
-    let drops = || option::of(any_moment()).prop_map(|last| Drops { count: 1, last });
-    let filter = option::of((0..3_u8, any::<bool>(), drops()));
-    let uuid = option::of(0..3_u8);
-    (filter, option::of(0..3_u32), uuid, drops()).prop_map(
-        |(filter, sockets, uuid, address_changes)| {
-            Fact::Host(Host {
-                system_uuid: uuid.map(|byte| Fingerprint([byte; 16])),
-                reverse_path: filter.map(|(all, src_valid_mark, dropped)| ReversePath {
-                    all,
-                    src_valid_mark,
-                    dropped: Some(dropped),
-                }),
-                ports: sockets.map(|tunnel_sockets| Ports {
-                    tunnel_sockets,
-                    ..Ports::default()
-                }),
-                address_changes,
-                ..Host::default()
-            })
-        },
-    )
-}
-
-fn any_ntp() -> impl Strategy<Value = Fact> {
-    let stage = select(NtpStage::ALL.to_vec());
-    let told = option::of(any_wall());
-    let server =
-        (any_moment(), stage, 0..6_u32, told).prop_map(|(asked, stage, failed_in_a_row, told)| {
-            NtpServer {
-                name: "time.example.org".to_owned(),
-                asked,
-                address: None,
-                stage,
-                detail: None,
-                failed_in_a_row,
-                told,
-                stratum: None,
-            }
-        });
-    vec(server, 0..3).prop_map(|servers| Fact::Ntp(Ntp { servers }))
-}
-
 fn any_vxlan() -> impl Strategy<Value = Fact> {
     let port = select(vec![8472, 4789, 0]);
     let flags = any::<(bool, bool)>();
@@ -422,7 +348,7 @@ fn any_talos_peer() -> impl Strategy<Value = Fact> {
 fn any_echo_sent() -> impl Strategy<Value = Fact> {
     let when = || option::of(any_moment());
     let lost = prop_oneof![Just(0), 1..3_u32, 3..30_u32, Just(u32::MAX)];
-    let clock = option::of(any_wall());
+    let clock = option::of(host::any_wall());
     (any_key(), lost, when(), when(), when(), clock).prop_map(
         |(key, consecutive_lost, loss_since, last_answered, refused, clock)| {
             let echo = EchoSent {
