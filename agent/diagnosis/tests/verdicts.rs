@@ -9,13 +9,12 @@ use std::collections::BTreeSet;
 use diagnosis::{Stream, pages};
 use evidence::discovery::{DiscoveryEndpoint, FailureKind, Stage};
 use evidence::{
-    Confidence, Fact, FactKey, Finding, Ladder, Layer, Moment, Outcome, Phase, Rung, RungState,
-    Verdict,
+    Confidence, FactKey, Finding, Ladder, Layer, Outcome, Phase, Rung, RungState, Verdict,
 };
 use support::{
-    Lab, NOW, ago,
+    Lab, ago,
     cases::{
-        Case, Expected, NOT_READY, SINCE, all, discovery, host, keys, nodes, observer, overlay,
+        Case, Expected, NOT_READY, all, discovery, host, keys, nodes, observer, overlay,
         overlay::{cilium, flannel, with_devices},
         quiet, session,
         session::{arrives_but_silent, without_tap},
@@ -28,7 +27,6 @@ use support::{
         },
     },
     healthy::endpoint,
-    key,
 };
 
 fn check(title: &str, lab: &Lab, expected: &Expected) -> Verdict {
@@ -479,28 +477,4 @@ fn wrong_clocks_shut_what_needs_certificates_and_no_tunnel() {
     assert_eq!(phases(4_000), [ready, ready, unknown]);
     assert_eq!(phases(6_000), [ready, ready, shut]);
     assert_eq!(phases(-1_795_000_000_000), [ready, ready, shut]);
-}
-
-#[test]
-fn what_claims_to_be_of_the_future_proves_nothing() {
-    let mut lab = Lab::healthy().lose_both_ways("vps-1", "vps-2", SINCE);
-    let future = NOW.shifted(3_600_000);
-    for (of, with) in [("vps-1", "vps-2"), ("vps-2", "vps-1")] {
-        lab.put(of, Fact::EchoSent(key(with), odd_echo(future)));
-        let heard = evidence::EchoHeard {
-            last_heard: Some(future),
-            ..evidence::EchoHeard::default()
-        };
-        lab.put(of, Fact::EchoHeard(key(with), heard));
-    }
-    assert_eq!(lab.verdict().gate("mesh").unwrap().phase, Phase::Unknown);
-}
-
-fn odd_echo(at: Moment) -> evidence::EchoSent {
-    evidence::EchoSent {
-        sent: 1,
-        answered: 1,
-        last_answered: Some(at),
-        ..evidence::EchoSent::default()
-    }
 }

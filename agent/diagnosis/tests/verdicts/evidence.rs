@@ -1,14 +1,14 @@
 //! What else is told of a finding, beyond what proves it.
 
 use evidence::{
-    Bracket, Confidence, DataMessages, DataSeen, Fact, FactKey, Layer, NodeRef, Peer, Rung, Sizes,
-    SourceId, TooBig,
+    Bracket, Confidence, DataMessages, DataSeen, Fact, FactKey, Layer, Moment, NodeRef, Peer,
+    Phase, Rung, Sizes, SourceId, TooBig,
 };
 
 use crate::{
     root,
     support::{
-        Lab, ago,
+        Lab, NOW, ago,
         cases::{SINCE, sizes},
         key,
     },
@@ -175,4 +175,28 @@ fn a_key_that_nobody_claims_is_likely_the_old_one_of_who_was_dialled() {
     let root = root(&verdict);
     assert_eq!(root.confidence, Confidence::Likely);
     assert!(!root.could_also_be.is_empty() && root.decided_by.is_some());
+}
+
+#[test]
+fn what_claims_to_be_of_the_future_proves_nothing() {
+    let mut lab = Lab::healthy().lose_both_ways("vps-1", "vps-2", SINCE);
+    let future = NOW.shifted(3_600_000);
+    for (of, with) in [("vps-1", "vps-2"), ("vps-2", "vps-1")] {
+        lab.put(of, Fact::EchoSent(key(with), odd_echo(future)));
+        let heard = evidence::EchoHeard {
+            last_heard: Some(future),
+            ..evidence::EchoHeard::default()
+        };
+        lab.put(of, Fact::EchoHeard(key(with), heard));
+    }
+    assert_eq!(lab.verdict().gate("mesh").unwrap().phase, Phase::Unknown);
+}
+
+fn odd_echo(at: Moment) -> evidence::EchoSent {
+    evidence::EchoSent {
+        sent: 1,
+        answered: 1,
+        last_answered: Some(at),
+        ..evidence::EchoSent::default()
+    }
 }
