@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `fact`, `snapshot`, `verdict`, `limits`.
+//! `source`, `fact`, `snapshot`, `verdict`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -19,6 +19,7 @@ pub mod limits;
 mod moment;
 mod size;
 mod snapshot;
+mod source;
 mod steering;
 mod talos;
 mod verdict;
@@ -30,8 +31,8 @@ pub use clock::{
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Inert, InertReplies,
-    Initiated, Peer, Rtt, SourceId, SourceState,
+    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, InertReplies, Initiated,
+    Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
 pub use host::{Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp};
@@ -39,6 +40,7 @@ pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyE
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
+pub use source::{Gap, SourceId, SourceState};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
 pub use talos::{
     Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,

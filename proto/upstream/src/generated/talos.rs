@@ -77,7 +77,7 @@ pub struct KubeSpanAffiliate {
     #[prost(message, repeated, tag = "5")]
     pub exclude_advertised_networks: ::prost::alloc::vec::Vec<NetIpPrefix>,
 }
-/// Affiliates.cluster.talos.dev, id = node id, or service/<node id> and k8s/<node id> in namespace cluster-raw.
+/// Affiliates.cluster.talos.dev, id = node id, or `service/NODE_ID` and `k8s/NODE_ID` in namespace cluster-raw.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Affiliate {
     #[prost(string, tag = "1")]
