@@ -50,7 +50,7 @@ struct Arguments {
     /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment.
     #[arg(long, env = "MESH_CLUSTER_ID", hide_env_values = true)]
     cluster_id: Option<ClusterId>,
-    /// Time servers of this node, by name or address: each is asked once in 64 seconds at most. Default: none is asked.
+    /// Time servers of this node, by name or address: each is asked once in 64 seconds, twice more after no answer. Default: none is asked.
     #[arg(long = "ntp-server", env = "MESH_NTP_SERVERS", value_delimiter = ',', value_parser = mesh_agent::server_name)]
     ntp_servers: Vec<String>,
     /// Milliseconds to add to this node's wall clock before it is told: for tests, where all nodes share one clock.

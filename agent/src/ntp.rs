@@ -16,6 +16,8 @@ use crate::{clock::reading, readers::chain};
 /// No server is asked more often. It is the least pace that a server of the public pool may expect of a client (RFC 5905's
 /// `MINPOLL`).
 const ASK_EVERY: Duration = Duration::from_secs(64);
+/// Pause after a question that nobody answered; other clients ask each two seconds at the start (`iburst`).
+const ASK_AGAIN: Duration = Duration::from_secs(8);
 /// Longest name of the domain name system.
 const MAX_NAME: usize = 253;
 
@@ -69,8 +71,17 @@ async fn follow(name: String, place: usize, sender: watch::Sender<Vec<Option<Ntp
                 *newest = Some(server);
             }
         });
-        sleep(ASK_EVERY).await;
+        sleep(pause(last.as_ref())).await;
     }
+}
+
+/// A question without an answer may have been lost: it is asked again sooner, twice.
+fn pause(last: Option<&NtpServer>) -> Duration {
+    let is_lost = |server: &&NtpServer| {
+        let stages = [NtpStage::Silent, NtpStage::NameUnanswered];
+        stages.contains(&server.stage) && server.failed_in_a_row <= 2
+    };
+    last.filter(is_lost).map_or(ASK_EVERY, |_| ASK_AGAIN)
 }
 
 /// How one question went.

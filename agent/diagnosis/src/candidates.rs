@@ -49,7 +49,11 @@ impl Suitability {
 
     /// Whether it is more than likely that none can.
     pub const fn is_certain(self) -> bool {
-        !matches!(self, Self::Hairpin | Self::OtherSite)
+        // A cluster's own ULA may look like one of Talos': only two bytes of it tell them apart.
+        !matches!(
+            self,
+            Self::Hairpin | Self::OtherSite | Self::KubeSpan | Self::SideroLink
+        )
     }
 
     /// What is wrong with it, as the end of a sentence about it.

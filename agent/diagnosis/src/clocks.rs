@@ -24,6 +24,8 @@ pub(crate) struct Skewed<'m, 'a> {
 /// What the clocks say of each other.
 pub(crate) struct Judgement<'m, 'a> {
     pub(crate) skewed: Vec<Skewed<'m, 'a>>,
+    /// Who was compared with others and is not far from them.
+    pub(crate) agreeing: Vec<&'m Member<'a>>,
     /// Whether those are so many that the others may be the ones who are wrong.
     pub(crate) tie: bool,
 }
@@ -39,8 +41,13 @@ pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Judgement<'m, 'a> {
         .collect();
     let all = measured.len();
     let far = |skewed: &Skewed<'_, '_>| duration(skewed.ahead_ms) > timing::SKEW_WARN;
-    let skewed: Vec<Skewed<'m, 'a>> = measured.into_iter().filter(far).collect();
-    break_tie(mesh, skewed, all)
+    let (skewed, near): (Vec<_>, Vec<_>) = measured.into_iter().partition(far);
+    let (skewed, tie) = break_tie(mesh, skewed, all);
+    Judgement {
+        skewed,
+        agreeing: near.into_iter().map(|near| near.member).collect(),
+        tie,
+    }
 }
 
 /// If at least half of all differ from the rest, those whose time servers vouch for them are right, and else nobody knows.
@@ -48,14 +55,14 @@ fn break_tie<'m, 'a>(
     mesh: &Mesh<'_>,
     mut skewed: Vec<Skewed<'m, 'a>>,
     all: usize,
-) -> Judgement<'m, 'a> {
+) -> (Vec<Skewed<'m, 'a>>, bool) {
     let tie = !skewed.is_empty() && skewed.len() * 2 >= all;
     let right = |skewed: &Skewed<'_, '_>| vouched(mesh, skewed.member);
     if tie && skewed.iter().any(right) && !skewed.iter().all(right) {
         skewed.retain(|skewed| !right(skewed));
-        return Judgement { skewed, tie: false };
+        return (skewed, false);
     }
-    Judgement { skewed, tie }
+    (skewed, tie)
 }
 
 /// One node against the others.

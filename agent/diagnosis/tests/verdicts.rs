@@ -258,6 +258,12 @@ fn trouble_of_a_node_excuses_its_pairs() {
     check_all(nodes::cases());
 }
 
+/// No group of the table can be forgotten.
+#[test]
+fn every_case_of_the_table_is_judged_as_it_says() {
+    check_all(all().collect());
+}
+
 #[test]
 fn what_is_no_trouble_accuses_nobody() {
     check_all(quiet::cases());

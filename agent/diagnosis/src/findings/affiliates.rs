@@ -129,22 +129,11 @@ fn secret(mesh: &Mesh<'_>) -> Option<Finding> {
     let sealed: Vec<(&Member<'_>, &Affiliates)> = lists(mesh)
         .filter(|(_, list)| list.decrypted.is_some() && !list.sealed.is_empty())
         .collect();
-    let (first, list) = sealed.first()?;
+    let (_, list) = sealed.first()?;
     let ids: BTreeSet<&String> = sealed.iter().flat_map(|(_, list)| &list.sealed).collect();
     let ids: Vec<_> = ids.into_iter().collect();
-    // Who opens nothing but its own words, where others open more, is the one that differs.
-    let alone =
-        list.decrypted <= Some(1) && lists(mesh).any(|(_, other)| other.decrypted > list.decrypted);
-    let (subject, whose) = if alone {
-        let node = first.node.clone();
-        (
-            Subject::Node { node },
-            format!("the secret of {}", first.node),
-        )
-    } else {
-        let whose = format!("the secret of the machine behind {}", text::list(&ids));
-        (Subject::Cluster, whose)
-    };
+    // Whoever reports shares the secret of the others: it is also the mesh key.
+    let whose = format!("the secret of the machine behind {}", text::list(&ids));
     let summary = format!(
         "{whose} is not that of the others: {} of {} affiliates cannot be decrypted",
         list.count
@@ -153,7 +142,7 @@ fn secret(mesh: &Mesh<'_>) -> Option<Finding> {
     );
     let mut draft = Draft::new(
         "cluster-secret-differs",
-        subject,
+        Subject::Cluster,
         Confidence::Certain,
         summary,
     );

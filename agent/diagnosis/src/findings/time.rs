@@ -32,7 +32,7 @@ pub(super) fn find(mesh: &Mesh<'_>) -> Vec<Finding> {
     } else {
         let each = judgement.skewed.iter();
         found.extend(each.map(|skewed| skew(mesh, skewed)));
-        found.extend(servers_off(mesh, &wrong));
+        found.extend(servers_off(mesh, &judgement.agreeing, &wrong));
     }
     found.extend(unreachable(mesh, &wrong));
     found
@@ -146,12 +146,15 @@ fn same_servers(node: impl std::fmt::Display) -> evidence::Fix {
     )
 }
 
-/// A time server that tells another time than the nodes agree on.
-fn servers_off(mesh: &Mesh<'_>, wrong: &BTreeMap<&NodeRef, &str>) -> Vec<Finding> {
+/// A time server that tells another time than the nodes agree on. A clock that was compared with no other speaks for nobody.
+fn servers_off(
+    mesh: &Mesh<'_>,
+    agreeing: &[&Member<'_>],
+    wrong: &BTreeMap<&NodeRef, &str>,
+) -> Vec<Finding> {
     let mut off: BTreeMap<&str, Draft> = BTreeMap::new();
-    let well = mesh
-        .members
-        .values()
+    let well = agreeing
+        .iter()
         .filter(|member| !wrong.contains_key(&member.node));
     for member in well {
         for (server, told, offset) in clocks::servers(mesh, member) {
@@ -235,10 +238,16 @@ fn in_vain<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<Vec<(&'a str, Ntp
         .iter()
         .filter(lost)
         .fold(0, |sum, server| sum.saturating_add(server.failed_in_a_row));
+    // One silence is no matter, neither of a server nor of a resolver: all are asked at one time, and one blip hits them all.
+    let is_sure = |server: &NtpServer| match server.stage {
+        NtpStage::Silent => server.failed_in_a_row >= 2 && silences >= timing::LOST_IN_A_ROW,
+        NtpStage::NameUnanswered => server.failed_in_a_row >= 2,
+        _ => true,
+    };
     let failed = |server: &NtpServer| {
         server.stage != NtpStage::Answered
             && mesh.recent(server.asked, timing::NTP_FRESH)
-            && (server.stage != NtpStage::Silent || silences >= timing::LOST_IN_A_ROW)
+            && is_sure(server)
     };
     let all = !servers.is_empty() && servers.iter().all(failed);
     let stage = |server: &'a NtpServer| (server.name.as_str(), server.stage);

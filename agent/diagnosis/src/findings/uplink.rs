@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use evidence::{
-    Confidence, FactKey, Finding, Fix, NodeRef, Outcome, PublicKey, Rung, SourceId, Subject,
+    Confidence, FactKey, Finding, Fix, Layer, NodeRef, Outcome, PublicKey, Rung, SourceId, Subject,
 };
 
 use super::{Draft, fix};
@@ -42,7 +42,7 @@ fn finding(mesh: &Mesh<'_>, member: &Member<'_>, directions: &[&Direction]) -> O
     let narrow = narrow(mesh, member)?;
     let lost: Vec<&Direction> = directions
         .iter()
-        .filter(|direction| touches(direction, &member.node) && loses_large(direction))
+        .filter(|direction| loses_by(mesh, member, &narrow, direction))
         .copied()
         .collect();
     let first = lost.first()?;
@@ -113,14 +113,35 @@ fn narrow<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<Narrow<'a>> {
         .min_by_key(|way| way.link_mtu)
 }
 
-fn touches(direction: &Direction, node: &NodeRef) -> bool {
-    direction.from == *node || direction.to == *node
-}
-
-fn loses_large(direction: &Direction) -> bool {
-    [Rung::TunnelMtu, Rung::OverlayMtu]
-        .into_iter()
-        .any(|rung| direction.ladder.outcome(rung) == Outcome::Fail)
+/// Whether a direction from or to the node takes the narrow link and loses large packets: the tunnel's, or those to node
+/// addresses of which the node's own kernel says that just this link is the limit.
+fn loses_by(
+    mesh: &Mesh<'_>,
+    member: &Member<'_>,
+    narrow: &Narrow<'_>,
+    direction: &Direction,
+) -> bool {
+    let leaves = direction.from == member.node;
+    let other = match (leaves, direction.to == member.node) {
+        (true, _) => &direction.to,
+        (_, true) => &direction.from,
+        _ => return false,
+    };
+    let Some(key) = mesh.members.get(other).and_then(|other| other.key) else {
+        return false;
+    };
+    let way = member
+        .steered(&key)
+        .and_then(|steered| steered.endpoint.as_ref());
+    if way.and_then(|way| way.via.as_deref()) != Some(narrow.link) {
+        return false;
+    }
+    let fails = |rung| direction.ladder.outcome(rung) == Outcome::Fail;
+    let told = member
+        .sizes(&key, Layer::Overlay)
+        .and_then(|sizes| sizes.too_big)
+        .is_some_and(|told| told.reporter.is_none() && told.mtu == narrow.link_mtu);
+    fails(Rung::TunnelMtu) || (leaves && fails(Rung::OverlayMtu) && told)
 }
 
 fn fixes(node: &NodeRef, narrow: &Narrow<'_>) -> Vec<Fix> {

@@ -13,7 +13,7 @@ use evidence::{
 };
 use upstream::discovery as wire;
 
-use super::{Key, Opened, open, text::tame};
+use super::{Key, OpenError, Opened, open, text::tame};
 
 /// What the node knows without the service.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +101,9 @@ fn open_all(list: &[wire::Affiliate], key: &Key, sum: &mut Affiliates, at: Momen
                 decrypted += 1;
                 members.extend(member(&opened, sealed, key, (&mut sum.garbled, at)));
             }
-            Err(_) if sum.sealed.len() < limits::AFFILIATES => sum.sealed.push(tame(&sealed.id)),
+            Err(OpenError::Key) if sum.sealed.len() < limits::AFFILIATES => {
+                sum.sealed.push(tame(&sealed.id));
+            }
             Err(_) => {}
         }
     }

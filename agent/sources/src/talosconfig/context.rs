@@ -23,7 +23,7 @@ pub struct Talosconfig {
     pub endpoints: Vec<Endpoint>,
     /// Which nodes to ask, where the user has said so.
     pub nodes: Vec<Endpoint>,
-    /// The proxy that talosctl would go through. We do not.
+    /// The proxy that talosctl would go through, without the name and password that it may hold. We do not go through it.
     pub proxy: Option<String>,
     /// Who we are.
     pub credentials: Credentials,
@@ -148,7 +148,7 @@ impl Reading<'_> {
         Ok(Talosconfig {
             endpoints: self.hosts("endpoints", &endpoints)?,
             nodes: self.hosts("nodes", &nodes)?,
-            proxy: raw.proxy_url.clone().filter(|proxy| !proxy.is_empty()),
+            proxy: raw.proxy_url.as_deref().and_then(proxy),
             credentials,
             path: self.path.to_owned(),
             context: self.name,
@@ -220,6 +220,21 @@ fn read(path: &Path) -> Result<Zeroizing<String>, TalosconfigError> {
     Ok(text)
 }
 
+/// Where a proxy is: a URL may hold a password as well.
+fn proxy(url: &str) -> Option<String> {
+    if url.is_empty() {
+        return None;
+    }
+    let parsed = url::Url::parse(url).ok();
+    let shown = parsed.as_ref().and_then(|url| {
+        let port = url
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
+    });
+    Some(shown.unwrap_or_else(|| "(not a URL)".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -251,7 +266,9 @@ mod tests {
 
     #[test]
     fn the_current_context_is_read_unless_another_is_named() {
-        let text = file("    cluster: x\n    proxy-url: http://proxy:3128\n    later: {a: 1}\n");
+        let text = file(
+            "    cluster: x\n    proxy-url: http://who:secret@proxy:3128\n    later: {a: 1}\n",
+        );
         let home = parse(&text, None).unwrap();
         let shown = |hosts: &[Endpoint]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(

@@ -22,6 +22,10 @@ const PUBLIC: &str = "198.51.100.2:51820";
 const VPS: &str = "203.0.113.12:51820";
 
 pub(crate) fn cases() -> Vec<Case> {
+    [told(), untold()].concat()
+}
+
+fn told() -> Vec<Case> {
     let apart = || Lab::healthy().never_connected("home-cp", "vps-2", SINCE_START);
     let neighbours = || Lab::healthy().never_connected("home-cp", "home-worker", SINCE_START);
     let gone = ("192.0.2.1:51820", None, false);
@@ -107,6 +111,15 @@ pub(crate) fn cases() -> Vec<Case> {
             READY,
             ALL,
         ),
+    ]
+}
+
+/// Without Talos' word nothing is said of endpoints.
+fn untold() -> Vec<Case> {
+    let apart = || Lab::healthy().never_connected("home-cp", "vps-2", SINCE_START);
+    let gone = ("192.0.2.1:51820", None, false);
+    let pair = "home-cp <-> vps-2";
+    vec![
         case(
             "a Talos that is not heard leaves the endpoints unjudged",
             dials(apart(), "home-cp", "vps-2", &[gone], Some(gone.0))
@@ -115,7 +128,20 @@ pub(crate) fn cases() -> Vec<Case> {
             GATES,
             ALL,
         ),
+        case(
+            "a Talos that has not yet said where it dials a new peer leaves the path unaccused",
+            not_told_yet(dials(apart(), "home-cp", "vps-2", &[gone], Some(gone.0))),
+            &[],
+            GATES,
+            &["peer-never-connected", "path-broken"],
+        ),
     ]
+}
+
+/// The agent of `vps-2` has known the peer for fourteen seconds; its Talos can be heard.
+fn not_told_yet(lab: Lab) -> Lab {
+    lab.without("vps-2", &FactKey::TalosPeer(key("home-cp")))
+        .met("vps-2", "home-cp", 14_000)
 }
 
 type Told = (&'static str, Option<&'static str>, bool);

@@ -184,6 +184,10 @@ fn servers() -> Vec<Case> {
 fn quiet() -> Vec<Case> {
     let mut second = Lab::healthy().asks(NODE, NtpStage::Silent, 9);
     second.also_asks(NODE, NtpStage::Answered);
+    let mut blip = Lab::healthy().asks(NODE, NtpStage::Silent, 1);
+    blip.also_asks(NODE, NtpStage::Silent);
+    blip.also_asks(NODE, NtpStage::Silent);
+    blip.server(NODE, |server| server.failed_in_a_row = 1);
     let talos = |synced| {
         let mut lab = Lab::healthy();
         lab.clock(NODE, |clock| {
@@ -198,6 +202,20 @@ fn quiet() -> Vec<Case> {
         case(
             "two lost answers of a time server are nothing",
             Lab::healthy().asks(NODE, NtpStage::Silent, 2),
+            &[],
+            READY,
+            &[UNREACHABLE],
+        ),
+        case(
+            "one blip costs an answer of each of three time servers",
+            blip,
+            &[],
+            READY,
+            &[UNREACHABLE],
+        ),
+        case(
+            "a resolver was silent once",
+            Lab::healthy().asks(NODE, NtpStage::NameUnanswered, 1),
             &[],
             READY,
             &[UNREACHABLE],

@@ -1,13 +1,13 @@
 //! A node's own link is too narrow.
 
-use evidence::Layer;
+use evidence::{Layer, TooBig};
 
 use super::{
     Case, READY, SINCE, case,
     sizes::{BLACK_HOLE, OVERLAY},
     steering::edit_peer,
 };
-use crate::support::{Lab, NODES};
+use crate::support::{Lab, NODES, ago};
 
 const UPLINK: &str = "uplink-mtu-too-small";
 
@@ -22,10 +22,17 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "a node's own link is narrower than its tunnel needs, and what goes to node addresses is lost",
-            narrow_link("vps-1").narrow("vps-1", "vps-2", Layer::Overlay, Some(1400), SINCE),
+            limited_by_the_link(),
             &[(UPLINK, "vps-1")],
             READY,
             &[BLACK_HOLE, OVERLAY],
+        ),
+        case(
+            "a node's own link is narrow, its kernel says nothing, and what goes to node addresses is lost",
+            narrow_link("vps-1").narrow("vps-1", "vps-2", Layer::Overlay, Some(1300), SINCE),
+            &[(OVERLAY, "vps-1 -> vps-2")],
+            READY,
+            &[UPLINK],
         ),
         case(
             "a node's own link is narrow, and the pieces of long packets arrive",
@@ -54,4 +61,17 @@ fn narrow_link(node: &str) -> Lab {
             }
         })
     })
+}
+
+/// The node's own kernel says that just this link limits what goes to node addresses.
+fn limited_by_the_link() -> Lab {
+    let mut lab = narrow_link("vps-1").narrow("vps-1", "vps-2", Layer::Overlay, Some(1400), SINCE);
+    lab.sizes("vps-1", "vps-2", Layer::Overlay, |sizes| {
+        sizes.too_big = Some(TooBig {
+            at: ago(2000),
+            reporter: None,
+            mtu: 1400,
+        });
+    });
+    lab
 }
