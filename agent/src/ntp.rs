@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{clock::reading, readers::chain};
 
-/// No server is asked more often. It is the least pace that a server of the public pool may expect of a client (RFC 5905's
+/// Pace of asking a server that answers, or fails for sure. It is the least pace that a server of the public pool may expect of a client (RFC 5905's
 /// `MINPOLL`).
 const ASK_EVERY: Duration = Duration::from_secs(64);
 /// Pause after a question that nobody answered; other clients ask each two seconds at the start (`iburst`).

@@ -10,7 +10,7 @@
 //! | pressure reader | nothing | with the observer | never: what it cannot read is not known |
 //! | Talos follower | connection to machined | with the observer | itself, with back-off |
 //! | host reader | nothing | with the observer | never: what it cannot read is not known |
-//! | time server, one task each | nothing | with the observer | never: it asks again after 64 s |
+//! | time server, one task each | nothing | with the observer | never: it asks again after 64 s, or 8 s after silence |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
 //!
