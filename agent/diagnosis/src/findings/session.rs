@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use evidence::{
-    Citation, Confidence, FactKey, Finding, Fix, NodeRef, Outcome, PublicKey, SourceId, Subject,
+    Citation, Confidence, EchoSent, FactKey, Finding, Fix, Moment, NodeRef, Outcome, PublicKey,
+    SourceId, Subject,
 };
 
 use super::{Draft, explained, fix, keys, place_text, subject};
@@ -38,7 +39,7 @@ struct Signs {
 pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
     let hit = explained(&culprit.explains, directions);
     let signs = signs(mesh, &hit);
-    let proven = way_back_carries(&hit, directions);
+    let proven = way_back_carries(mesh, &hit, directions);
     let mut draft = if !signs.completed.is_empty() {
         data_dropped(culprit, signs.completed)
     } else if let Some((evidence, certain)) = keys::preshared(mesh, &hit, directions) {
@@ -86,16 +87,32 @@ fn missing_taps(mesh: &Mesh<'_>, hit: &[&Direction]) -> Vec<Citation> {
     nodes.into_iter().filter_map(gap).collect()
 }
 
-/// Whether data passes the other way of every hit direction. Then both ends hold the right keys and a live session, and
-/// only what stands in the one way can be at fault.
-fn way_back_carries(hit: &[&Direction], directions: &[&Direction]) -> bool {
+/// Whether data passes the other way of every hit direction, since the loss began: what passed before says nothing of what
+/// came then. If so, both ends hold the right keys and a live session, and only what stands in the one way can be at fault.
+fn way_back_carries(mesh: &Mesh<'_>, hit: &[&Direction], directions: &[&Direction]) -> bool {
     let back = |direction: &&Direction| {
-        directions
+        let good = directions
             .iter()
             .find(|other| other.from == direction.to && other.to == direction.from)
-            .is_some_and(|other| other.tunnel.outcome.is_good())
+            .is_some_and(|other| other.tunnel.outcome.is_good());
+        let since = direction.loss_since.unwrap_or(mesh.now).plus(timing::SKEW);
+        let ends = mesh
+            .members
+            .get(&direction.to)
+            .zip(mesh.members.get(&direction.from));
+        good && ends.is_some_and(|(a, b)| last_carried(a, b).is_some_and(|at| at >= since))
     };
     !hit.is_empty() && hit.iter().all(back)
+}
+
+/// When data of A was last proved to arrive at B inside the tunnel, by either end.
+fn last_carried(a: &Member<'_>, b: &Member<'_>) -> Option<Moment> {
+    let (a_key, b_key) = (a.key?, b.key?);
+    let answered = |echo: &EchoSent| echo.last_answered;
+    let heard = b.echo_heard(&a_key).and_then(|heard| heard.last_heard);
+    heard
+        .max(a.echo_sent(&b_key).and_then(answered))
+        .max(b.echo_sent(&a_key).and_then(answered))
 }
 
 /// The node, if there is just one.

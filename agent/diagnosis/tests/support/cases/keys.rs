@@ -3,7 +3,7 @@
 use evidence::Phase;
 
 use super::{Case, MESH_ONLY, NOT_READY, SINCE, case};
-use crate::support::{Comes, Lab, NODES};
+use crate::support::{Comes, Lab, NODES, ago};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -30,6 +30,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("wireguard-psk-mismatch", "vps-1 <-> vps-2")],
             MESH_ONLY,
             &["udp-51820-dropped-by-host", "tunnel-silent"],
+        ),
+        case(
+            "the same, when one of the two has not lost enough yet: what passed before the loss proves no way back",
+            other_preshared_key_just_now("vps-1", "vps-2"),
+            &[("tunnel-silent", "vps-1 -> vps-2")],
+            MESH_ONLY,
+            &["udp-51820-dropped-by-host"],
         ),
         case(
             "the firewall of a host drops what comes of one node, and sessions have run out",
@@ -66,4 +73,19 @@ fn other_preshared_key(node: &str) -> Lab {
             .initiate(other, node, 9000, Comes::BackToTheInterface)
             .shook_hands(other, node, 210_000)
     })
+}
+
+/// The first handshake is refused, and only the other end has lost three echoes so far.
+fn other_preshared_key_just_now(a: &str, b: &str) -> Lab {
+    let mut lab = Lab::healthy()
+        .lose_both_ways(a, b, SINCE)
+        .inert_heard(a, b)
+        .inert_heard(b, a)
+        .initiate(b, a, SINCE - 1000, Comes::BackToTheInterface)
+        .shook_hands(a, b, 60_000);
+    lab.echo_sent(b, a, |echo| {
+        echo.consecutive_lost = 2;
+        echo.last_answered = Some(ago(SINCE + 200));
+    });
+    lab
 }
