@@ -36,6 +36,7 @@ use crate::{
     host, ntp,
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
+    sockets::Sockets,
     steering, talos, uplink,
 };
 
@@ -114,14 +115,17 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
     let (tap_state_sender, tap_state) = watch::channel(None);
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
-    let observer = Observer::new(ObserverConfig {
-        node: config.node,
-        probe_key,
-        echo_budget: config.echo_budget,
-        boot_id: sources::host::boot_id().unwrap_or_default(),
-        clock_offset_ms: config.clock_offset_ms,
-        ntp: ntp::start(config.sources.ntp_servers.clone()),
-    });
+    let observer = Observer::new(
+        ObserverConfig {
+            node: config.node,
+            probe_key,
+            echo_budget: config.echo_budget,
+            boot_id: sources::host::boot_id().unwrap_or_default(),
+            clock_offset_ms: config.clock_offset_ms,
+            ntp: ntp::start(config.sources.ntp_servers.clone()),
+        },
+        Sockets::default(),
+    );
     observer
         .run(read(config.sources, secret, tap, tap_state), published)
         .await;
@@ -136,14 +140,17 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> (Moment, Facts) {
     let (_, tap) = mpsc::channel(1);
     let (_, tap_state) = watch::channel(None);
-    let observer = Observer::new(ObserverConfig {
-        node,
-        probe_key: ProbeKey::from_bytes([0; 32]),
-        echo_budget: 1,
-        boot_id: sources::host::boot_id().unwrap_or_default(),
-        clock_offset_ms: 0,
-        ntp: ntp::start(config.ntp_servers.clone()),
-    });
+    let observer = Observer::new(
+        ObserverConfig {
+            node,
+            probe_key: ProbeKey::from_bytes([0; 32]),
+            echo_budget: 1,
+            boot_id: sources::host::boot_id().unwrap_or_default(),
+            clock_offset_ms: 0,
+            ntp: ntp::start(config.ntp_servers.clone()),
+        },
+        Sockets::default(),
+    );
     observer
         .read_once(read(config, None, tap, tap_state), patience)
         .await
