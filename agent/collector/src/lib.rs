@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `verdicts` (how readers see that), `gates` and `mesh` (what they ask), `access` (who may ask).
+//! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `gates` and `mesh` (what they ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -22,8 +22,10 @@ mod mesh;
 mod refusal;
 mod run;
 mod state;
+mod streams;
 mod verdicts;
 
 pub use counters::{Counter, Counters};
 pub use judge::Judge;
 pub use run::{Config, RunError, run};
+pub use streams::{OpenStream, Streams};
