@@ -9,7 +9,6 @@
 //! 4. [`ways`], [`node`]: an agent with the sockets of a simulated node; [`uplink`]: its reports and the collector.
 //! 5. [`world`]: the loop; [`fault`]: what can be broken.
 //! 6. [`reference`]: what is true, held against each verdict; [`benign`], [`trouble`]: sequences of events from a seed.
-//! 7. [`stage`]: scenario files.
 
 pub mod benign;
 pub mod datagram;
@@ -19,7 +18,6 @@ pub mod network;
 pub mod node;
 pub mod plan;
 pub mod reference;
-pub mod stage;
 pub mod time;
 pub mod trouble;
 pub mod uplink;

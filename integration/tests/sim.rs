@@ -1,31 +1,42 @@
 //! Clusters in virtual time.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+use integration::sim::{
+    fault::Fault, nat::NatKind, plan::Plan, reference::FlawKind, trouble::Story,
+};
 
-use integration::sim::benign;
+fn home() -> Plan {
+    Plan::mixed(2, &[(NatKind::PortRestricted, 2)])
+}
 
 #[test]
-fn first_look() {
-    let seeds: u64 = std::env::var("SIM_SEEDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(2);
-    for seed in 0..seeds {
-        let began = std::time::Instant::now();
-        let outcome = benign::chapter(seed, std::env::var("SIM_LOG").is_ok());
-        eprintln!(
-            "seed {seed}: {} flaws, ready {}/{}, {} datagrams, {:?}",
-            outcome.reference.flaws.len(),
-            outcome.reference.ready,
-            outcome.reference.well,
-            outcome.world.datagrams,
-            began.elapsed()
-        );
-        for flaw in &outcome.reference.flaws {
-            eprintln!("  {flaw}");
-        }
-        for line in outcome.world.log.iter().flatten() {
-            eprintln!("{line}");
-        }
-    }
+fn the_same_seed_plays_the_same_again() {
+    let story = Story::of(home(), &[Fault::KillAgent { node: 1 }]);
+    let log = |seed| story.play(seed, true).world.log.unwrap();
+    let first = log(7);
+    assert!(first.len() > 50, "{} lines", first.len());
+    assert!(first == log(7), "a seed does not replay");
+    assert!(first != log(8), "the seed decides nothing");
+}
+
+#[test]
+fn a_killed_agent_is_named_and_forgotten_and_no_gate_stays_open() {
+    let story = Story::of(home(), &[Fault::KillAgent { node: 1 }]);
+    let reference = story.play(3, false).reference;
+    assert_eq!(reference.times.len(), 1, "{:?}", reference.flaws);
+    let flaws: Vec<_> = reference.flaws.iter().map(ToString::to_string).collect();
+    assert!(flaws.is_empty(), "{flaws:#?}");
+    assert!(reference.ready > 0, "the mesh was never ready");
+}
+
+#[test]
+fn no_gate_stays_open_over_a_blocked_port() {
+    let plan = home();
+    let story = Story::of(plan.clone(), &[Fault::block_to(&plan, 0)]);
+    let reference = story.play(5, false).reference;
+    assert_eq!(reference.times.len(), 1, "{:?}", reference.flaws);
+    let open = reference
+        .flaws
+        .iter()
+        .any(|flaw| flaw.kind == FlawKind::OpenGate);
+    assert!(!open, "{:?}", reference.flaws);
 }

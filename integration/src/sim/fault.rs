@@ -176,12 +176,18 @@ impl Fault {
         match *self {
             // Before it is known that nobody hears it, it only does not report.
             Self::CutOff { node } => (
-                &["agent-not-reporting", "reports-stale", "peer-silent"],
-                vec![name(node)],
+                &[
+                    "agent-not-reporting",
+                    "reports-stale",
+                    "peer-silent",
+                    "too-few-nodes",
+                ],
+                vec![name(node), "cluster".to_owned()],
             ),
-            Self::KillAgent { node } => {
-                (&["agent-not-reporting", "reports-stale"], vec![name(node)])
-            }
+            Self::KillAgent { node } => (
+                &["agent-not-reporting", "reports-stale", "too-few-nodes"],
+                vec![name(node), "cluster".to_owned()],
+            ),
             Self::StopWireguard { node } => (&["wireguard-unreadable"], vec![name(node)]),
             Self::OneWayLoss { from, to, .. } => (
                 &["one-way-loss"],

@@ -120,6 +120,11 @@ impl Reference {
             Action::Reboot { node, away } => {
                 let codes = ["agent-not-reporting", "reports-stale", "peer-silent"];
                 excuse(&codes, node, at + away + 10 * SECOND);
+                self.excuses.push(Excuse {
+                    codes: vec!["too-few-nodes"],
+                    subject: "cluster".to_owned(),
+                    until: at + away + 10 * SECOND,
+                });
                 at + away + 60 * SECOND
             }
             Action::RestartAgent { away, .. } | Action::RestartCollector { away } => {

@@ -1,5 +1,8 @@
 //! The loop: events in the order of virtual time, on one thread.
 
+mod actions;
+mod arrivals;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -9,16 +12,16 @@ use std::{
 
 use diagnosis::Expectation;
 use evidence::{Facts, Verdict};
-use probe_core::{data, echo, sightings::Direction};
-use probe_io::{Cause, Delivered, EchoEvent, OVERLAY_PORT, Sighted};
+use probe_core::sightings::Direction;
+use probe_io::OVERLAY_PORT;
 use proto::wire::ReportRequest;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    datagram::{Datagram, Inner, InnerKind, Message, captured},
-    fault::{Action, Effect},
+    datagram::{Datagram, Inner, InnerKind},
+    fault::Action,
     network::{Arrival, Network},
-    node::{Input, Node, TUNNEL_MTU, here, tunnel_end},
+    node::{Node, TUNNEL_MTU, here, tunnel_end},
     plan::{Plan, TUNNEL_PORT},
     time::{MILLI, Micros, SECOND},
     uplink::Collector,
@@ -306,7 +309,7 @@ impl World {
             Sent::Inert(to, bytes) | Sent::SizePast(to, bytes) => (TUNNEL_PORT, to, bytes),
             Sent::Unsolicited(to, bytes) => (self.random.random_range(32_768..60_999), to, bytes),
         };
-        self.transmit(node, port, to, Datagram::Past { bytes });
+        self.transmit(node, port, to, &Datagram::Past { bytes });
     }
 
     /// Into the tunnel.
@@ -328,7 +331,7 @@ impl World {
                 (tunnel_end(self.plan.nodes[node].address), to),
                 &message,
             );
-            self.transmit(node, TUNNEL_PORT, to, Datagram::WireGuard(message));
+            self.transmit(node, TUNNEL_PORT, to, &Datagram::WireGuard(message));
         }
         for inner in out.delivered {
             self.deliver(node, inner);
@@ -344,161 +347,10 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, node: usize, port: u16, to: SocketAddr, datagram: Datagram) {
+    fn transmit(&mut self, node: usize, port: u16, to: SocketAddr, datagram: &Datagram) {
         self.datagrams += 1;
-        for arrival in self.network.send((node, port), to, &datagram, self.now) {
+        for arrival in self.network.send((node, port), to, datagram, self.now) {
             self.push(arrival.at, Event::Arrive(arrival, datagram.clone()));
-        }
-    }
-
-    // What comes to a node.
-
-    fn arrive(&mut self, arrival: &Arrival, datagram: Datagram) {
-        let node = arrival.node;
-        if !self.nodes[node].powered || self.network.is_cut_off(node) {
-            return;
-        }
-        let ends = (arrival.from, arrival.to);
-        match datagram {
-            Datagram::WireGuard(message) => {
-                if arrival.to.port() != TUNNEL_PORT {
-                    return;
-                }
-                self.tapped(node, Direction::In, ends, &message);
-                if !self.nodes[node].drops_tunnel {
-                    let mut out = Out::default();
-                    self.nodes[node]
-                        .device
-                        .receive(arrival.from, message, self.now, &mut out);
-                    self.carry(node, out);
-                }
-            }
-            Datagram::Past { bytes } => {
-                self.sighted(node, Direction::In, ends, &bytes);
-                let packet = bytes.len() + 28;
-                if !self.nodes[node].drops_tunnel && bytes.starts_with(&probe_core::size::MAGIC) {
-                    self.delivered(node, TUNNEL_PORT, bytes, packet);
-                }
-            }
-        }
-    }
-
-    fn tapped(
-        &mut self,
-        node: usize,
-        direction: Direction,
-        ends: (SocketAddr, SocketAddr),
-        message: &Message,
-    ) {
-        let remote = match direction {
-            Direction::In => ends.0,
-            Direction::Out => ends.1,
-        };
-        if let Some(bytes) = message.handshake() {
-            self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
-            self.sighted(node, direction, ends, &bytes);
-            return;
-        }
-        let at = here(&self.nodes[node], self.now);
-        if let Some(agent) = &mut self.nodes[node].agent {
-            agent.observer.ways().saw(data::Message {
-                direction,
-                interface: 2,
-                remote,
-                length: message.length(),
-                at,
-            });
-        }
-    }
-
-    fn sighted(
-        &mut self,
-        node: usize,
-        direction: Direction,
-        (from, to): (SocketAddr, SocketAddr),
-        bytes: &[u8],
-    ) {
-        let seen_at = self.nodes[node].stamp(self.now);
-        let Some(agent) = &mut self.nodes[node].agent else {
-            return;
-        };
-        agent.take(Input::Sighted(Sighted {
-            direction,
-            interface: 2,
-            seen_at,
-            packet: captured(from, to, bytes),
-        }));
-        self.wake(node);
-    }
-
-    fn delivered(&mut self, node: usize, port: u16, payload: Vec<u8>, packet: usize) {
-        let Some(agent) = &mut self.nodes[node].agent else {
-            return;
-        };
-        agent.take(Input::Delivered(Delivered {
-            payload,
-            packet,
-            port,
-        }));
-        self.wake(node);
-    }
-
-    /// Out of the tunnel.
-    fn deliver(&mut self, node: usize, inner: Inner) {
-        let length = inner.length();
-        match inner.kind {
-            InnerKind::Udp {
-                port: ECHO_PORT,
-                bytes,
-            } => {
-                let received_at = self.nodes[node].stamp(self.now);
-                let to = SocketAddr::new(inner.to, ECHO_PORT);
-                let Some(agent) = &mut self.nodes[node].agent else {
-                    let refused = Inner {
-                        from: inner.to,
-                        to: inner.from,
-                        kind: InnerKind::Refused { to },
-                    };
-                    return self.enter(node, refused);
-                };
-                let reply = bytes.starts_with(&echo::MAGIC)
-                    && bytes.get(echo::KIND_AT) == Some(&echo::KIND_OF_REPLY);
-                agent.observer.ways().inbox.push_back(EchoEvent::Datagram {
-                    from: SocketAddr::new(inner.from, ECHO_PORT),
-                    length: bytes.len(),
-                    bytes,
-                    received_at,
-                });
-                // Replies are left in their socket until there is time for them.
-                if !reply {
-                    self.wake(node);
-                }
-            }
-            InnerKind::Udp { port, bytes } => {
-                let ends = (
-                    SocketAddr::new(inner.from, port),
-                    SocketAddr::new(inner.to, port),
-                );
-                self.sighted(node, Direction::In, ends, &bytes);
-                if !self.nodes[node].drops_overlay {
-                    self.delivered(node, port, bytes, length);
-                }
-            }
-            InnerKind::Refused { to } => {
-                let Some(agent) = &mut self.nodes[node].agent else {
-                    return;
-                };
-                agent.observer.ways().inbox.push_back(EchoEvent::Refused {
-                    to,
-                    cause: Cause {
-                        errno: ECONNREFUSED,
-                        icmp: Some((1, 4)),
-                        reporter: Some(inner.from),
-                        mtu: 0,
-                    },
-                });
-                self.wake(node);
-            }
         }
     }
 
@@ -576,162 +428,6 @@ impl World {
             {
                 agent.uplink.lost(now);
             }
-        }
-    }
-
-    // What is done to the world.
-
-    fn perform(&mut self, action: Action) {
-        self.note(|| format!("{action}"));
-        match action {
-            Action::Weather(weather) => self.network.weather = weather,
-            Action::Break(fault) => {
-                for effect in fault.effects() {
-                    self.apply(effect);
-                }
-            }
-            Action::Heal(fault) => {
-                for effect in fault.effects() {
-                    self.undo(effect);
-                }
-            }
-            Action::Stall { node, time } => {
-                let until = self.now + time;
-                if let Some(agent) = &mut self.nodes[node].agent {
-                    agent.stalled_until = agent.stalled_until.max(until);
-                    agent.step_at = agent.step_at.max(until);
-                }
-                self.plan_step(node);
-            }
-            Action::RestartAgent { node, away } => {
-                self.stop_agent(node, true);
-                self.push(self.now + away, Event::Do(Action::StartAgent { node }));
-            }
-            Action::StartAgent { node } => {
-                if self.nodes[node].powered && self.nodes[node].agent.is_none() {
-                    self.start_agent(node);
-                }
-            }
-            Action::Reboot { node, away } => {
-                self.stop_agent(node, false);
-                self.nodes[node].powered = false;
-                self.push(self.now + away, Event::Do(Action::Boot { node }));
-            }
-            Action::Boot { node } => self.boot(node),
-            Action::RestartCollector { away } => {
-                self.stop_collector();
-                self.push(self.now + away, Event::Do(Action::StartCollector));
-            }
-            Action::StartCollector => {
-                if !self.collector.is_up() {
-                    self.collector.start(self.now);
-                }
-            }
-            Action::DelayReports { node, by } => self.report_delays[node] = by,
-        }
-    }
-
-    fn boot(&mut self, number: usize) {
-        let now = self.now;
-        let plan = &self.plan;
-        let node = &mut self.nodes[number];
-        node.powered = true;
-        node.boot = now - 4 * SECOND;
-        node.boots += 1;
-        node.device.reset(|far| plan.endpoint(number, far), now);
-        node.device_at = Micros::MAX;
-        self.follow_device(number);
-        let agent = Action::StartAgent { node: number };
-        self.push(now + 2 * SECOND, Event::Do(agent));
-    }
-
-    fn stop_collector(&mut self) {
-        self.collector.stop();
-        self.carried.clear();
-        let now = self.now;
-        for node in &mut self.nodes {
-            if let Some(agent) = &mut node.agent {
-                agent.uplink.lost(now);
-            }
-        }
-    }
-
-    fn apply(&mut self, effect: Effect) {
-        match effect {
-            Effect::Rule(rule) => {
-                self.network.rules.push(rule);
-                let cut = (0..self.nodes.len()).filter(|node| self.network.is_cut_off(*node));
-                for node in cut.collect::<Vec<_>>() {
-                    let agent = self.nodes[node].agent.as_ref();
-                    if let Some(stream) = agent.and_then(|agent| agent.uplink.stream) {
-                        self.push(self.now + DEAD, Event::Dead { node, stream });
-                    }
-                }
-            }
-            Effect::Forget(site) => self.network.routers[site].forget_all(),
-            Effect::DropsTunnel(node) => self.nodes[node].drops_tunnel = true,
-            Effect::DropsOverlay(node) => self.nodes[node].drops_overlay = true,
-            Effect::AgentDead(node) => self.stop_agent(node, true),
-            Effect::CollectorDead => self.stop_collector(),
-            Effect::DeviceDown(node) => {
-                self.nodes[node].device.up = false;
-                self.nodes[node].reread_links(&self.plan, self.now);
-            }
-            Effect::Psk(a, b) => self.share(a, b, 1),
-        }
-    }
-
-    fn undo(&mut self, effect: Effect) {
-        let now = self.now;
-        match effect {
-            Effect::Rule(rule) => {
-                let was: Vec<bool> = (0..self.nodes.len())
-                    .map(|node| self.network.is_cut_off(node))
-                    .collect();
-                if let Some(place) = self.network.rules.iter().position(|known| *known == rule) {
-                    self.network.rules.remove(place);
-                }
-                for (node, was) in was.into_iter().enumerate() {
-                    if was && !self.network.is_cut_off(node) {
-                        self.connected_again(node);
-                    }
-                }
-            }
-            Effect::Forget(_) => {}
-            Effect::DropsTunnel(node) => self.nodes[node].drops_tunnel = false,
-            Effect::DropsOverlay(node) => self.nodes[node].drops_overlay = false,
-            Effect::AgentDead(node) => self.perform(Action::StartAgent { node }),
-            Effect::CollectorDead => self.perform(Action::StartCollector),
-            Effect::DeviceDown(node) => {
-                let plan = &self.plan;
-                self.nodes[node]
-                    .device
-                    .reset(|far| plan.endpoint(node, far), now);
-                self.nodes[node].device.up = true;
-                self.nodes[node].reread_links(&self.plan, now);
-                self.follow_device(node);
-            }
-            Effect::Psk(a, b) => self.share(a, b, 0),
-        }
-    }
-
-    fn share(&mut self, a: usize, b: usize, psk: u64) {
-        if let Some(peer) = self.nodes[a].device.peer_mut(b) {
-            peer.psk = psk;
-        }
-    }
-
-    /// What was held up comes after the next retransmission.
-    fn connected_again(&mut self, node: usize) {
-        let later = self.random.random_range(200..3000) * MILLI;
-        let Some(agent) = &mut self.nodes[node].agent else {
-            return;
-        };
-        let Some(stream) = agent.uplink.stream else {
-            return;
-        };
-        for message in std::mem::take(&mut agent.uplink.held) {
-            self.send_report(node, stream, message, later);
         }
     }
 }

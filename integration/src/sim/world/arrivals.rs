@@ -1,0 +1,166 @@
+//! What comes to a node: from outside, to its tap, and out of its tunnel.
+
+use std::net::SocketAddr;
+
+use probe_core::{data, echo, sightings::Direction};
+use probe_io::{Cause, Delivered, EchoEvent, Sighted};
+
+use super::{ECHO_PORT, ECONNREFUSED, World};
+use crate::sim::{
+    datagram::{Datagram, Inner, InnerKind, Message, captured},
+    network::Arrival,
+    node::{Input, here},
+    plan::TUNNEL_PORT,
+    wireguard::Out,
+};
+
+impl World {
+    pub(super) fn arrive(&mut self, arrival: &Arrival, datagram: Datagram) {
+        let node = arrival.node;
+        if !self.nodes[node].powered || self.network.is_cut_off(node) {
+            return;
+        }
+        let ends = (arrival.from, arrival.to);
+        match datagram {
+            Datagram::WireGuard(message) => {
+                if arrival.to.port() != TUNNEL_PORT {
+                    return;
+                }
+                self.tapped(node, Direction::In, ends, &message);
+                if !self.nodes[node].drops_tunnel {
+                    let mut out = Out::default();
+                    self.nodes[node]
+                        .device
+                        .receive(arrival.from, message, self.now, &mut out);
+                    self.carry(node, out);
+                }
+            }
+            Datagram::Past { bytes } => {
+                self.sighted(node, Direction::In, ends, &bytes);
+                let packet = bytes.len() + 28;
+                if !self.nodes[node].drops_tunnel && bytes.starts_with(&probe_core::size::MAGIC) {
+                    self.delivered(node, TUNNEL_PORT, bytes, packet);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tapped(
+        &mut self,
+        node: usize,
+        direction: Direction,
+        ends: (SocketAddr, SocketAddr),
+        message: &Message,
+    ) {
+        let remote = match direction {
+            Direction::In => ends.0,
+            Direction::Out => ends.1,
+        };
+        if let Some(bytes) = message.handshake() {
+            self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            self.sighted(node, direction, ends, &bytes);
+            return;
+        }
+        let at = here(&self.nodes[node], self.now);
+        if let Some(agent) = &mut self.nodes[node].agent {
+            agent.observer.ways().saw(data::Message {
+                direction,
+                interface: 2,
+                remote,
+                length: message.length(),
+                at,
+            });
+        }
+    }
+
+    fn sighted(
+        &mut self,
+        node: usize,
+        direction: Direction,
+        (from, to): (SocketAddr, SocketAddr),
+        bytes: &[u8],
+    ) {
+        let seen_at = self.nodes[node].stamp(self.now);
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        agent.take(Input::Sighted(Sighted {
+            direction,
+            interface: 2,
+            seen_at,
+            packet: captured(from, to, bytes),
+        }));
+        self.wake(node);
+    }
+
+    fn delivered(&mut self, node: usize, port: u16, payload: Vec<u8>, packet: usize) {
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        agent.take(Input::Delivered(Delivered {
+            payload,
+            packet,
+            port,
+        }));
+        self.wake(node);
+    }
+
+    /// Out of the tunnel.
+    pub(super) fn deliver(&mut self, node: usize, inner: Inner) {
+        let length = inner.length();
+        match inner.kind {
+            InnerKind::Udp {
+                port: ECHO_PORT,
+                bytes,
+            } => {
+                let received_at = self.nodes[node].stamp(self.now);
+                let to = SocketAddr::new(inner.to, ECHO_PORT);
+                let Some(agent) = &mut self.nodes[node].agent else {
+                    let refused = Inner {
+                        from: inner.to,
+                        to: inner.from,
+                        kind: InnerKind::Refused { to },
+                    };
+                    return self.enter(node, refused);
+                };
+                let reply = bytes.starts_with(&echo::MAGIC)
+                    && bytes.get(echo::KIND_AT) == Some(&echo::KIND_OF_REPLY);
+                agent.observer.ways().inbox.push_back(EchoEvent::Datagram {
+                    from: SocketAddr::new(inner.from, ECHO_PORT),
+                    length: bytes.len(),
+                    bytes,
+                    received_at,
+                });
+                // Replies are left in their socket until there is time for them.
+                if !reply {
+                    self.wake(node);
+                }
+            }
+            InnerKind::Udp { port, bytes } => {
+                let ends = (
+                    SocketAddr::new(inner.from, port),
+                    SocketAddr::new(inner.to, port),
+                );
+                self.sighted(node, Direction::In, ends, &bytes);
+                if !self.nodes[node].drops_overlay {
+                    self.delivered(node, port, bytes, length);
+                }
+            }
+            InnerKind::Refused { to } => {
+                let Some(agent) = &mut self.nodes[node].agent else {
+                    return;
+                };
+                agent.observer.ways().inbox.push_back(EchoEvent::Refused {
+                    to,
+                    cause: Cause {
+                        errno: ECONNREFUSED,
+                        icmp: Some((1, 4)),
+                        reporter: Some(inner.from),
+                        mtu: 0,
+                    },
+                });
+                self.wake(node);
+            }
+        }
+    }
+}
