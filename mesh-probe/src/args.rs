@@ -1,6 +1,7 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
 mod adhoc;
+mod install;
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -12,6 +13,8 @@ pub use adhoc::{
     HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, NodeArgs, PathArgs, TalosArgs,
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
+
+pub use install::{InstallArgs, InstallCommand, PlanArgs};
 
 use crate::exit;
 
@@ -126,6 +129,8 @@ pub enum Command {
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
     Vxlan(VxlanArgs),
+    /// What to run to get the extension onto the nodes; prints, and applies nothing
+    Install(InstallArgs),
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod explain;
 mod gate;
 mod handshake;
+mod install;
 mod looking;
 mod mtu;
 mod node;
@@ -49,6 +50,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
             gate::run(&collector()?, &wait.level, wait.wait_timeout, output).await
         }
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
+        Command::Install(arguments) => install::run(arguments, output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
         Command::Node(arguments) => node::run(arguments, within, output).await,

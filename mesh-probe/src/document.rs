@@ -4,7 +4,7 @@ use diagnosis::Page;
 use evidence::{Gate, Verdict};
 use serde::Serialize;
 
-use crate::{adhoc::Facts, error::ProbeError, render::text::is_unsafe};
+use crate::{adhoc::Facts, error::ProbeError, install::Plan, render::text::is_unsafe};
 
 /// Version of all documents.
 pub const API_VERSION: &str = "mesh.talos/v1";
@@ -132,6 +132,25 @@ impl<'a, F: Facts> FactsDocument<'a, F> {
             facts,
             conclusions: facts.conclusions(),
             method: facts.method(),
+        }
+    }
+}
+
+/// `install plan`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    plan: &'a Plan,
+}
+
+impl<'a> PlanDocument<'a> {
+    pub const fn new(plan: &'a Plan) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "InstallPlan",
+            plan,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! - [`collector`]: the connection and its requests, each with a time limit.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
 //! - [`document`]: the JSON documents.
+//! - [`install`]: what to run to get the extension onto the nodes.
 //! - [`initiator`], [`secret`], [`own_keys`]: a real handshake, with a key that must not be a node's.
 //! - [`output`]: stdout, stderr, colours, broken pipes.
 //! - [`error`]: why there is no answer, with its exit code and what to do.
@@ -23,6 +24,7 @@ pub mod document;
 pub mod error;
 pub mod exit;
 pub mod initiator;
+pub mod install;
 pub mod output;
 pub mod own_keys;
 pub mod render;

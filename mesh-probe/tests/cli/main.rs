@@ -7,6 +7,7 @@ mod documents;
 mod exit_codes;
 mod fixture;
 mod handshake;
+mod install;
 mod namespace;
 mod node;
 mod program;
