@@ -75,6 +75,16 @@ pub struct Connection {
     /// Talos' secrets.yaml, whose cluster.secret is the mesh key
     #[arg(long, global = true, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// A reader's credentials, as `mesh-probe key` prints them: instead of the mesh key
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_CREDENTIALS",
+        hide_env_values = true,
+        value_name = "FILE",
+        conflicts_with_all = ["mesh_key_file", "secrets"]
+    )]
+    pub credentials: Option<PathBuf>,
     /// Time that connecting, and then each request, may take
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
     pub timeout: Duration,
@@ -129,6 +139,8 @@ pub enum Command {
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
     Vxlan(VxlanArgs),
+    /// Derive a reader's credentials from the mesh key: for whoever may ask, and may not report
+    Key(KeyArgs),
     /// What to run to get the extension onto the nodes; prints, and applies nothing
     Install(InstallArgs),
 }
@@ -161,6 +173,13 @@ pub struct LevelArgs {
     /// Wait on even when waiting cannot cure the cause
     #[arg(long)]
     pub no_fail_fast: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// A new file for them, for its owner alone; without this they are printed
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use crate::{
     args::{Connection, Target},
     error::ProbeError,
+    secret,
 };
 
 /// A collector that may be asked: where it is and what proves us to it.
@@ -48,8 +49,16 @@ impl Collector {
     pub fn new(connection: &Connection) -> Result<Self, ProbeError> {
         let target = connection.collector.clone();
         let target = target.ok_or(ProbeError::NoCollector)?;
-        let key = connection.key_source().load().map_err(ProbeError::Key)?;
-        let tls = key.reader_config().map_err(ProbeError::Trust)?;
+        let tls = match &connection.credentials {
+            Some(file) => secret::credentials(file)
+                .map_err(ProbeError::Secret)?
+                .client_config(),
+            None => {
+                let key = connection.key_source().load().map_err(ProbeError::Key)?;
+                key.reader_config()
+            }
+        };
+        let tls = tls.map_err(ProbeError::Trust)?;
         Ok(Self {
             target,
             tls: Arc::new(tls),

@@ -4,6 +4,7 @@ mod explain;
 mod gate;
 mod handshake;
 mod install;
+mod key;
 mod looking;
 mod mtu;
 mod node;
@@ -50,6 +51,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
             gate::run(&collector()?, &wait.level, wait.wait_timeout, output).await
         }
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
+        Command::Key(arguments) => key::run(arguments, &cli.connection),
         Command::Install(arguments) => install::run(arguments, output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,

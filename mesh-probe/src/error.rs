@@ -102,6 +102,12 @@ pub enum ProbeError {
     NoEndpoint { context: String, path: PathBuf },
     #[error("no endpoint told the members of the cluster: {}", tried.join("; "))]
     NoMembers { tried: Vec<String>, refused: bool },
+    #[error("failed to write the credentials to {}", path.display())]
+    WriteCredentials {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -134,6 +140,7 @@ impl ProbeError {
             | Self::Answer { .. }
             | Self::Unreachable { .. }
             | Self::UnknownHost { .. }
+            | Self::WriteCredentials { .. }
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)

@@ -14,17 +14,29 @@ pub(crate) struct Agent {
     pub(crate) node: NodeName,
     /// SHA-256 of its certificate's public key.
     pub(crate) key: [u8; 32],
+    /// Which mesh key its certificate comes from.
+    pub(crate) mesh: String,
     pub(crate) from: Option<SocketAddr>,
 }
 
 /// The agent that calls; nobody else may report.
 pub(crate) fn agent<T>(request: &Request<T>, counters: &Counters) -> Result<Agent, Status> {
-    let Caller { role, node, key } = verified(request, counters)?;
+    let Caller {
+        role,
+        node,
+        key,
+        mesh,
+    } = verified(request, counters)?;
     let Some(node) = node.filter(|_| role == Role::Agent) else {
         return Err(refuse(role, "report", "an agent", counters));
     };
     let from = remote(request).and_then(|remote| remote.address);
-    Ok(Agent { node, key, from })
+    Ok(Agent {
+        node,
+        key,
+        mesh,
+        from,
+    })
 }
 
 /// Lets in who may read: readers and agents.

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, value_parser};
 use diagnosis::Expectation;
 use evidence::NodeName;
@@ -24,6 +24,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit code for a call that cannot work as written; clap uses the same.
 const USAGE: u8 = 2;
+
+/// Most other mesh keys: one is being left, one may have been left half.
+const MOST_OTHER_KEYS: usize = 2;
 
 /// Joins the reports of all nodes, judges them, and answers whether the next layer may be started.
 #[derive(Debug, Parser)]
@@ -44,6 +47,9 @@ struct Arguments {
     /// Talos' secrets.yaml; its cluster.secret is the mesh key
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// File with another mesh key whose holders are served too, while keys are changed; repeatable
+    #[arg(long, value_name = "FILE")]
+    also_accept: Vec<PathBuf>,
     /// Nothing is ready while fewer nodes report
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..=1024))]
     min_nodes: u16,
@@ -60,7 +66,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure:#}");
-            let usage = matches!(failure.downcast_ref(), Some(KeyError::Missing));
+            let usage = matches!(
+                failure.downcast_ref(),
+                Some(KeyError::Missing | KeyError::TooMany(_))
+            );
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
@@ -82,10 +91,22 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
         listen: address,
         mesh_key_file: file,
         secrets,
+        also_accept,
         min_nodes,
         expect: names,
     } = arguments;
     let mesh_key = KeySource { file, secrets }.load()?;
+    if also_accept.len() > MOST_OTHER_KEYS {
+        bail!(KeyError::TooMany(MOST_OTHER_KEYS));
+    }
+    let other = |file| KeySource {
+        file: Some(file),
+        secrets: None,
+    };
+    let also_accepted = also_accept
+        .into_iter()
+        .map(|file| other(file).load())
+        .collect::<Result<Vec<_>, _>>()?;
     let expectation = Expectation {
         min_nodes: usize::from(min_nodes),
         names,
@@ -96,12 +117,11 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
         // Matters only on a node of the mesh; elsewhere nothing pulls the answers into a tunnel.
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
     }
-    run(
-        listener,
-        Config::new(mesh_key, expectation),
-        shutdown.first(),
-    )
-    .await?;
+    let config = Config {
+        also_accepted,
+        ..Config::new(mesh_key, expectation)
+    };
+    run(listener, config, shutdown.first()).await?;
     Ok(())
 }
 

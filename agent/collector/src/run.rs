@@ -6,7 +6,7 @@ use diagnosis::Expectation;
 use proto::{
     limits,
     transport::incoming,
-    trust::{MeshKey, TrustError},
+    trust::{MeshKey, TrustError, server_config},
     wire::{gate_server::GateServer, mesh_server::MeshServer, report_server::ReportServer},
 };
 use thiserror::Error;
@@ -40,6 +40,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 pub struct Config {
     /// The secret that all trust is derived from.
     pub mesh_key: MeshKey,
+    /// Other mesh keys whose holders are served as well, while keys are changed.
+    pub also_accepted: Vec<MeshKey>,
     /// Which nodes must be there.
     pub expectation: Expectation,
     /// The function that judges.
@@ -53,6 +55,7 @@ impl Config {
     pub fn new(mesh_key: MeshKey, expectation: Expectation) -> Self {
         Self {
             mesh_key,
+            also_accepted: Vec::new(),
             expectation,
             judge: diagnosis::diagnose,
             counters: Arc::default(),
@@ -93,7 +96,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let tls = Arc::new(config.mesh_key.server_config()?);
+    let keys: Vec<MeshKey> = [config.mesh_key]
+        .into_iter()
+        .chain(config.also_accepted)
+        .collect();
+    let tls = Arc::new(server_config(&keys)?);
+    drop(keys);
     let (changes, queue) = mpsc::channel(CHANGES);
     let state = State::new(clock::now(), config.expectation);
     let owner = Owner::new(state, config.judge, queue, Arc::clone(&config.counters));

@@ -8,6 +8,7 @@ mod exit_codes;
 mod fixture;
 mod handshake;
 mod install;
+mod key;
 mod namespace;
 mod node;
 mod program;

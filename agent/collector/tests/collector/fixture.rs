@@ -61,10 +61,20 @@ impl Collector {
     }
 
     pub(crate) fn judging_by(judge: Judge) -> Self {
+        Self::with(judge, Vec::new())
+    }
+
+    /// One that serves the holders of other mesh keys, too.
+    pub(crate) fn also_accepting(keys: Vec<MeshKey>) -> Self {
+        Self::with(picture, keys)
+    }
+
+    fn with(judge: Judge, also_accepted: Vec<MeshKey>) -> Self {
         let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = Config::new(mesh_key(1), Expectation::default());
         config.judge = judge;
+        config.also_accepted = also_accepted;
         let counters = Arc::clone(&config.counters);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(listener, config, async move {
