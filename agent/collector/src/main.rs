@@ -89,6 +89,7 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     let expectation = Expectation {
         min_nodes: usize::from(min_nodes),
         names,
+        ..Expectation::default()
     };
     let shutdown = Signals::new()?;
     let (listener, marked) = listen(address)?;
