@@ -77,11 +77,14 @@ const EDGES: &[(&str, &str, &str)] = &[
 const PURE: [&str; 3] = ["proto/evidence", "mesh-probe/probe-core", "agent/diagnosis"];
 
 /// All that pure crates may use from outside: encodings, hashes, derives. Nothing of these can wait, open or look around.
-const PURE_DEPENDENCIES: [&str; 8] = [
+/// `humantime` reads and writes lengths of time; `serde-saphyr` reads YAML from a text, without its features that open files.
+const PURE_DEPENDENCIES: [&str; 10] = [
     "base64",
     "blake2",
     "hmac",
+    "humantime",
     "serde",
+    "serde-saphyr",
     "sha2",
     "subtle",
     "thiserror",

@@ -151,6 +151,7 @@ impl Asking {
             question: asked(question).into(),
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             sit_out,
+            stable_ms: 0,
         });
         let limit = time + self.collector.timeout;
         let state = self.request("wait at a gate", limit, request).await;

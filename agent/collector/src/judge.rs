@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::View;
+use diagnosis::{View, hold::Hold};
 use evidence::{Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -103,13 +103,15 @@ impl Owner {
     pub(crate) fn new(
         mut state: State,
         judge: Judge,
+        mut hold: Hold,
         changes: mpsc::Receiver<Change>,
         counters: Arc<Counters>,
     ) -> Self {
         let now = Instant::now();
         let at = clock::now();
         let view = state.lend();
-        let verdict = judge(&view, at);
+        let mut verdict = judge(&view, at);
+        hold.apply(&view.expectation.graph, &mut verdict.gates, at);
         state.give_back(view);
         counters.judgements.add();
         Self {
@@ -120,6 +122,7 @@ impl Owner {
                 verdict,
                 at,
                 revision: 1,
+                hold,
             })),
             peers: watch::Sender::new(Peers::default()),
             peers_sent: now,
@@ -254,7 +257,10 @@ struct Done {
 
 impl Task {
     fn run(self) -> Done {
-        let verdict = (self.judge)(&self.view, self.at);
+        let mut verdict = (self.judge)(&self.view, self.at);
+        let mut hold = self.last.hold.clone();
+        let graph = &self.view.expectation.graph;
+        hold.apply(graph, &mut verdict.gates, self.at);
         let last = &self.last.verdict;
         let events = log::events(last, &verdict);
         let changed = !change::same_but_for_ages(last, &verdict);
@@ -264,6 +270,7 @@ impl Task {
                 verdict,
                 at: self.at,
                 revision: self.last.revision + u64::from(changed),
+                hold,
             },
             events,
         }

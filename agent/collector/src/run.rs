@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use diagnosis::Expectation;
+use diagnosis::{Expectation, hold::Hold, timing};
 use proto::{
     limits,
     transport::incoming,
@@ -15,17 +15,27 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
-use tonic::transport::{Server, server::Router};
+use tonic::{
+    Request,
+    service::interceptor::InterceptedService,
+    transport::{Server, server::Router},
+};
+use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
 
 use crate::{
+    access,
+    answer::Answers,
     clock,
     connections::bounded,
     counters::Counters,
     gates::Gates,
+    health::Healths,
+    http::{self, Http, Surface},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Owner},
     mesh::Mesh,
+    reflection,
     state::State,
     verdicts::Verdicts,
 };
@@ -46,6 +56,10 @@ pub struct Config {
     pub expectation: Expectation,
     /// The function that judges.
     pub judge: Judge,
+    /// How long a cause that no waiting cures must have stood before a wait ends for it.
+    pub patience: Duration,
+    /// Where HTTP is served, if anywhere.
+    pub http: Vec<Http>,
     /// What is counted; keep a clone to read it.
     pub counters: Arc<Counters>,
 }
@@ -58,6 +72,8 @@ impl Config {
             also_accepted: Vec::new(),
             expectation,
             judge: diagnosis::diagnose,
+            patience: timing::STANDS,
+            http: Vec::new(),
             counters: Arc::default(),
         }
     }
@@ -81,6 +97,9 @@ pub enum RunError {
         #[source]
         source: Option<tonic::transport::Error>,
     },
+    /// What reflection would serve does not fit together: a bug.
+    #[error("failed to set up reflection, this is a bug")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The owner of the view ended: a bug.
     #[error("the judge has ended, this is a bug")]
     Judge,
@@ -100,19 +119,33 @@ pub async fn run(
         .into_iter()
         .chain(config.also_accepted)
         .collect();
-    let tls = Arc::new(server_config(&keys)?);
+    let tls = server_config(&keys)?;
     drop(keys);
+    let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
     let state = State::new(clock::now(), config.expectation);
-    let owner = Owner::new(state, config.judge, queue, Arc::clone(&config.counters));
-    let router = services(&owner, changes, &config.counters);
+    let hold = Hold::new(config.patience);
+    let counters = Arc::clone(&config.counters);
+    let owner = Owner::new(state, config.judge, hold, queue, Arc::clone(&counters));
+    let surface = Surface {
+        answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
+        graph,
+        counters,
+    };
+    let router = services(&owner, changes, &surface)?;
     let connections = bounded(
-        incoming(listener, tls),
+        incoming(listener, Arc::new(tls.clone())),
         limits::CONNECTIONS,
         config.counters,
     );
 
     let (stop, stopped) = watch::channel(());
+    for http in config.http {
+        // One that ends by itself takes no other down: gates are also asked by gRPC.
+        let served = http::serve(http, surface.clone(), tls.clone(), stopped.clone());
+        tokio::spawn(served);
+    }
+    drop(surface);
     let mut owner = tokio::spawn(owner.run(dropped(stopped.clone())));
     let mut server = tokio::spawn(async move {
         router
@@ -137,23 +170,42 @@ pub async fn run(
     Ok(())
 }
 
-fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counters>) -> Router {
-    let verdicts = Verdicts::new(owner.judgements());
+fn services(
+    owner: &Owner,
+    changes: mpsc::Sender<Change>,
+    surface: &Surface,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let Surface {
+        answers,
+        graph,
+        counters,
+    } = surface;
     let report = Intake {
         changes,
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
     let gates = Gates {
-        verdicts: verdicts.clone(),
+        answers: answers.clone(),
+        graph: graph.clone(),
         counters: Arc::clone(counters),
     };
     let mesh = Mesh {
-        verdicts,
+        verdicts: answers.verdicts.clone(),
         counters: Arc::clone(counters),
     };
+    let health = Healths {
+        answers: answers.clone(),
+        graph: graph.clone(),
+    };
     let bytes = limits::MESSAGE_BYTES;
-    Server::builder()
+    let reading = Arc::clone(counters);
+    // Health and reflection are the services of others: who may read is asked before they are.
+    let reader = move |request: Request<()>| {
+        access::reader(&request, &reading)?;
+        Ok(request)
+    };
+    Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
@@ -172,6 +224,9 @@ fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counter
                 .max_decoding_message_size(bytes)
                 .max_encoding_message_size(bytes),
         )
+        .add_service(HealthServer::with_interceptor(health, reader.clone()))
+        .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
+        .add_service(InterceptedService::new(reflection::v1alpha()?, reader)))
 }
 
 /// Ready when the sender is dropped, also when that is because `run` itself was dropped.

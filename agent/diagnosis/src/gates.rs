@@ -3,45 +3,56 @@
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    clocks, discovery,
-    levels::{self, LEVELS, Level, below},
+    clocks, cure, discovery, expected,
+    graph::{Graph, Level},
+    levels::Check,
     mesh::{Member, Mesh, Speaks},
     overlay,
     pair::Direction,
     text,
 };
 
-/// Levels that rest on certificates. The tunnels below them ask no clock, so wrong ones do not shut those.
-const NEEDS_TIME: [&str; 2] = ["discovery", "kubernetes-api"];
-
 /// Judges all levels.
 pub(crate) fn gates(mesh: &Mesh<'_>, directions: &[Direction], findings: &[Finding]) -> Vec<Gate> {
-    let judged: Vec<(Phase, Vec<String>)> = LEVELS
+    let graph = &mesh.view.expectation.graph;
+    let judged: Vec<(Phase, Vec<String>)> = graph
+        .levels()
         .iter()
         .map(|level| judge(mesh, directions, findings, level))
         .collect();
-    let phase_of = |name: &str| {
-        let at = LEVELS.iter().position(|level| level.name == name);
-        at.and_then(|at| judged.get(at))
-            .map_or(Phase::Unknown, |(phase, _)| *phase)
-    };
-    LEVELS
+    let phases: Vec<Phase> = judged.iter().map(|(phase, _)| *phase).collect();
+    let mut gates: Vec<Gate> = graph
+        .levels()
         .iter()
-        .zip(&judged)
+        .zip(judged)
         .map(|(level, (phase, reasons))| Gate {
-            level: level.name.to_owned(),
-            phase: *phase,
-            may_start: all(below(level).into_iter().map(|lower| phase_of(lower.name))),
+            level: level.name.clone(),
+            phase,
+            may_start: may_start(graph, level, &phases),
             depends_on: level
                 .depends_on
                 .iter()
-                .map(|name| (*name).to_owned())
+                .map(|below| below.level.clone())
                 .collect(),
-            reasons: reasons.clone(),
-            // Every cause that this version can find, somebody can cure while a script waits.
-            terminal: false,
+            terminal: phase != Phase::Ready
+                && cure::shuts_for_good(mesh, directions, findings, level.check),
+            reasons,
         })
-        .collect()
+        .collect();
+    cure::rise(&mut gates);
+    gates
+}
+
+/// Whether everything below a level is ready; `phases` are those of all levels in their order.
+fn may_start(graph: &Graph, level: &Level, phases: &[Phase]) -> Phase {
+    let phase_of = |name: &str| {
+        let at = graph.levels().iter().position(|level| level.name == name);
+        at.and_then(|at| phases.get(at)).copied()
+    };
+    all(graph
+        .below(level)
+        .into_iter()
+        .map(|lower| phase_of(&lower.name).unwrap_or(Phase::Unknown)))
 }
 
 /// Ready only if all are; not ready if one is known not to be.
@@ -59,22 +70,21 @@ fn judge(
     findings: &[Finding],
     level: &Level,
 ) -> (Phase, Vec<String>) {
-    let needs_time = NEEDS_TIME.contains(&level.name);
-    let clocks = needs_time.then(|| clocks::reasons(mesh));
+    let clocks = level.needs_clocks.then(|| clocks::reasons(mesh));
     if let Some(reasons) = clocks.filter(|reasons| !reasons.is_empty()) {
         return (Phase::NotReady, reasons);
     }
-    if level.name == levels::DISCOVERY {
-        return discovery::level(mesh);
+    if level.check == Check::Discovery {
+        return discovery::level(mesh, level);
     }
-    let Some(rung) = level.rung else {
+    let Some(rung) = level.check.rung() else {
         return (
             Phase::Unknown,
             vec!["not measured by this version".to_owned()],
         );
     };
     let (failing, open) = count(directions, rung);
-    let mut holes = Holes::of(mesh);
+    let mut holes = Holes::of(mesh, level);
     if rung == Rung::OverlayMtu {
         holes.overlay(mesh);
     }
@@ -153,12 +163,12 @@ struct Holes {
 }
 
 impl Holes {
-    fn of(mesh: &Mesh<'_>) -> Self {
+    fn of(mesh: &Mesh<'_>, level: &Level) -> Self {
         let mut holes = Self {
             reasons: Vec::new(),
             known: false,
         };
-        holes.too_few(mesh);
+        holes.missing(mesh, level);
         holes.silent(mesh);
         for member in mesh.members.values() {
             holes.blind(member);
@@ -166,14 +176,10 @@ impl Holes {
         holes
     }
 
-    fn too_few(&mut self, mesh: &Mesh<'_>) {
-        let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
-        if fresh < least {
-            self.reasons.push(format!(
-                "{fresh} nodes report, at least {least} are expected"
-            ));
-            self.known |= mesh.started_long_ago();
-        }
+    fn missing(&mut self, mesh: &Mesh<'_>, level: &Level) {
+        let missing = expected::missing(mesh, level);
+        self.known |= !missing.is_empty() && mesh.started_long_ago();
+        self.reasons.extend(missing);
     }
 
     fn silent(&mut self, mesh: &Mesh<'_>) {

@@ -6,17 +6,21 @@
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
 //! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
-//! is wrong), `levels` and
-//! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
+//! is wrong), `graph` and `levels` (what rests on what), `gates` (what may be started), `cure` (what waiting does to a
+//! finding), `hold` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
 pub mod candidates;
 mod clocks;
+pub mod cure;
 mod discovery;
+mod expected;
 mod findings;
 mod gates;
+pub mod graph;
 mod health;
+pub mod hold;
 mod journey;
 pub mod levels;
 mod localise;

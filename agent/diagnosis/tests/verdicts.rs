@@ -2,6 +2,8 @@
 
 #[path = "verdicts/evidence.rs"]
 mod evidence_lines;
+#[path = "verdicts/gates.rs"]
+mod gates;
 mod support;
 
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@ use proto::{
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
-        self, CheckRequest, ExplainRequest, ExplainResponse, GateState, GetRequest, Question,
-        WaitRequest,
+        self, CheckRequest, ExplainRequest, ExplainResponse, GateState, GetRequest, GraphLevel,
+        GraphRequest, GraphResponse, Question, WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -158,6 +158,29 @@ impl GateService for Canned {
         Ok(Response::new(Box::pin(
             first.chain(tokio_stream::pending()),
         )))
+    }
+
+    async fn graph(&self, _: Request<GraphRequest>) -> Result<Response<GraphResponse>, Status> {
+        let verdict = self.verdict.borrow();
+        let level = |gate: &Gate| GraphLevel {
+            name: gate.level.clone(),
+            title: format!("what {} is for", gate.level),
+            depends_on: gate
+                .depends_on
+                .iter()
+                .map(|level| wire::Dependency {
+                    level: level.clone(),
+                    cost: 3,
+                })
+                .collect(),
+            check: "mesh".to_owned(),
+            stable_ms: 20_000,
+            state: Some(gate_to_wire(gate)),
+            ..GraphLevel::default()
+        };
+        Ok(Response::new(GraphResponse {
+            levels: verdict.gates.iter().map(level).collect(),
+        }))
     }
 }
 

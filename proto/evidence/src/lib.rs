@@ -11,6 +11,7 @@
 mod clock;
 mod data;
 pub mod discovery;
+pub mod document;
 mod fact;
 pub mod health;
 mod host;

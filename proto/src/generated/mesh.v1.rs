@@ -1765,6 +1765,9 @@ pub struct WaitRequest {
     /// Sit out the timeout even if waiting cannot cure the cause.
     #[prost(bool, tag = "4")]
     pub sit_out: bool,
+    /// Answers only when the level has been ready without a break for so long.
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GateState {
@@ -1778,11 +1781,51 @@ pub struct GateState {
     pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "5")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether waiting cannot cure what shuts it. In an answer of Check, Wait and Watch: of what was asked; else: of ready.
     #[prost(bool, tag = "6")]
     pub terminal: bool,
     /// Set by Wait when the timeout passed first.
     #[prost(bool, tag = "7")]
     pub timed_out: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GraphRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub levels: ::prost::alloc::vec::Vec<GraphLevel>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Dependency {
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
+    /// What it costs to do without it.
+    #[prost(uint32, tag = "2")]
+    pub cost: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphLevel {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub depends_on: ::prost::alloc::vec::Vec<Dependency>,
+    /// underlay, wireguard, mesh, mtu, discovery, none; a later version may know others.
+    #[prost(string, tag = "4")]
+    pub check: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub fresh_ms: ::core::option::Option<u64>,
+    #[prost(uint32, tag = "7")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "8")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "9")]
+    pub needs_clocks: bool,
+    #[prost(message, optional, tag = "10")]
+    pub state: ::core::option::Option<GateState>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1981,6 +2024,25 @@ pub mod gate_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        pub async fn graph(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Gate/Graph");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Graph"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2017,6 +2079,11 @@ pub mod gate_server {
             &self,
             request: tonic::Request<super::CheckRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        async fn graph(
+            &self,
+            request: tonic::Request<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct GateServer<T> {
@@ -2222,6 +2289,49 @@ pub mod gate_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Gate/Graph" => {
+                    #[allow(non_camel_case_types)]
+                    struct GraphSvc<T: Gate>(pub Arc<T>);
+                    impl<T: Gate> tonic::server::UnaryService<super::GraphRequest>
+                    for GraphSvc<T> {
+                        type Response = super::GraphResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GraphRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gate>::graph(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GraphSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
