@@ -18,18 +18,31 @@ use mesh::{Fault, NOW};
 const SIZES: [usize; 3] = [4, 100, 1024];
 
 fn main() {
-    let arguments: Vec<String> = env::args().skip(1).filter(|one| !one.starts_with("--")).collect();
+    let arguments: Vec<String> = env::args()
+        .skip(1)
+        .filter(|one| !one.starts_with("--"))
+        .collect();
     if let Some((size, fault)) = env::var("BENCH_CASE").ok().as_deref().and_then(case) {
         return measure(size, fault);
     }
-    let sizes: Vec<usize> = arguments.iter().filter_map(|one| one.parse().ok()).collect();
-    let sizes = if sizes.is_empty() { SIZES.to_vec() } else { sizes };
+    let sizes: Vec<usize> = arguments
+        .iter()
+        .filter_map(|one| one.parse().ok())
+        .collect();
+    let sizes = if sizes.is_empty() {
+        SIZES.to_vec()
+    } else {
+        sizes
+    };
     for size in sizes {
         for fault in Fault::ALL {
             let program = env::current_exe().expect("this program");
             let case = format!("{size} {}", fault.name());
             let ended = Command::new(program).env("BENCH_CASE", case).status();
-            assert!(ended.is_ok_and(|status| status.success()), "{size} {fault:?} has no figure");
+            assert!(
+                ended.is_ok_and(|status| status.success()),
+                "{size} {fault:?} has no figure"
+            );
         }
     }
 }
@@ -49,9 +62,18 @@ fn measure(size: usize, fault: Fault) {
     let taken = median(if size > 500 { 1 } else { 5 }, || {
         drop(diagnosis::diagnose(&view, NOW));
     });
-    tell(&name("diagnose"), taken, "ms", (size == 1024).then_some(1000.0));
+    tell(
+        &name("diagnose"),
+        taken,
+        "ms",
+        (size == 1024).then_some(1000.0),
+    );
     tell(&name("verdict"), memory() - before, "MB", None);
-    println!("# {} findings, {} roots", verdict.findings.len(), verdict.roots().count());
+    println!(
+        "# {} findings, {} roots",
+        verdict.findings.len(),
+        verdict.roots().count()
+    );
     let _: Moment = NOW;
 }
 

@@ -43,7 +43,9 @@ impl Fault {
         match self {
             Self::Nothing => false,
             Self::Inbound => to == last && site(size, from) != site(size, to),
-            Self::Site => (site(size, from) == site(size, last)) != (site(size, to) == site(size, last)),
+            Self::Site => {
+                (site(size, from) == site(size, last)) != (site(size, to) == site(size, last))
+            }
             Self::Everything => true,
         }
     }
@@ -53,7 +55,9 @@ impl Fault {
 pub(crate) fn view(size: usize, fault: Fault) -> View {
     View {
         started: ago(600_000),
-        nodes: (0..size).map(|node| (name(node), node_view(size, node, fault))).collect(),
+        nodes: (0..size)
+            .map(|node| (name(node), node_view(size, node, fault)))
+            .collect(),
         expectation: Expectation::default(),
     }
 }
@@ -65,7 +69,10 @@ pub(crate) fn touch(view: &mut View, node: usize, peer: usize, at: Moment) {
     };
     let wanted = FactKey::EchoSent(key(peer));
     if let Some(Fact::EchoSent(key, echo)) = view.facts.get(&wanted) {
-        let echo = EchoSent { last_answered: Some(at), ..echo.clone() };
+        let echo = EchoSent {
+            last_answered: Some(at),
+            ..echo.clone()
+        };
         view.facts.insert(Fact::EchoSent(*key, echo));
     }
     view.last_report = at;
@@ -112,7 +119,10 @@ fn endpoint(size: usize, from: usize, to: usize) -> SocketAddr {
     match site(size, to) {
         Some(there) if site(size, from) != Some(there) => {
             let [high, low] = number(there).to_be_bytes();
-            SocketAddr::from((Ipv4Addr::new(198, 51, high, low), 51_820 + number(to % SITE)))
+            SocketAddr::from((
+                Ipv4Addr::new(198, 51, high, low),
+                51_820 + number(to % SITE),
+            ))
         }
         _ => SocketAddr::from((own_address(size, to), 51_820)),
     }
@@ -136,8 +146,16 @@ fn node_view(size: usize, node: usize, fault: Fault) -> NodeView {
         up: Some(true),
     }));
     facts.insert(Fact::Steering(steering()));
-    facts.insert(Fact::Clock(Clock { reading: reading(5000), booted: ago(600_000), ..Clock::default() }));
-    facts.insert(Fact::Vxlan(Vxlan { since: ago(590_000), devices: Vec::new(), left_out: 0 }));
+    facts.insert(Fact::Clock(Clock {
+        reading: reading(5000),
+        booted: ago(600_000),
+        ..Clock::default()
+    }));
+    facts.insert(Fact::Vxlan(Vxlan {
+        since: ago(590_000),
+        devices: Vec::new(),
+        left_out: 0,
+    }));
     for peer in (0..size).filter(|peer| *peer != node) {
         let there = fault.hits(size, node, peer);
         let back = fault.hits(size, peer, node);
@@ -153,68 +171,116 @@ fn node_view(size: usize, node: usize, fault: Fault) -> NodeView {
     }
 }
 
-fn of_peer(facts: &mut Facts, size: usize, (node, peer): (usize, usize), (there, back): (bool, bool)) {
+fn of_peer(
+    facts: &mut Facts,
+    size: usize,
+    (node, peer): (usize, usize),
+    (there, back): (bool, bool),
+) {
     let key = key(peer);
     let to = endpoint(size, node, peer);
     let lost = there || back;
-    facts.insert(Fact::Peer(key, Peer {
-        endpoint: Some(to),
-        allowed_ips: vec![format!("{}/128", ula(peer)), format!("{}/32", own_address(size, peer))],
-        last_handshake: Some(ago(60_000)),
-        rx_bytes: 10_000,
-        tx_bytes: 10_000,
-        rx_moved: Some(ago(if back { 8000 } else { 1000 })),
-        since: ago(590_000),
-        keepalive: Some(25),
-    }));
-    facts.insert(Fact::EchoSent(key, EchoSent {
-        sent: 100,
-        answered: 92,
-        consecutive_lost: if lost { 8 } else { 0 },
-        loss_since: lost.then(|| ago(8000)),
-        last_sent: Some(ago(1020)),
-        last_answered: Some(ago(if lost { 9000 } else { 1000 })),
-        rtt: Some(Rtt { last_us: 20_000, min_us: 19_000, mean_us: 20_500, max_us: 25_000 }),
-        window: 30,
-        window_lost: if lost { 8 } else { 0 },
-        refused: None,
-        clock: Some(reading(1000)),
-    }));
-    facts.insert(Fact::EchoHeard(key, EchoHeard {
-        heard: 100,
-        last_heard: Some(ago(if back { 8500 } else { 1010 })),
-        window: 30,
-        window_missing: 0,
-    }));
+    facts.insert(Fact::Peer(
+        key,
+        Peer {
+            endpoint: Some(to),
+            allowed_ips: vec![
+                format!("{}/128", ula(peer)),
+                format!("{}/32", own_address(size, peer)),
+            ],
+            last_handshake: Some(ago(60_000)),
+            rx_bytes: 10_000,
+            tx_bytes: 10_000,
+            rx_moved: Some(ago(if back { 8000 } else { 1000 })),
+            since: ago(590_000),
+            keepalive: Some(25),
+        },
+    ));
+    facts.insert(Fact::EchoSent(
+        key,
+        EchoSent {
+            sent: 100,
+            answered: 92,
+            consecutive_lost: if lost { 8 } else { 0 },
+            loss_since: lost.then(|| ago(8000)),
+            last_sent: Some(ago(1020)),
+            last_answered: Some(ago(if lost { 9000 } else { 1000 })),
+            rtt: Some(Rtt {
+                last_us: 20_000,
+                min_us: 19_000,
+                mean_us: 20_500,
+                max_us: 25_000,
+            }),
+            window: 30,
+            window_lost: if lost { 8 } else { 0 },
+            refused: None,
+            clock: Some(reading(1000)),
+        },
+    ));
+    facts.insert(Fact::EchoHeard(
+        key,
+        EchoHeard {
+            heard: 100,
+            last_heard: Some(ago(if back { 8500 } else { 1010 })),
+            window: 30,
+            window_missing: 0,
+        },
+    ));
     facts.insert(Fact::Sizes(key, Layer::ALL.map(full_size).to_vec()));
     facts.insert(Fact::Steered(key, steered(size, node, peer)));
     if lost {
-        facts.insert(Fact::Inert(key, Inert {
-            sent: 5,
-            last_sent: Some(ago(3000)),
-            sent_times: [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec(),
-            to: Some(to),
-            heard: u64::from(!back) * 5,
-            last_heard: (!back).then(|| ago(2900)),
-            heard_from: (!back).then_some(to),
-            ..Inert::default()
-        }));
+        facts.insert(Fact::Inert(
+            key,
+            Inert {
+                sent: 5,
+                last_sent: Some(ago(3000)),
+                sent_times: [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec(),
+                to: Some(to),
+                heard: u64::from(!back) * 5,
+                last_heard: (!back).then(|| ago(2900)),
+                heard_from: (!back).then_some(to),
+                ..Inert::default()
+            },
+        ));
     }
 }
 
 fn working(source: SourceId) -> Fact {
-    Fact::Source(source, SourceState { read_at: ago(500), since: ago(590_000), gap: None })
+    Fact::Source(
+        source,
+        SourceState {
+            read_at: ago(500),
+            since: ago(590_000),
+            gap: None,
+        },
+    )
 }
 
 fn reading(since: i64) -> WallReading {
     let at = ago(since);
-    WallReading { at, wall_ms: 1_795_000_000_000 + at.as_millis(), error_us: 9_500 }
+    WallReading {
+        at,
+        wall_ms: 1_795_000_000_000 + at.as_millis(),
+        error_us: 9_500,
+    }
 }
 
 fn steering() -> Steering {
-    let family = SteeringFamily { rule_priority: Some(32_500), default_route: true, undecoded: false };
-    let chains = SteeringChains { outgoing: true, prerouting: true };
-    Steering { since: ago(590_000), ipv4: family, ipv6: family, chains: Some(chains) }
+    let family = SteeringFamily {
+        rule_priority: Some(32_500),
+        default_route: true,
+        undecoded: false,
+    };
+    let chains = SteeringChains {
+        outgoing: true,
+        prerouting: true,
+    };
+    Steering {
+        since: ago(590_000),
+        ipv4: family,
+        ipv6: family,
+        chains: Some(chains),
+    }
 }
 
 fn steered(size: usize, node: usize, peer: usize) -> Steered {
