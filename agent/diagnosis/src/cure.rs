@@ -7,9 +7,9 @@
 use evidence::{Confidence, Finding, Gate, NodeRef, Phase, Rung, Subject};
 
 use crate::{
+    directions::Directions,
     levels::Check,
     mesh::{Mesh, Speaks},
-    pair::Direction,
 };
 
 /// What waiting does to a finding.
@@ -106,7 +106,7 @@ fn row(code: &str) -> Option<&'static Row> {
 /// Whether a level with such a check is shut by a root that no waiting cures.
 pub(crate) fn shuts_for_good(
     mesh: &Mesh<'_>,
-    directions: &[Direction],
+    directions: &Directions<'_, '_>,
     findings: &[Finding],
     check: Check,
 ) -> bool {
@@ -126,7 +126,7 @@ pub(crate) fn shuts_for_good(
 }
 
 fn explained_fails(
-    directions: &[Direction],
+    directions: &Directions<'_, '_>,
     findings: &[Finding],
     root: &Finding,
     rung: Option<Rung>,
@@ -139,25 +139,25 @@ fn explained_fails(
         .flat_map(|finding| &finding.explains);
     let failing = |from: &NodeRef, to: &NodeRef| {
         let direction = directions
-            .iter()
-            .find(|direction| direction.from == *from && direction.to == *to);
-        let broken = direction.and_then(|direction| direction.ladder.broken_at);
+            .odd()
+            .find(|direction| direction.from == from && direction.to == to);
+        let broken = direction.and_then(|direction| direction.ladder.broken_at());
         matches!((broken, rung), (Some(at), Some(rung)) if at <= rung)
     };
     let mut explained = explained;
     explained.any(|pair| failing(&pair.from, &pair.to))
 }
 
-fn touched_is_unproved(directions: &[Direction], root: &Finding, rung: Option<Rung>) -> bool {
+fn touched_is_unproved(directions: &Directions<'_, '_>, root: &Finding, rung: Option<Rung>) -> bool {
     let about = |node: &NodeRef| match &root.subject {
         Subject::Node { node: one } => node == one,
         Subject::Pair { a, b } => node == a || node == b,
         Subject::Cluster | Subject::Direction { .. } | Subject::Site { .. } => false,
     };
     let mut touched = directions
-        .iter()
-        .filter(|direction| about(&direction.from) || about(&direction.to));
-    rung.is_some() && touched.any(|direction| direction.ladder.highest < rung)
+        .odd()
+        .filter(|direction| about(direction.from) || about(direction.to));
+    rung.is_some() && touched.any(|direction| direction.ladder.highest() < rung)
 }
 
 fn somebody_is_missing(mesh: &Mesh<'_>) -> bool {

@@ -14,6 +14,7 @@
 pub mod candidates;
 mod clocks;
 pub mod cure;
+mod directions;
 mod discovery;
 mod expected;
 mod findings;
@@ -38,26 +39,22 @@ pub use view::{Conflict, Expectation, NodeView, Stream, View};
 
 use evidence::{Moment, NodeState, Verdict};
 
+use directions::Table;
 use mesh::{Member, Mesh, millis};
 
 /// Judges a view.
 pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let mesh = Mesh::new(view, now);
-    let directions: Vec<pair::Direction> = mesh
-        .pairs()
-        .map(|(a, b)| pair::judge(&mesh, a, b))
-        .collect();
-    let findings = findings::find(&mesh, &directions);
-    let gates = gates::gates(&mesh, &directions, &findings);
+    let table = Table::of(&mesh);
+    let findings = findings::find(&mesh, &table);
+    let gates = gates::gates(&mesh, &table, &findings);
+    let members = || mesh.members.values();
+    let pairs = members().flat_map(|a| members().map(move |b| (a, b)));
     Verdict {
-        nodes: mesh
-            .members
-            .values()
-            .map(|member| node_state(&mesh, member))
-            .collect(),
-        pairs: directions
-            .into_iter()
-            .map(|direction| direction.ladder)
+        nodes: members().map(|member| node_state(&mesh, member)).collect(),
+        pairs: pairs
+            .filter(|(a, b)| a.index != b.index)
+            .map(|(a, b)| pair::ladder_of(&mesh, a, b))
             .collect(),
         findings,
         gates,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Fact, FactKey};
+use crate::{Fact, FactKey, Peer, PublicKey};
 
 /// The present facts of one node, at most one per [`FactKey`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,16 @@ impl Facts {
     /// All facts in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &Fact> {
         self.by_key.values()
+    }
+
+    /// All peers of the device in the order of their keys.
+    pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &Peer)> {
+        let [least, most] = [[0; 32], [u8::MAX; 32]].map(PublicKey::from_bytes);
+        let range = FactKey::Peer(least)..=FactKey::Peer(most);
+        self.by_key.range(range).filter_map(|(_, fact)| match fact {
+            Fact::Peer(key, peer) => Some((key, peer)),
+            _ => None,
+        })
     }
 
     /// How many facts there are.

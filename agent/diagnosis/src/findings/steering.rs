@@ -4,44 +4,44 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use evidence::{Confidence, Finding, Fix, NodeRef, Outcome, Subject};
 
-use super::{Draft, fix};
+use super::{Draft, fix, pair};
 use crate::{
+    directions::Directions,
     pair::{Direction, Missing, Trouble},
     text,
 };
 
+/// Directions whose evidence is looked at for one finding: it shows a few pieces.
+const LOOKED_AT: usize = 64;
+
 /// What breaks the tunnel itself: packets of the tunnel that go into the tunnel, and an address inside it that is not
 /// among the allowed IPs.
-pub(super) fn below(directions: &[&Direction]) -> Vec<Finding> {
-    let missing = grouped(directions, |trouble| match trouble {
+pub(super) fn below(directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let troubled = troubled(directions);
+    let missing = grouped(&troubled, |trouble| match trouble {
         Trouble::Missing(missing) if missing.of_tunnel => Some(key(missing)),
         _ => None,
     });
-    let loops = directions
+    let loops = troubled
         .iter()
-        .filter(|direction| direction.trouble == Some(Trouble::Loop));
+        .filter(|(_, trouble)| *trouble == Trouble::Loop);
     loops
-        .map(|direction| looped(direction))
+        .map(|(direction, _)| looped(direction))
         .chain(missing.values().filter_map(|hit| missing_addresses(hit)))
         .collect()
 }
 
 /// What keeps traffic out of a tunnel that carries. Where it does not carry, the chains may leave out a peer on purpose.
-pub(super) fn above(directions: &[&Direction]) -> Vec<Finding> {
-    let carrying: Vec<&Direction> = directions
-        .iter()
-        .filter(|direction| direction.tunnel.outcome != Outcome::Fail)
-        .copied()
-        .collect();
+pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let mut carrying = troubled(directions);
+    carrying.retain(|(direction, _)| direction.tunnel.outcome != Outcome::Fail);
     let of_node = |wanted: fn(&Trouble) -> bool| {
-        let mut nodes: BTreeMap<NodeRef, Vec<&Direction>> = BTreeMap::new();
-        for direction in &carrying {
-            if direction.trouble.as_ref().is_some_and(wanted) {
-                nodes
-                    .entry(direction.from.clone())
-                    .or_default()
-                    .push(direction);
-            }
+        let mut nodes: BTreeMap<NodeRef, Vec<Direction<'_, '_>>> = BTreeMap::new();
+        for (direction, _) in carrying.iter().filter(|(_, trouble)| wanted(trouble)) {
+            nodes
+                .entry(direction.from.clone())
+                .or_default()
+                .push(*direction);
         }
         nodes
     };
@@ -59,6 +59,14 @@ pub(super) fn above(directions: &[&Direction]) -> Vec<Finding> {
     rules.chain(tables).chain(marks).chain(missing).collect()
 }
 
+/// A direction whose steering fails, and what is wrong.
+type Troubled<'m, 'a> = (Direction<'m, 'a>, Trouble);
+
+fn troubled<'m, 'a>(directions: &Directions<'m, 'a>) -> Vec<Troubled<'m, 'a>> {
+    let trouble = |direction: Direction<'m, 'a>| Some((direction, direction.trouble()?));
+    directions.odd().filter_map(trouble).collect()
+}
+
 /// Both directions of a pair suffer from what one end lacks.
 type Lack = (NodeRef, IpAddr);
 
@@ -66,21 +74,21 @@ fn key(missing: &Missing) -> Lack {
     (missing.owner.clone(), missing.address)
 }
 
-fn grouped<'d>(
-    directions: &[&'d Direction],
+fn grouped<'d, 'm, 'a>(
+    directions: &'d [Troubled<'m, 'a>],
     which: impl Fn(&Trouble) -> Option<Lack>,
-) -> BTreeMap<Lack, Vec<&'d Direction>> {
-    let mut groups: BTreeMap<Lack, Vec<&Direction>> = BTreeMap::new();
-    for direction in directions {
-        if let Some(lack) = direction.trouble.as_ref().and_then(&which) {
-            groups.entry(lack).or_default().push(direction);
+) -> BTreeMap<Lack, Vec<&'d Troubled<'m, 'a>>> {
+    let mut groups: BTreeMap<Lack, Vec<&Troubled<'_, '_>>> = BTreeMap::new();
+    for troubled in directions {
+        if let Some(lack) = which(&troubled.1) {
+            groups.entry(lack).or_default().push(troubled);
         }
     }
     groups
 }
 
-fn looped(direction: &Direction) -> Finding {
-    let (from, to) = (&direction.from, &direction.to);
+fn looped(direction: &Direction<'_, '_>) -> Finding {
+    let (from, to) = (direction.from, direction.to);
     let summary = format!(
         "the encrypted packets of {from} for {to} are routed into the tunnel that they are to carry"
     );
@@ -97,10 +105,10 @@ fn looped(direction: &Direction) -> Finding {
             "talosctl -n {from} get routes | grep kubespan; talosctl -n {to} get kubespanendpoints"
         )),
     ));
-    finish(draft, &[direction])
+    finish(draft, &[*direction])
 }
 
-fn rule_missing(node: &NodeRef, hit: &[&Direction]) -> Finding {
+fn rule_missing(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
     let summary = format!(
         "{node} marks traffic for node addresses, and no rule sends it to table 180: it leaves beside the tunnel"
     );
@@ -118,7 +126,7 @@ fn rule_missing(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn table_empty(node: &NodeRef, hit: &[&Direction]) -> Finding {
+fn table_empty(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
     let summary = format!(
         "table 180 of {node} does not lead into kubespan: traffic for node addresses leaves beside the tunnel"
     );
@@ -136,8 +144,8 @@ fn table_empty(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn not_marked(node: &NodeRef, hit: &[&Direction]) -> Finding {
-    let peers: Vec<&NodeRef> = hit.iter().map(|direction| &direction.to).collect();
+fn not_marked(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| direction.to).collect();
     let summary = format!(
         "the nftables chains of {node} leave out {}, whose tunnel carries: traffic for it leaves beside the tunnel",
         text::list(&peers)
@@ -163,10 +171,10 @@ fn not_marked(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn missing_addresses(hit: &[&Direction]) -> Option<Finding> {
+fn missing_addresses(hit: &[&Troubled<'_, '_>]) -> Option<Finding> {
     let mut lacking: BTreeMap<&NodeRef, &Missing> = BTreeMap::new();
-    for direction in hit {
-        if let Some(Trouble::Missing(missing)) = &direction.trouble {
+    for (_, trouble) in hit {
+        if let Trouble::Missing(missing) = trouble {
             lacking.insert(&missing.holder, missing);
         }
     }
@@ -174,13 +182,15 @@ fn missing_addresses(hit: &[&Direction]) -> Option<Finding> {
     let mut draft = missing_draft(&holders, lacking.values().next()?);
     draft.explains = hit
         .iter()
-        .flat_map(|direction| {
-            let (from, to) = (direction.from.clone(), direction.to.clone());
+        .flat_map(|(direction, _)| {
+            let (from, to) = pair(direction);
             [(from.clone(), to.clone()), (to, from)]
         })
         .collect();
-    for direction in hit {
-        draft.evidence.extend(direction.steering.evidence.clone());
+    for (direction, _) in hit.iter().take(LOOKED_AT) {
+        draft
+            .evidence
+            .extend(direction.told().steering.evidence.clone());
     }
     Some(draft.finish(None))
 }
@@ -246,12 +256,12 @@ fn look_who(node: &NodeRef, action: &str, look: &str) -> Fix {
     )
 }
 
-fn finish(mut draft: Draft, hit: &[&Direction]) -> Finding {
-    for direction in hit {
-        draft.evidence.extend(direction.steering.evidence.clone());
+fn finish(mut draft: Draft, hit: &[Direction<'_, '_>]) -> Finding {
+    for direction in hit.iter().take(LOOKED_AT) {
         draft
-            .explains
-            .insert((direction.from.clone(), direction.to.clone()));
+            .evidence
+            .extend(direction.told().steering.evidence.clone());
     }
+    draft.explains = hit.iter().map(pair).collect();
     draft.finish(None)
 }

@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome};
 
-use super::{Draft, explained, fix, place_text, subject};
+use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
+    directions::Directions,
     localise::{Culprit, Place, site},
     mesh::Mesh,
     pair::Direction,
     text,
 };
 
-pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
+pub(super) fn finding(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    directions: &Directions<'_, '_>,
+) -> Finding {
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
         .partition(|direction| direction.underlay.outcome == Outcome::Fail);
@@ -30,9 +35,9 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
         confidence,
         summary(mesh, culprit, &hit),
     );
-    draft.evidence = evidence(&culprit.place, &hit, directions);
+    draft.evidence = evidence(mesh, &culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
-    draft.explains.clone_from(&culprit.explains);
+    draft.explains = named(mesh, &culprit.explains);
     draft.could_also_be = culprit.ties.iter().map(place_text).collect();
     if tied {
         draft.decided_by =
@@ -56,7 +61,7 @@ fn code(place: &Place) -> &'static str {
     }
 }
 
-fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
+fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> String {
     let alone = |what: &str| {
         if culprit.ties.is_empty() {
             format!("; other ways {what} are not hit")
@@ -64,8 +69,8 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
             String::new()
         }
     };
-    let senders = names(hit, |direction| &direction.from);
-    let receivers = names(hit, |direction| &direction.to);
+    let senders = names(hit, |direction| direction.from);
+    let receivers = names(hit, |direction| direction.to);
     match &culprit.place {
         Place::NodeIn(node) => format!(
             "UDP 51820 towards {node} is dropped before it reaches the node: datagrams of {senders} leave{} and never \
@@ -107,13 +112,13 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
     }
 }
 
-fn names(hit: &[&Direction], side: fn(&Direction) -> &NodeRef) -> String {
-    let names: BTreeSet<&NodeRef> = hit.iter().map(|direction| side(direction)).collect();
+fn names<'m>(hit: &[Direction<'m, '_>], side: fn(&Direction<'m, '_>) -> &'m NodeRef) -> String {
+    let names: BTreeSet<&NodeRef> = hit.iter().map(side).collect();
     text::list(&names.into_iter().collect::<Vec<_>>())
 }
 
-fn at_endpoint(hit: &[&Direction]) -> String {
-    let endpoint = hit.iter().find_map(|direction| direction.ladder.endpoint);
+fn at_endpoint(hit: &[Direction<'_, '_>]) -> String {
+    let endpoint = hit.iter().find_map(Direction::endpoint);
     endpoint.map_or_else(String::new, |endpoint| format!(" for {endpoint}"))
 }
 
@@ -124,34 +129,55 @@ fn behind(mesh: &Mesh<'_>, node: &NodeRef) -> String {
 }
 
 /// Evidence of what fails, then of what passes beside it: that is what places the trouble.
-fn evidence(place: &Place, hit: &[&Direction], directions: &[&Direction]) -> Vec<Citation> {
-    let failing = hit
-        .iter()
-        .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter());
+fn evidence(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
+) -> Vec<Citation> {
+    let told = |direction: &Direction<'_, '_>| direction.told().underlay.evidence.clone();
+    let failing = hit.iter().take(2).flat_map(told);
+    let contrasts = contrasts(mesh, place, hit);
     let passing = directions
         .iter()
-        .filter(|direction| {
-            direction.underlay.outcome == Outcome::Pass && contrasts(place, direction, hit)
-        })
+        .filter(|direction| direction.underlay.outcome == Outcome::Pass && contrasts(direction))
         .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter().take(1));
-    failing.chain(passing).cloned().collect()
+        .flat_map(|direction| told(&direction).into_iter().take(1));
+    failing.chain(passing).collect()
 }
 
-/// A direction that shares one end with the failing ones and passes.
-fn contrasts(place: &Place, direction: &Direction, hit: &[&Direction]) -> bool {
-    match place {
-        Place::NodeIn(node) | Place::NodeBoth(node) => {
-            direction.from == *node || direction.to == *node
+/// Whether a direction shares one end with the failing ones: if it passes, it places them.
+fn contrasts(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+) -> impl Fn(&Direction<'_, '_>) -> bool {
+    let index = |node: &NodeRef| mesh.members.get(node).map(|member| member.index);
+    let (nodes, one_end): (BTreeSet<usize>, bool) = match place {
+        Place::NodeIn(node) | Place::NodeBoth(node) | Place::NodeOut(node) => {
+            (index(node).into_iter().collect(), false)
         }
-        Place::NodeOut(node) => direction.to == *node || direction.from == *node,
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
-            nodes.contains(&direction.from) != nodes.contains(&direction.to)
+            (nodes.iter().filter_map(index).collect(), true)
         }
-        Place::Direction(..) | Place::Between(..) => hit
-            .iter()
-            .any(|bad| bad.from == direction.from || bad.to == direction.to),
+        Place::Direction(..) | Place::Between(..) => (BTreeSet::new(), false),
+    };
+    let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = match place {
+        Place::Direction(..) | Place::Between(..) => {
+            hit.iter().map(|bad| (bad.a.index, bad.b.index)).unzip()
+        }
+        _ => (nodes.clone(), nodes),
+    };
+    move |direction| {
+        let shares = (
+            from.contains(&direction.a.index),
+            to.contains(&direction.b.index),
+        );
+        if one_end {
+            shares.0 != shares.1
+        } else {
+            shares.0 || shares.1
+        }
     }
 }
 
