@@ -8,13 +8,15 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `verdicts` (how readers see that), `gates` and `mesh` (what they ask), `access` (who may ask).
+//! (when it is judged), `verdicts` (how readers see that), `gates`, `mesh` and `witness` (what they ask),
+//! `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
 mod clock;
 mod connections;
 mod counters;
+
 mod gates;
 mod intake;
 mod judge;
@@ -23,6 +25,7 @@ mod refusal;
 mod run;
 mod state;
 mod verdicts;
+mod witness;
 
 pub use counters::{Counter, Counters};
 pub use judge::Judge;

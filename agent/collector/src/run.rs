@@ -28,6 +28,7 @@ use crate::{
     mesh::Mesh,
     state::State,
     verdicts::Verdicts,
+    witness::Witness,
 };
 
 /// Time between HTTP/2 pings of a quiet connection, and for the answer: a dead path ends its stream in twice this.
@@ -131,6 +132,7 @@ pub async fn run(
 
 fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counters>) -> Router {
     let verdicts = Verdicts::new(owner.judgements());
+    let witness = Witness::new(changes.clone());
     let report = Intake {
         changes,
         peers: owner.peers(),
@@ -142,6 +144,7 @@ fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counter
     };
     let mesh = Mesh {
         verdicts,
+        witness,
         counters: Arc::clone(counters),
     };
     let bytes = limits::MESSAGE_BYTES;
