@@ -1,5 +1,6 @@
 //! The commands: ask, then show.
 
+mod bundle;
 mod explain;
 mod gate;
 mod handshake;
@@ -7,6 +8,7 @@ mod looking;
 mod mtu;
 mod node;
 mod pairs;
+mod replay;
 mod status;
 mod steering;
 mod talos;
@@ -42,6 +44,8 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
+        Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(gate) => {
             gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
         }
