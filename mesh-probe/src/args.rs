@@ -28,6 +28,8 @@ Examples:
   mesh-probe gate mesh                        is the mesh ready? checks once
   mesh-probe wait kubernetes-api --may-start  wait until the API may be started
   mesh-probe explain --all                    all findings that there can be
+  mesh-probe bundle mesh.jsonl                all evidence in one file, for a ticket
+  mesh-probe replay mesh.jsonl                the verdict on it, on any machine
   mesh-probe mtu vps-1                        the largest packet that gets there
   mesh-probe udp vps-1:51820                  does anything listen there?
   mesh-probe node                             all that this node says of itself
@@ -117,6 +119,10 @@ pub enum Command {
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
     Pairs,
+    /// All evidence of the present verdict in one file, to be attached or judged again elsewhere
+    Bundle(BundleArgs),
+    /// The verdict on a bundle, judged here; needs no collector
+    Replay(ReplayArgs),
     /// Is a level ready? Checks once, or waits as long as --wait-timeout says
     Gate(GateArgs),
     /// Wait until a level is ready: gate with a --wait-timeout of 5m
@@ -143,6 +149,24 @@ pub enum Command {
     Key(KeyArgs),
     /// What to run to get the extension onto the nodes; prints, and applies nothing
     Install(InstallArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Where to write; it must not exist yet. Without it the bundle goes to stdout
+    pub file: Option<PathBuf>,
+    /// Put pseudonyms for names and addresses, the same for the same everywhere
+    #[arg(long)]
+    pub redact: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The bundle; - reads it from stdin
+    pub file: PathBuf,
+    /// Show every ordered pair, as pairs does
+    #[arg(long)]
+    pub pairs: bool,
 }
 
 #[derive(Debug, Args)]

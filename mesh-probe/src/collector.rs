@@ -4,11 +4,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use evidence::{Gate, Verdict};
 use proto::{
-    convert::{gate_from_wire, verdict_from_wire},
+    convert::{evidence_from_wire, gate_from_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
+        CheckRequest, EvidenceRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
         mesh_client::MeshClient,
     },
 };
@@ -18,6 +18,7 @@ use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
     args::{Connection, Target},
+    bundle::{Bundle, Gathering},
     error::ProbeError,
     secret,
 };
@@ -125,6 +126,36 @@ impl Asking {
             target: self.collector.target.clone(),
             source,
         })
+    }
+
+    /// The evidence of the next judgement. Each part of it may take the usual time.
+    pub async fn evidence(&self) -> Result<Bundle, ProbeError> {
+        const READ: &str = "read the evidence";
+        let target = || self.collector.target.clone();
+        let broken = |source| ProbeError::Evidence {
+            target: target(),
+            source,
+        };
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let request = client.evidence(EvidenceRequest {});
+        let mut parts = self.request(READ, limit, request).await?;
+        let mut gathering = Gathering::default();
+        while let Some(part) = self
+            .request(READ, limit, async {
+                parts.message().await.map(Response::new)
+            })
+            .await?
+        {
+            let part = evidence_from_wire(part).map_err(|source| ProbeError::Answer {
+                target: target(),
+                source,
+            })?;
+            gathering.take(part).map_err(broken)?;
+        }
+        let made_by = format!("mesh-probe {}", env!("CARGO_PKG_VERSION"));
+        gathering.finish(made_by).map_err(broken)
     }
 
     /// The present state of a level.

@@ -1,5 +1,6 @@
 //! The commands: ask, then show.
 
+mod bundle;
 mod explain;
 mod gate;
 mod handshake;
@@ -9,6 +10,7 @@ mod looking;
 mod mtu;
 mod node;
 mod pairs;
+mod replay;
 mod status;
 mod steering;
 mod talos;
@@ -44,6 +46,8 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
+        Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(gate) => {
             gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
         }

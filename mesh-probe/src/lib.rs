@@ -6,6 +6,7 @@
 //! - [`adhoc`]: what the commands find that ask no collector, and what follows from it.
 //! - [`apid`]: asking the Talos of one node directly.
 //! - [`args`]: what can be typed.
+//! - [`bundle`]: evidence in a file, to be judged again elsewhere.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
@@ -18,6 +19,7 @@
 pub mod adhoc;
 pub mod apid;
 pub mod args;
+pub mod bundle;
 pub mod collector;
 pub mod command;
 pub mod document;

@@ -3,6 +3,7 @@
 //! All text goes through [`Screen`], which escapes what a terminal would obey: names, reasons and evidence come from other
 //! machines.
 
+mod bundle;
 mod explain;
 mod facts;
 mod findings;
@@ -21,6 +22,7 @@ mod table;
 mod talos;
 pub mod text;
 
+pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;
 pub use gate::{Asked, gate, one_line};

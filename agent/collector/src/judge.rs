@@ -29,6 +29,7 @@ use crate::{
     refusal::Refusal,
     state::{Admitted, State, StreamId, identity},
     verdicts::Judged,
+    witness::Evidence,
 };
 
 /// The function that judges: [`diagnosis::diagnose`], or another in tests.
@@ -67,6 +68,8 @@ pub(crate) enum Change {
         at: Moment,
         why: String,
     },
+    /// Asks for what the next judgement is made of.
+    Evidence { reply: oneshot::Sender<Evidence> },
 }
 
 /// The list that agents are told.
@@ -81,6 +84,8 @@ pub(crate) struct Owner {
     peers: watch::Sender<Peers>,
     peers_sent: Instant,
     next: Next,
+    /// Who gets what the next judgement is made of.
+    witnessed: Vec<oneshot::Sender<Evidence>>,
     counters: Arc<Counters>,
 }
 
@@ -130,6 +135,7 @@ impl Owner {
                 started: now,
                 took: Duration::ZERO,
             },
+            witnessed: Vec::new(),
             counters,
         }
     }
@@ -188,6 +194,7 @@ impl Owner {
                     info!(%node, why, "node's report stream ended");
                 }
             }
+            Change::Evidence { reply } => self.witnessed.push(reply),
         }
     }
 
@@ -211,6 +218,11 @@ impl Owner {
             task.run()
         };
         let at = done.judged.at;
+        for reply in self.witnessed.drain(..) {
+            let view = done.view.clone();
+            // Whoever no longer waits for it has gone away.
+            drop(reply.send(Evidence { view, at }));
+        }
         self.state.give_back(done.view);
         log::write(&done.events);
         self.judged.send_replace(Arc::new(done.judged));

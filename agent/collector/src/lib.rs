@@ -8,8 +8,8 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `verdicts` (how readers see that), `answer` (the one answer to all of them), `gates`, `mesh`, `health`,
-//! `http` and `metrics` (what they ask), `access` (who may ask).
+//! (when it is judged), `verdicts` (how readers see that), `answer` (the one answer to all of them), `gates`, `mesh`, `witness`,
+//! `health`, `http` and `metrics` (what they ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -29,6 +29,7 @@ mod refusal;
 mod run;
 mod state;
 mod verdicts;
+mod witness;
 
 pub use counters::{Counter, Counters};
 pub use http::{Http, Open};

@@ -38,6 +38,7 @@ use crate::{
     reflection,
     state::State,
     verdicts::Verdicts,
+    witness::Witness,
 };
 
 /// Time between HTTP/2 pings of a quiet connection, and for the answer: a dead path ends its stream in twice this.
@@ -180,6 +181,7 @@ fn services(
         graph,
         counters,
     } = surface;
+    let witness = Witness::new(changes.clone());
     let report = Intake {
         changes,
         peers: owner.peers(),
@@ -192,6 +194,7 @@ fn services(
     };
     let mesh = Mesh {
         verdicts: answers.verdicts.clone(),
+        witness,
         counters: Arc::clone(counters),
     };
     let health = Healths {

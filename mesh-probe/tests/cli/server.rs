@@ -8,8 +8,8 @@ use proto::{
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
-        self, CheckRequest, ExplainRequest, ExplainResponse, GateState, GetRequest, GraphLevel,
-        GraphRequest, GraphResponse, Question, WaitRequest,
+        self, CheckRequest, EvidenceRequest, ExplainRequest, ExplainResponse, GateState,
+        GetRequest, GraphLevel, GraphRequest, GraphResponse, Question, WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -32,6 +32,7 @@ const POLL: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(20);
 
 type States = Pin<Box<dyn Stream<Item = Result<GateState, Status>> + Send>>;
+type Parts = Pin<Box<dyn Stream<Item = Result<wire::EvidencePart, Status>> + Send>>;
 type Verdicts = Pin<Box<dyn Stream<Item = Result<wire::Verdict, Status>> + Send>>;
 
 /// What the collector says; the verdict can change while it is asked.
@@ -187,6 +188,7 @@ impl GateService for Canned {
 #[tonic::async_trait]
 impl Mesh for Canned {
     type WatchStream = Verdicts;
+    type EvidenceStream = Parts;
 
     async fn get(&self, _: Request<GetRequest>) -> Result<Response<wire::Verdict>, Status> {
         if let Some(refusal) = &self.refusal {
@@ -197,6 +199,10 @@ impl Mesh for Canned {
 
     async fn watch(&self, _: Request<GetRequest>) -> Result<Response<Verdicts>, Status> {
         Err(Status::unimplemented("not asked by mesh-probe"))
+    }
+
+    async fn evidence(&self, _: Request<EvidenceRequest>) -> Result<Response<Parts>, Status> {
+        Err(Status::unimplemented("of an earlier version"))
     }
 
     async fn explain(
