@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject};
 
 use crate::{
-    localise::{Pair, Place, localise},
+    localise::{Culprit, Pair, Place, localise},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -51,10 +51,12 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);
     let beside = steering::above(&without(&rest, &broken));
-    let path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken, beside].concat();
+    let mut path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken].concat();
+    // What is not steered leaves the tunnel as wide as it is.
+    let rest = without(&open, &path);
+    path.extend(beside);
     let effects = effects(mesh, &path, &open);
     let sick = observer::find(mesh, &without(&open, &path));
-    let rest = without(&open, &path);
     let uplinks = uplink::find(mesh, &rest);
     let large = sizes::find(mesh, &without(&rest, &uplinks));
     roots.extend(path);
@@ -102,10 +104,12 @@ fn underlay(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
     });
     let passing = pairs(directions, |direction| direction.underlay.outcome.is_good());
     let proved = pairs(directions, proved);
-    localise(mesh, &failing, &passing)
+    let culprits = localise(mesh, &failing, &passing);
+    let is_certain = |culprit: &Culprit| !culprit.explains.is_disjoint(&proved);
+    let culprits = culprits.into_iter().filter(is_certain).collect();
+    underlay::with_ways_back(mesh, culprits)
         .iter()
-        .filter(|culprit| !culprit.explains.is_disjoint(&proved))
-        .map(|culprit| underlay::finding(mesh, culprit, directions))
+        .map(|(culprit, ways_back)| underlay::finding(mesh, culprit, ways_back, directions))
         .collect()
 }
 
@@ -235,6 +239,11 @@ fn subject(place: &Place) -> Subject {
             address: address.clone(),
             nodes: nodes.clone(),
         },
+        Place::Way(a, b) | Place::Ways(a, b) => Subject::Ends {
+            a: a.clone(),
+            b: b.clone(),
+            both_ways: matches!(place, Place::Ways(..)),
+        },
         Place::Direction(from, to) => Subject::Direction {
             from: from.clone(),
             to: to.clone(),
@@ -261,6 +270,8 @@ fn place_text(place: &Place) -> String {
         Place::SiteBoth(address, nodes) => {
             format!("the router at {address} ({}), both ways", text::list(nodes))
         }
+        Place::Way(from, to) => format!("the path from {from} to {to}"),
+        Place::Ways(a, b) => format!("the path between {a} and {b}"),
         Place::Direction(from, to) => format!("the path from {from} to {to}"),
         Place::Between(a, b) => format!("the path between {a} and {b}"),
     }

@@ -1,11 +1,12 @@
 //! Where the trouble is: the smallest set of places that explains all failures and that no success contradicts.
 //!
-//! A place is a node's way in or out, a site's (the nodes behind one public address), or, if nothing wider fits, a
-//! single direction. Directions between nodes of one site never pass the site's router, so they say nothing about it.
+//! A place is a node's way in or out, a site's (the nodes behind one public address), or, if nothing wider fits, the way
+//! between two ends, or a single direction. Directions between nodes of one site never pass the site's router, so they say
+//! nothing about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::NodeRef;
+use evidence::{End, NodeRef};
 
 use crate::mesh::Mesh;
 
@@ -27,6 +28,10 @@ pub(crate) enum Place {
     NodeOut(NodeRef),
     /// Both.
     NodeBoth(NodeRef),
+    /// Everything from one end to another, of which at least one is a site.
+    Way(End, End),
+    /// The same both ways.
+    Ways(End, End),
     /// One direction only.
     Direction(NodeRef, NodeRef),
     /// Both directions between two nodes.
@@ -47,18 +52,21 @@ pub(crate) fn localise(
     failing: &BTreeSet<Pair>,
     passing: &BTreeSet<Pair>,
 ) -> Vec<Culprit> {
-    let candidates = candidates(mesh, failing, passing);
     let mut remaining = failing.clone();
     let mut culprits: Vec<Culprit> = Vec::new();
-    while let Some(mut best) = best(&candidates, &remaining) {
-        best.explains.extend(
-            remaining
-                .iter()
-                .filter(|pair| absorbs(&best.place, pair))
-                .cloned(),
-        );
-        remaining.retain(|pair| !best.explains.contains(pair));
-        culprits.push(best);
+    // A way between two ends is named only where no node and no site explains more: it is a part of both.
+    for places in [places, ways] {
+        let candidates = candidates(mesh, failing, passing, places);
+        while let Some(mut best) = best(&candidates, &remaining) {
+            best.explains.extend(
+                remaining
+                    .iter()
+                    .filter(|pair| absorbs(&best.place, pair))
+                    .cloned(),
+            );
+            remaining.retain(|pair| !best.explains.contains(pair));
+            culprits.push(best);
+        }
     }
     let (outside, anywhere) = (
         contradicted(passing, |pair| crosses(mesh, pair)),
@@ -107,6 +115,7 @@ fn candidates(
     mesh: &Mesh<'_>,
     failing: &BTreeSet<Pair>,
     passing: &BTreeSet<Pair>,
+    places: fn(&Mesh<'_>, &Pair) -> Vec<Place>,
 ) -> Vec<(Place, BTreeSet<Pair>)> {
     let mut covers: BTreeMap<Place, BTreeSet<Pair>> = BTreeMap::new();
     let mut contradicted: BTreeSet<Place> = BTreeSet::new();
@@ -148,6 +157,24 @@ fn places(mesh: &Mesh<'_>, pair: &Pair) -> Vec<Place> {
         places.push(Place::SiteIn(address, nodes));
     }
     places
+}
+
+/// The way between the ends of a direction. Of two single nodes it is the direction itself, which never explains two.
+fn ways(mesh: &Mesh<'_>, (from, to): &Pair) -> Vec<Place> {
+    let end = |node: &NodeRef| {
+        let site = site(mesh, node).filter(|(_, nodes)| nodes.len() >= 2);
+        site.map_or_else(
+            || End {
+                address: None,
+                nodes: vec![node.clone()],
+            },
+            |(address, nodes)| End {
+                address: Some(address),
+                nodes,
+            },
+        )
+    };
+    vec![Place::Way(end(from), end(to))]
 }
 
 pub(crate) fn site(mesh: &Mesh<'_>, node: &NodeRef) -> Option<(String, Vec<NodeRef>)> {
@@ -240,6 +267,10 @@ fn both(a: &Place, b: &Place) -> Option<Place> {
             if x == y =>
         {
             Some(Place::SiteBoth(x.clone(), nodes.clone()))
+        }
+        (Place::Way(a, b), Place::Way(c, d)) if a == d && b == c => {
+            let (low, high) = if a <= b { (a, b) } else { (b, a) };
+            Some(Place::Ways(low.clone(), high.clone()))
         }
         (Place::Direction(a, b), Place::Direction(c, d)) if a == d && b == c => {
             let (low, high) = if a <= b { (a, b) } else { (b, a) };

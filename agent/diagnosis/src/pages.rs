@@ -52,6 +52,7 @@ static PAGES: &[Page] = &pages! {
     "reports-stale": "a node's reports have stopped, its connection is open",
     "reverse-path-filter": "a node drops what comes out of the tunnel",
     "second-machine": "two machines claim one node name",
+    "steering-bypassed": "another rule takes marked traffic before KubeSpan's",
     "steering-rule-missing": "nothing sends marked traffic of a node to table 180",
     "steering-table-empty": "table 180 of a node does not lead into the tunnel",
     "tls-intercepted": "something opens the TLS to the discovery service",

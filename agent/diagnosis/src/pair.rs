@@ -73,6 +73,17 @@ pub(crate) struct Direction {
     pub(crate) ladder: Ladder,
 }
 
+impl Direction {
+    /// What the ladder says of a rung. Packets inside the tunnel are not steered: their sizes are judged where only steering
+    /// keeps the ladder from it.
+    pub(crate) fn outcome(&self, rung: Rung) -> Outcome {
+        if rung == Rung::TunnelMtu && self.ladder.broken_at == Some(Rung::Steering) {
+            return self.tunnel_mtu.outcome;
+        }
+        self.ladder.outcome(rung)
+    }
+}
+
 /// Judges the direction from `a` to `b`.
 pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Direction {
     let loss_since = lost(a, b).and_then(|echo| echo.loss_since);

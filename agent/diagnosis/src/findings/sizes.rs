@@ -1,6 +1,7 @@
 //! Small packets pass and large ones do not, or the overlay's port is shut.
 //!
-//! A rung is judged only where all below it hold, so none of these is an effect of another.
+//! A rung is judged only where all below it hold, so none of these is an effect of another; only the tunnel's sizes are judged
+//! beside trouble with steering as well.
 
 mod past;
 
@@ -39,7 +40,7 @@ type Maker = fn(&Mesh<'_>, &Culprit, &[&Direction]) -> Draft;
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
 fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Vec<Finding> {
-    let outcome = |direction: &Direction| direction.ladder.outcome(rung);
+    let outcome = |direction: &Direction| direction.outcome(rung);
     let proved = |direction: &Direction| outcome(direction) == Outcome::Fail;
     let failing = pairs(directions, |direction| {
         let open = outcome(direction) == Outcome::Unknown;
@@ -107,7 +108,7 @@ fn evidence(rung: Rung, hit: &[&Direction], directions: &[&Direction]) -> Vec<Ci
     };
     let passing = directions
         .iter()
-        .filter(|direction| direction.ladder.outcome(rung).is_good())
+        .filter(|direction| direction.outcome(rung).is_good())
         .find(shares_an_end);
     hit.iter()
         .take(1)

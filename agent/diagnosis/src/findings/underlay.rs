@@ -2,17 +2,60 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome};
+use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 
 use super::{Draft, explained, fix, place_text, subject};
 use crate::{
-    localise::{Culprit, Place, site},
+    localise::{Culprit, Pair, Place, site},
     mesh::Mesh,
     pair::Direction,
     text,
 };
 
-pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
+/// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
+/// and of a node of which nothing comes nobody learns where that is. So what fails from A to a B behind a NAT is no trouble
+/// of its own, as long as something wider explains why nothing of B comes to A.
+pub(super) fn with_ways_back(
+    mesh: &Mesh<'_>,
+    culprits: Vec<Culprit>,
+) -> Vec<(Culprit, BTreeSet<Pair>)> {
+    let is_alone =
+        |culprit: &Culprit| matches!(culprit.place, Place::Direction(..) | Place::Way(..));
+    let (alone, wide): (Vec<_>, Vec<_>) = culprits.into_iter().partition(is_alone);
+    let mut known: Vec<_> = wide
+        .into_iter()
+        .map(|culprit| (culprit, BTreeSet::new()))
+        .collect();
+    let mut own = Vec::new();
+    for culprit in alone {
+        let forgotten = |(from, to): &Pair| {
+            let behind = site(mesh, to).is_some() && !mesh.same_site(from, to);
+            let back = (to.clone(), from.clone());
+            let mut wide = known.iter();
+            let why = wide.position(|(wide, _)| wide.explains.contains(&back));
+            why.filter(|_| behind)
+        };
+        let whys: Option<Vec<usize>> = culprit.explains.iter().map(forgotten).collect();
+        let Some(whys) = whys else {
+            own.push((culprit, BTreeSet::new()));
+            continue;
+        };
+        for (why, pair) in whys.into_iter().zip(culprit.explains) {
+            if let Some((_, ways_back)) = known.get_mut(why) {
+                ways_back.insert(pair);
+            }
+        }
+    }
+    known.extend(own);
+    known
+}
+
+pub(super) fn finding(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    ways_back: &BTreeSet<Pair>,
+    directions: &[&Direction],
+) -> Finding {
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
         .partition(|direction| direction.underlay.outcome == Outcome::Fail);
@@ -32,7 +75,7 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     );
     draft.evidence = evidence(&culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
-    draft.explains.clone_from(&culprit.explains);
+    draft.explains = culprit.explains.union(ways_back).cloned().collect();
     draft.could_also_be = culprit.ties.iter().map(place_text).collect();
     if tied {
         draft.decided_by =
@@ -51,8 +94,8 @@ fn code(place: &Place) -> &'static str {
         Place::NodeIn(_) | Place::SiteIn(..) => "udp-51820-blocked-inbound",
         Place::NodeOut(_) | Place::SiteOut(..) => "udp-51820-blocked-outbound",
         Place::NodeBoth(_) | Place::SiteBoth(..) => "udp-51820-blocked-both-ways",
-        Place::Direction(..) => "one-way-loss",
-        Place::Between(..) => "path-broken",
+        Place::Direction(..) | Place::Way(..) => "one-way-loss",
+        Place::Between(..) | Place::Ways(..) => "path-broken",
     }
 }
 
@@ -104,6 +147,14 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
                 alone("to and from them")
             )
         }
+        Place::Way(from, to) => format!(
+            "datagrams from {from} to {to} are lost on the way, those of all nodes ({senders} to {receivers}){}",
+            alone(&format!("into {to} and out of {from}"))
+        ),
+        Place::Ways(a, b) => format!(
+            "datagrams between {a} and {b} are lost both ways, those of all nodes{}",
+            alone("to and from them")
+        ),
     }
 }
 
@@ -149,7 +200,7 @@ fn contrasts(place: &Place, direction: &Direction, hit: &[&Direction]) -> bool {
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
             nodes.contains(&direction.from) != nodes.contains(&direction.to)
         }
-        Place::Direction(..) | Place::Between(..) => hit
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => hit
             .iter()
             .any(|bad| bad.from == direction.from || bad.to == direction.to),
     }
@@ -168,6 +219,8 @@ fn fixes(mesh: &Mesh<'_>, place: &Place) -> Vec<Fix> {
         }
         Place::Direction(from, to) => vec![open_path(mesh, from, to)],
         Place::Between(a, b) => vec![open_path(mesh, a, b), open_path(mesh, b, a)],
+        Place::Way(from, to) => vec![open_way(mesh, from, to)],
+        Place::Ways(a, b) => vec![open_way(mesh, a, b), open_way(mesh, b, a)],
     }
 }
 
@@ -236,6 +289,28 @@ fn open_site_outbound(address: &str) -> Fix {
                 .to_owned(),
         ),
     )
+}
+
+/// What all nodes of a site suffer at one other place is most often a ban of its address there.
+fn open_way(mesh: &Mesh<'_>, from: &End, to: &End) -> Fix {
+    let (sender, receiver) = (text::list(&from.nodes), text::list(&to.nodes));
+    let source = from.address.clone().or_else(|| outside_address(mesh, from));
+    let source = source.unwrap_or_else(|| sender.clone());
+    fix(
+        format!("who runs the firewall in front of {receiver}, or the network between"),
+        format!(
+            "look for a filter that concerns {source} alone: a list of banned addresses, a rule by source"
+        ),
+        Some(format!(
+            "nft list ruleset | grep -n {source}   # in front of {receiver}; then on {sender}: mtr --mark 32 --udp --port 51820 {}",
+            outside_address(mesh, to).unwrap_or_else(|| receiver.clone())
+        )),
+    )
+}
+
+fn outside_address(mesh: &Mesh<'_>, end: &End) -> Option<String> {
+    let inside = || inside_address(mesh, end.nodes.first()?);
+    end.address.clone().or_else(inside)
 }
 
 fn open_path(mesh: &Mesh<'_>, from: &NodeRef, to: &NodeRef) -> Fix {

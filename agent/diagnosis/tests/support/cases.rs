@@ -12,6 +12,7 @@ pub(crate) mod session;
 pub(crate) mod sizes;
 pub(crate) mod steering;
 pub(crate) mod time;
+mod together;
 pub(crate) mod underlay;
 mod uplink;
 
@@ -63,6 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         nodes::cases(),
         time::cases(),
         host::cases(),
+        together::cases(),
         quiet::cases(),
     ]
     .into_iter()
