@@ -102,10 +102,14 @@ fn underlay(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     });
-    let passing = pairs(directions, |direction| direction.underlay.outcome.is_good());
+    let passing = pairs(directions, |direction| {
+        direction.underlay.outcome.is_good() && !direction.losing
+    });
     let proved = pairs(directions, proved);
     let culprits = localise(mesh, &failing, &passing);
-    let is_certain = |culprit: &Culprit| !culprit.explains.is_disjoint(&proved);
+    let is_certain = |culprit: &Culprit| {
+        !culprit.explains.is_disjoint(&proved) && !underlay::may_widen(culprit, directions)
+    };
     let culprits = culprits.into_iter().filter(is_certain).collect();
     underlay::with_ways_back(mesh, culprits)
         .iter()

@@ -70,6 +70,8 @@ pub(crate) struct Direction {
     pub(crate) trouble: Option<Trouble>,
     /// When A's echo began to be lost, if it is lost now.
     pub(crate) loss_since: Option<Moment>,
+    /// Whether the newest two echoes of A were lost. They accuse nobody, and what came before them acquits nobody.
+    pub(crate) losing: bool,
     pub(crate) ladder: Ladder,
 }
 
@@ -87,6 +89,8 @@ impl Direction {
 /// Judges the direction from `a` to `b`.
 pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Direction {
     let loss_since = lost(a, b).and_then(|echo| echo.loss_since);
+    let sent = b.key.and_then(|key| a.echo_sent(&key));
+    let losing = sent.is_some_and(|echo| echo.consecutive_lost >= timing::LOSING);
     let tunnel = tunnel::tunnel(mesh, a, b);
     let underlay = underlay::underlay(mesh, a, b, &tunnel);
     let discovered = discovered(mesh, a, b);
@@ -119,6 +123,7 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
         steering: steering.answer,
         trouble: steering.trouble,
         loss_since,
+        losing,
         ladder,
     }
 }

@@ -12,6 +12,9 @@ pub const PAUSE: Duration = Duration::from_secs(2);
 /// One lost packet accuses nobody, nor do two.
 pub const LOST_IN_A_ROW: u32 = 3;
 
+/// From so many on a run of losses may become one that accuses: what passed before it is not held against others.
+pub const LOSING: u32 = 2;
+
 /// Moments of two nodes are compared on the collector's timeline, where each is late by its own report's way. Within
 /// this much of each other their order proves nothing. Half the pace of the retries.
 pub const SKEW: Duration = Duration::from_millis(500);

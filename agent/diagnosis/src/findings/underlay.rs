@@ -12,6 +12,21 @@ use crate::{
     text,
 };
 
+/// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
+pub(super) fn may_widen(culprit: &Culprit, directions: &[&Direction]) -> bool {
+    let (Place::Direction(a, b) | Place::Between(a, b)) = &culprit.place else {
+        return false;
+    };
+    let both_ways = matches!(culprit.place, Place::Between(..));
+    let mut beginning = directions
+        .iter()
+        .filter(|direction| direction.losing && direction.loss_since.is_none());
+    beginning.any(|direction| {
+        let same_way = direction.from == *a || direction.to == *b;
+        same_way || both_ways && (direction.from == *b || direction.to == *a)
+    })
+}
+
 /// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
 /// and of a node of which nothing comes nobody learns where that is. So what fails from A to a B behind a NAT is no trouble
 /// of its own, as long as something wider explains why nothing of B comes to A.

@@ -147,6 +147,15 @@ fn dropped() -> Vec<Case> {
             &["one-way-loss", "tunnel-silent"],
         ),
         case(
+            "one pair has decided, and others of the same node have just begun to lose: the place is not known yet",
+            both_ways_unheard(Lab::healthy(), "home-worker", "vps-1")
+                .lose_only("vps-2", "vps-1", 2)
+                .lose_only("home-cp", "vps-1", 2),
+            &[("tunnel-silent", "home-worker <-> vps-1")],
+            NOT_READY,
+            &["path-broken", "udp-51820-blocked-inbound"],
+        ),
+        case(
             "answers get in where a NAT has moved a home node to, and the tunnel dials where it was before",
             moved_by_nat(),
             &[("udp-51820-blocked-inbound", "home-worker")],
