@@ -5,6 +5,7 @@ mod candidates;
 mod discovery;
 mod host;
 mod keys;
+mod nat;
 mod nodes;
 mod observer;
 mod overlay;
@@ -45,13 +46,15 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     let rest = without(&rest, &missing);
     let inside = steering::below(&rest);
     let rest = without(&rest, &inside);
+    let apart = nat::find(mesh, &rest);
+    let rest = without(&rest, &apart);
     let astray = candidates::find(mesh, &rest);
     let rest = candidates::decided(mesh, &without(&rest, &astray));
     let blocked = underlay(mesh, &rest);
     let rest = without(&rest, &blocked);
     let broken = session(mesh, &rest);
     let beside = steering::above(&without(&rest, &broken));
-    let mut path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken].concat();
+    let mut path = [wrong, missing, inside, apart, astray, blocked, broken].concat();
     // What is not steered leaves the tunnel as wide as it is.
     let rest = without(&open, &path);
     path.extend(beside);

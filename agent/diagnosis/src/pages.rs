@@ -36,6 +36,8 @@ static PAGES: &[Page] = &pages! {
     "endpoint-shared-behind-nat": "two nodes behind one NAT advertise one endpoint",
     "endpoint-without-ipv6-route": "a node dials IPv6 and has no IPv6 route",
     "machine-cloned": "two nodes are copies of one machine",
+    "nat-mapping-moved": "a node is dialled where a NAT had it before",
+    "nat-symmetric-both-ends": "two nodes behind two NATs can never meet",
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "ntp-unreachable": "no time server of a node tells it the time",
     "ntp-wrong-time": "a time server tells another time than the nodes have",

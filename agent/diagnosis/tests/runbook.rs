@@ -12,6 +12,7 @@ const SOURCES: &[&str] = &[
     include_str!("../src/findings/discovery.rs"),
     include_str!("../src/findings/host.rs"),
     include_str!("../src/findings/keys.rs"),
+    include_str!("../src/findings/nat.rs"),
     include_str!("../src/findings/nodes.rs"),
     include_str!("../src/findings/observer.rs"),
     include_str!("../src/findings/overlay.rs"),
@@ -100,6 +101,7 @@ fn a_page_names_other_findings_by_codes_that_exist() {
         "port-",
         "ntp-",
         "endpoint-",
+        "nat-",
     ];
     for page in pages() {
         let quoted = page.text.split('`').skip(1).step_by(2);

@@ -67,7 +67,7 @@ fn is_open(mesh: &Mesh<'_>, from: &Member<'_>, to: &Member<'_>) -> bool {
 }
 
 /// Pairs that do not carry in either direction, and fail in one.
-fn hopeless(directions: &[&Direction]) -> Vec<Pair> {
+pub(super) fn hopeless(directions: &[&Direction]) -> Vec<Pair> {
     let mut pairs: BTreeMap<Pair, (bool, bool)> = BTreeMap::new();
     for direction in directions {
         let pair = ordered(&direction.from, &direction.to);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 
-use super::{Draft, explained, fix, place_text, subject};
+use super::{Draft, explained, fix, nat, place_text, subject};
 use crate::{
     localise::{Culprit, Pair, Place, site},
     mesh::Mesh,
@@ -74,7 +74,8 @@ pub(super) fn finding(
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
         .partition(|direction| direction.underlay.outcome == Outcome::Fail);
-    let tied = !culprit.ties.is_empty();
+    let moved = nat::moved(mesh, culprit, &hit);
+    let tied = !culprit.ties.is_empty() && moved.is_none();
     let confidence = match &culprit.place {
         _ if tied => Confidence::Undecided,
         Place::SiteBoth(..) | Place::NodeBoth(_) => Confidence::Likely,
@@ -83,10 +84,14 @@ pub(super) fn finding(
     };
     hit.extend(open);
     let mut draft = Draft::new(
-        code(&culprit.place),
+        moved
+            .as_ref()
+            .map_or(code(&culprit.place), |_| nat::Moved::CODE),
         subject(&culprit.place),
         confidence,
-        summary(mesh, culprit, &hit),
+        moved
+            .as_ref()
+            .map_or_else(|| summary(mesh, culprit, &hit), nat::Moved::summary),
     );
     draft.evidence = evidence(&culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
@@ -95,6 +100,10 @@ pub(super) fn finding(
     if tied {
         draft.decided_by =
             Some("an agent on one more node outside, or a direction that passes".to_owned());
+    }
+    if let Some(moved) = moved {
+        draft.confidence = Confidence::Likely;
+        moved.refine(&mut draft);
     }
     if let Place::SiteBoth(..) | Place::NodeBoth(_) = culprit.place {
         draft.could_also_be.push(

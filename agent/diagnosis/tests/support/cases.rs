@@ -4,6 +4,7 @@ mod candidates;
 pub(crate) mod discovery;
 pub(crate) mod host;
 pub(crate) mod keys;
+mod nat;
 pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod overlay;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         uplink::cases(),
         overlay::cases(),
         candidates::cases(),
+        nat::cases(),
         discovery::cases(),
         observer::cases(),
         steering::cases(),
