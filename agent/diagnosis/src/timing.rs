@@ -30,6 +30,10 @@ pub const LISTENED: Duration = Duration::from_secs(3);
 /// datagrams (10 s apart) or four of `WireGuard`'s handshake attempts (5 s apart), and their reports.
 pub const UNDERLAY_FRESH: Duration = Duration::from_secs(25);
 
+/// How long a node may be away of which Talos has said that it restarts, changes its version or ends: firmware of servers takes
+/// minutes. Nobody is called to a planned absence before.
+pub const AWAY_ON_PURPOSE: Duration = Duration::from_mins(10);
+
 /// How old a handshake that was refused for its key may be: `WireGuard` tries again each 5 s, for 90 s after data.
 pub const KEYS_FRESH: Duration = Duration::from_mins(1);
 

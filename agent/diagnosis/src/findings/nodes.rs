@@ -22,8 +22,9 @@ pub(super) fn find(
     let mut excused = nobody.clone();
     let known = mesh.members.values();
     for member in known.filter(|member| !nobody.contains(&member.node)) {
-        let finding = absent(mesh, member).or_else(|| no_device(mesh, member));
-        if let Some(finding) = finding {
+        if member.away_on_purpose(mesh.now).is_some() {
+            excused.insert(member.node.clone());
+        } else if let Some(finding) = absent(mesh, member).or_else(|| no_device(mesh, member)) {
             excused.insert(member.node.clone());
             findings.push(finding);
         }
