@@ -48,7 +48,7 @@ fn both_ends(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {
     draft.explains = BTreeSet::from([pair.clone(), (pair.1.clone(), pair.0.clone())]);
     draft.fixes.push(fix(
         format!("who runs one of the two routers, in front of {one} or of {other}"),
-        format!("forward a UDP port to the node and let it announce that one; which of the two is the same to the pair"),
+        "forward a UDP port to the node and let it announce that one; which of the two is the same to the pair",
         Some(
             "apiVersion: v1alpha1\nkind: KubeSpanEndpointsConfig\nextraAnnouncedEndpoints:\n  - <public address>:51820"
                 .to_owned(),

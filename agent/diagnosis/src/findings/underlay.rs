@@ -86,7 +86,7 @@ pub(super) fn finding(
     let mut draft = Draft::new(
         moved
             .as_ref()
-            .map_or(code(&culprit.place), |_| nat::Moved::CODE),
+            .map_or_else(|| code(&culprit.place), |_| nat::Moved::CODE),
         subject(&culprit.place),
         confidence,
         moved

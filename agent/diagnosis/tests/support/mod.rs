@@ -417,12 +417,7 @@ impl Lab {
         all.filter(|other| other != node).collect()
     }
 
-    /// Changes what the device of `of` has of `with`.
-    pub(crate) fn edit_peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
-        self.peer(of, with, edit);
-    }
-
-    fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
+    pub(crate) fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
         let mut value = match self.node(of).facts.get(&FactKey::Peer(key(with))) {
             Some(Fact::Peer(_, peer)) => peer.clone(),
             _ => return,

@@ -65,7 +65,7 @@ fn homes(first: bool, second: bool) -> Lab {
     let mut lab = Lab::healthy().never_connected("home-cp", "home-worker", 60_000);
     for (node, other) in [("home-cp", "home-worker"), ("home-worker", "home-cp")] {
         // Nobody has told one of them where to dial the other.
-        lab.edit_peer(node, other, |peer| peer.endpoint = None);
+        lab.peer(node, other, |peer| peer.endpoint = None);
     }
     let ports = |dependent: bool| {
         if dependent {
@@ -80,7 +80,7 @@ fn homes(first: bool, second: bool) -> Lab {
     ];
     for (node, site, ports) in sites {
         for (vps, port) in ["vps-1", "vps-2"].into_iter().zip(ports) {
-            lab.edit_peer(vps, node, |peer| {
+            lab.peer(vps, node, |peer| {
                 peer.endpoint = Some(SocketAddr::from((site, port)));
             });
         }
@@ -89,7 +89,7 @@ fn homes(first: bool, second: bool) -> Lab {
 }
 
 fn met(mut lab: Lab) -> Lab {
-    lab.edit_peer("home-cp", "home-worker", |peer| {
+    lab.peer("home-cp", "home-worker", |peer| {
         peer.last_handshake = Some(ago(3_000_000));
     });
     lab
