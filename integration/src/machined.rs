@@ -32,6 +32,8 @@ pub const SOCKET: &str = "/run/machined/machine.sock";
 pub const PLAN_FILE: &str = "/run/machined/plan.json";
 /// How it behaves: `hang`, `flood`, `garbage`, `die`, `deny` or `overrun`; none is well.
 pub const MOOD_FILE: &str = "/run/machined/mood";
+/// The machine's stage, in Talos' word: `rebooting`, `shutting down`, `resetting`, `upgrading`; none is running.
+pub const STAGE_FILE: &str = "/run/machined/stage";
 /// Endpoint candidates other than the planned ones, a line for a peer: its name, then the candidates. These are set on the
 /// device, as Talos sets them; the planned ones are left to the lab.
 pub const CANDIDATES_FILE: &str = "/run/machined/candidates";

@@ -41,7 +41,7 @@ use Shuts::{Absent, Explained, Node, Nothing};
 type Row = (&'static str, Cure, Shuts, &'static str);
 
 #[rustfmt::skip]
-const ROWS: [Row; 50] = [
+const ROWS: [Row; 53] = [
     ("address-overlap", Change, Explained, "addresses are configuration, and a device gives one to a single peer"),
     ("affiliate-stale", Waiting, Nothing, "the service forgets an affiliate after 30 minutes"),
     ("agent-not-reporting", Waiting, Nothing, "an agent may be started, or started again"),
@@ -60,6 +60,8 @@ const ROWS: [Row; 50] = [
     ("endpoint-shared-behind-nat", Waiting, Nothing, "Talos goes on to the next candidate, and a NAT gives new mappings"),
     ("endpoint-without-ipv6-route", Waiting, Nothing, "Talos goes on to the next candidate"),
     ("machine-cloned", Change, Node, "two machines with one identity stay two"),
+    ("nat-mapping-moved", Waiting, Nothing, "the tunnel follows with the next packet that its device can open"),
+    ("nat-symmetric-both-ends", Change, Explained, "neither router will give one port for all, and KubeSpan has no relay"),
     ("nft-set-lacks-peer", Waiting, Nothing, "Talos writes its chains whenever peers change"),
     ("ntp-unreachable", Waiting, Nothing, "a server comes back"),
     ("ntp-wrong-time", Waiting, Nothing, "a server may be set right"),
@@ -76,6 +78,7 @@ const ROWS: [Row; 50] = [
     ("reports-stale", Waiting, Nothing, "reports may come again"),
     ("reverse-path-filter", Waiting, Nothing, "a CNI sets the filter when it starts"),
     ("second-machine", Change, Node, "the second machine is never taken in, and which of the two is right nobody knows"),
+    ("steering-bypassed", Waiting, Nothing, "whoever made the rule may take it back: a CNI that starts, a VPN"),
     ("steering-rule-missing", Waiting, Nothing, "Talos writes its rule anew"),
     ("steering-table-empty", Waiting, Nothing, "Talos writes its routes anew"),
     ("tls-intercepted", Waiting, Nothing, "a proxy may be changed, and a network be left"),
@@ -148,11 +151,18 @@ fn explained_fails(
     explained.any(|pair| failing(&pair.from, &pair.to))
 }
 
-fn touched_is_unproved(directions: &Directions<'_, '_>, root: &Finding, rung: Option<Rung>) -> bool {
+fn touched_is_unproved(
+    directions: &Directions<'_, '_>,
+    root: &Finding,
+    rung: Option<Rung>,
+) -> bool {
     let about = |node: &NodeRef| match &root.subject {
         Subject::Node { node: one } => node == one,
         Subject::Pair { a, b } => node == a || node == b,
-        Subject::Cluster | Subject::Direction { .. } | Subject::Site { .. } => false,
+        Subject::Cluster
+        | Subject::Direction { .. }
+        | Subject::Site { .. }
+        | Subject::Ends { .. } => false,
     };
     let mut touched = directions
         .odd()

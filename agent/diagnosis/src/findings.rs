@@ -5,6 +5,7 @@ mod candidates;
 mod discovery;
 mod host;
 mod keys;
+mod nat;
 mod nodes;
 mod observer;
 mod overlay;
@@ -21,7 +22,7 @@ use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Su
 
 use crate::{
     directions::{Directions, Finder, Table, Way},
-    localise::{Pair, Place, localise},
+    localise::{Culprit, Pair, Place, localise},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -46,16 +47,20 @@ pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
     let rest = rest.without(&missing);
     let inside = steering::below(&rest);
     let rest = rest.without(&inside);
+    let apart = nat::find(mesh, &rest);
+    let rest = rest.without(&apart);
     let astray = candidates::find(mesh, &rest);
     let rest = candidates::decided(mesh, &rest.without(&astray));
     let blocked = underlay(mesh, &rest);
     let rest = rest.without(&blocked);
     let broken = session(mesh, &rest);
     let beside = steering::above(&rest.without(&broken));
-    let path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken, beside].concat();
-    let effects = effects(mesh, &path, &open);
+    let mut path = [wrong, missing, inside, apart, astray, blocked, broken].concat();
+    // What is not steered leaves the tunnel as wide as it is.
     let rest = open.without(&path);
-    let sick = observer::find(mesh, &rest);
+    path.extend(beside);
+    let effects = effects(mesh, &path, &open);
+    let sick = observer::find(mesh, &open.without(&path));
     let uplinks = uplink::find(mesh, &rest);
     let large = sizes::find(mesh, &rest.without(&uplinks));
     roots.extend(path);
@@ -87,13 +92,18 @@ fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     };
-    localise(directions, fails, |direction| {
-        direction.underlay.outcome.is_good()
-    })
-    .iter()
-    .filter(|culprit| explained(&culprit.explains, directions).iter().any(proved))
-    .map(|culprit| underlay::finding(mesh, culprit, directions))
-    .collect()
+    let culprits = localise(directions, fails, |direction| {
+        direction.underlay.outcome.is_good() && !direction.is_losing()
+    });
+    let is_certain = |culprit: &Culprit| {
+        explained(&culprit.explains, directions).iter().any(proved)
+            && !underlay::may_widen(mesh, culprit, directions)
+    };
+    let culprits = culprits.into_iter().filter(is_certain).collect();
+    underlay::with_ways_back(mesh, culprits)
+        .iter()
+        .map(|(culprit, ways_back)| underlay::finding(mesh, culprit, ways_back, directions))
+        .collect()
 }
 
 fn session(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
@@ -217,6 +227,11 @@ fn subject(place: &Place) -> Subject {
             address: address.clone(),
             nodes: nodes.clone(),
         },
+        Place::Way(a, b) | Place::Ways(a, b) => Subject::Ends {
+            a: a.clone(),
+            b: b.clone(),
+            both_ways: matches!(place, Place::Ways(..)),
+        },
         Place::Direction(from, to) => Subject::Direction {
             from: from.clone(),
             to: to.clone(),
@@ -243,6 +258,8 @@ fn place_text(place: &Place) -> String {
         Place::SiteBoth(address, nodes) => {
             format!("the router at {address} ({}), both ways", text::list(nodes))
         }
+        Place::Way(from, to) => format!("the path from {from} to {to}"),
+        Place::Ways(a, b) => format!("the path between {a} and {b}"),
         Place::Direction(from, to) => format!("the path from {from} to {to}"),
         Place::Between(a, b) => format!("the path between {a} and {b}"),
     }

@@ -221,7 +221,10 @@ impl Holes {
         self.known |= silent
             .iter()
             .any(|member| member.speaks != Speaks::Never || mesh.started_long_ago());
-        let names: Vec<String> = silent.iter().map(|member| last_words(member)).collect();
+        let names: Vec<String> = silent
+            .iter()
+            .map(|member| last_words(mesh, member))
+            .collect();
         self.reasons
             .push(format!("without a fresh report: {}", text::list(&names)));
     }
@@ -263,7 +266,10 @@ impl Holes {
 }
 
 /// No age here: a reason that changes with every look would wake every watcher of the gate. `status` has the age.
-fn last_words(member: &Member<'_>) -> String {
+fn last_words(mesh: &Mesh<'_>, member: &Member<'_>) -> String {
+    if let Some(stage) = member.away_on_purpose(mesh.now) {
+        return format!("{} ({}, as its Talos said)", member.node, stage.as_str());
+    }
     let what = if member.last_report().is_some() {
         "silent"
     } else {

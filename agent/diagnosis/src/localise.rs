@@ -1,11 +1,12 @@
 //! Where the trouble is: the smallest set of places that explains all failures and that no success contradicts.
 //!
-//! A place is a node's way in or out, a site's (the nodes behind one public address), or, if nothing wider fits, a
-//! single direction. Directions between nodes of one site never pass the site's router, so they say nothing about it.
+//! A place is a node's way in or out, a site's (the nodes behind one public address), or, if nothing wider fits, the way
+//! between two ends, or a single direction. Directions between nodes of one site never pass the site's router, so they say
+//! nothing about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::NodeRef;
+use evidence::{End, NodeRef};
 
 use crate::{
     directions::{Directions, Way},
@@ -34,6 +35,10 @@ pub(crate) enum Place {
     NodeOut(NodeRef),
     /// Both.
     NodeBoth(NodeRef),
+    /// Everything from one end to another, of which at least one is a site.
+    Way(End, End),
+    /// The same both ways.
+    Ways(End, End),
     /// One direction only.
     Direction(NodeRef, NodeRef),
     /// Both directions between two nodes.
@@ -54,6 +59,8 @@ pub(crate) struct Culprit {
 enum Spot {
     /// A place that more than one direction passes, by its rank among [`Places`].
     Wide(usize),
+    /// The way between two ends, of which at least one is a site; by [`Places::end`].
+    Ends(usize, usize),
     Single(Way),
 }
 
@@ -78,7 +85,7 @@ pub(crate) fn localise(
     let places = Places::of(directions.mesh);
     let mut outside = vec![false; places.count()];
     let mut anywhere = vec![false; places.count()];
-    for way in directions.iter().filter(passes).map(way) {
+    for way in directions.iter().filter(&passes).map(way) {
         places
             .ends(way)
             .into_iter()
@@ -88,6 +95,9 @@ pub(crate) fn localise(
         }
     }
     let (mut suspects, rest) = widest(&places, &failing, &outside);
+    // A way between two ends is named only where no node and no site explains more: it is a part of both.
+    let (ways, rest) = between_ends(&places, directions, rest, passes);
+    suspects.extend(ways);
     suspects.extend(rest.into_iter().map(|way| {
         let known = if places.crosses(way) {
             &outside
@@ -164,6 +174,40 @@ impl<'m, 'a> Places<'m, 'a> {
         self.site(from).is_none() || self.site(from) != self.site(to)
     }
 
+    /// The end that a node is, or belongs to: its site, if it has more than one node; after the sites the nodes.
+    fn end(&self, node: usize) -> usize {
+        let site = self.site(node).filter(|site| {
+            let known = self.sites.get(*site);
+            known.is_some_and(|(_, nodes)| nodes.len() >= 2)
+        });
+        site.unwrap_or(self.sites.len() + node)
+    }
+
+    /// The nodes of an end.
+    fn nodes_at(&self, end: usize) -> Vec<usize> {
+        match end.checked_sub(self.sites.len()) {
+            Some(node) => vec![node],
+            None => {
+                let nodes = self.site_of.iter().enumerate();
+                let here = nodes.filter(|(_, site)| **site == Some(end));
+                here.map(|(node, _)| node).collect()
+            }
+        }
+    }
+
+    fn end_of(&self, end: usize) -> End {
+        match self.sites.get(end) {
+            Some((address, nodes)) => End {
+                address: Some(address.clone()),
+                nodes: nodes.clone(),
+            },
+            None => End {
+                address: None,
+                nodes: vec![self.named(end - self.sites.len())],
+            },
+        }
+    }
+
     /// The way out of the one node, and into the other.
     fn ends(&self, (from, to): Way) -> [usize; 2] {
         let first = 2 * self.sites.len();
@@ -188,6 +232,7 @@ impl<'m, 'a> Places<'m, 'a> {
     fn opposite(&self, spot: Spot) -> Spot {
         match spot {
             Spot::Single((from, to)) => Spot::Single((to, from)),
+            Spot::Ends(from, to) => Spot::Ends(to, from),
             Spot::Wide(spot) => {
                 let (sites, nodes) = (self.sites.len(), self.site_of.len());
                 let other = match (self.node(spot), spot < sites) {
@@ -214,6 +259,7 @@ impl<'m, 'a> Places<'m, 'a> {
             Spot::Single((from, to)) => {
                 return Place::Direction(self.named(from), self.named(to));
             }
+            Spot::Ends(from, to) => return Place::Way(self.end_of(from), self.end_of(to)),
             Spot::Wide(spot) => spot,
         };
         if let Some((node, inwards)) = self.node(spot) {
@@ -240,6 +286,8 @@ impl<'m, 'a> Places<'m, 'a> {
             Place::SiteIn(address, nodes) | Place::SiteOut(address, nodes) => {
                 Place::SiteBoth(address, nodes)
             }
+            Place::Way(a, b) if a <= b => Place::Ways(a, b),
+            Place::Way(a, b) => Place::Ways(b, a),
             Place::Direction(a, b) if a <= b => Place::Between(a, b),
             Place::Direction(a, b) => Place::Between(b, a),
             place => place,
@@ -394,6 +442,40 @@ fn absorb(
     let found = ways.filter_map(|way| failing.binary_search(&way).ok());
     failures.extend(found.filter(|at| is_marked(remaining, *at)));
     failures.sort_unstable();
+}
+
+/// The ways between two ends that fail as a whole, and what none of them explains. Of two single nodes such a way is the
+/// direction itself, which never explains two.
+fn between_ends(
+    places: &Places<'_, '_>,
+    directions: &Directions<'_, '_>,
+    failing: Vec<Way>,
+    passes: impl Fn(&Direction<'_, '_>) -> bool,
+) -> (Vec<Suspect>, Vec<Way>) {
+    let mut groups: BTreeMap<(usize, usize), Vec<Way>> = BTreeMap::new();
+    for way in failing.iter().filter(|way| places.crosses(**way)) {
+        let ends = (places.end(way.0), places.end(way.1));
+        groups.entry(ends).or_default().push(*way);
+    }
+    groups.retain(|(from, to), ways| {
+        let (from, to) = (places.nodes_at(*from), places.nodes_at(*to));
+        let mut all = from
+            .iter()
+            .flat_map(|from| to.iter().map(move |to| (*from, *to)));
+        ways.len() >= 2 && !all.any(|way| directions.get(way).is_some_and(|one| passes(&one)))
+    });
+    let suspects: Vec<Suspect> = groups
+        .into_iter()
+        .map(|((from, to), explains)| Suspect {
+            spot: Spot::Ends(from, to),
+            explains,
+            ties: Vec::new(),
+        })
+        .collect();
+    let mut rest = failing;
+    let explained = |way: &Way| suspects.iter().any(|one| one.explains.contains(way));
+    rest.retain(|way| !explained(way));
+    (suspects, rest)
 }
 
 /// A place at fault both ways is one trouble, not two.

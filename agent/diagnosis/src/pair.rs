@@ -196,6 +196,21 @@ impl<'m, 'a> Direction<'m, 'a> {
             .flatten()
     }
 
+    /// Whether the newest two echoes of A were lost. They accuse nobody, and what came before them acquits nobody.
+    pub(crate) fn is_losing(&self) -> bool {
+        let sent = self.b.key.and_then(|key| self.a.echo_sent(&key));
+        sent.is_some_and(|echo| echo.consecutive_lost >= timing::LOSING)
+    }
+
+    /// What the ladder says of a rung. Packets inside the tunnel are not steered: their sizes are judged where only steering
+    /// keeps the ladder from it.
+    pub(crate) fn outcome(&self, rung: Rung) -> Outcome {
+        if rung == Rung::TunnelMtu && self.ladder.broken_at() == Some(Rung::Steering) {
+            return self.ladder.asked(rung);
+        }
+        self.ladder.outcome(rung)
+    }
+
     /// B's endpoint as A uses it.
     pub(crate) fn endpoint(&self) -> Option<std::net::SocketAddr> {
         self.a.peer(&self.b.key?)?.endpoint

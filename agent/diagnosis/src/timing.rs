@@ -12,6 +12,9 @@ pub const PAUSE: Duration = Duration::from_secs(2);
 /// One lost packet accuses nobody, nor do two.
 pub const LOST_IN_A_ROW: u32 = 3;
 
+/// From so many on a run of losses may become one that accuses: what passed before it is not held against others.
+pub const LOSING: u32 = 2;
+
 /// Moments of two nodes are compared on the collector's timeline, where each is late by its own report's way. Within
 /// this much of each other their order proves nothing. Half the pace of the retries.
 pub const SKEW: Duration = Duration::from_millis(500);
@@ -26,6 +29,10 @@ pub const LISTENED: Duration = Duration::from_secs(3);
 /// How old a datagram seen on the underlay may be and still prove that the way is open now: two of the slowest inert
 /// datagrams (10 s apart) or four of `WireGuard`'s handshake attempts (5 s apart), and their reports.
 pub const UNDERLAY_FRESH: Duration = Duration::from_secs(25);
+
+/// How long a node may be away of which Talos has said that it restarts, changes its version or ends: firmware of servers takes
+/// minutes. Nobody is called to a planned absence before.
+pub const AWAY_ON_PURPOSE: Duration = Duration::from_mins(10);
 
 /// How old a handshake that was refused for its key may be: `WireGuard` tries again each 5 s, for 90 s after data.
 pub const KEYS_FRESH: Duration = Duration::from_mins(1);

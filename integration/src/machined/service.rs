@@ -10,6 +10,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use evidence::Stage;
 use sources::{host, wireguard};
 use tokio::{
     sync::{broadcast, mpsc},
@@ -24,7 +25,7 @@ use upstream::cosi::{
 use wireguard_control::{Backend, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::{
-    CANDIDATES_FILE, LOOK,
+    CANDIDATES_FILE, LOOK, STAGE_FILE,
     mood::Mood,
     peers::Memory,
     plan::{Neighbour, Plan},
@@ -68,10 +69,14 @@ impl World {
     pub(super) async fn turn(&self) {
         let mut memory = Memory::default();
         let (mut looked, mut given) = (None::<Instant>, BTreeMap::new());
+        let mut stage = Stage::Running;
         loop {
             let now_given = given_candidates();
             let changed = now_given != given;
-            if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed {
+            let now_stage = given_stage();
+            let moved = now_stage != stage;
+            stage = now_stage;
+            if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed || moved {
                 if changed {
                     self.forget(&mut memory, [&given, &now_given]);
                     given = now_given;
@@ -113,6 +118,7 @@ impl World {
             }
         }
         let mut next = Resources::of(&self.plan);
+        next.machine(given_stage());
         next.specs(&self.plan, |node| candidates(node, given));
         next.statuses(&self.plan, memory);
         // As by default: traffic to a peer is forced into the tunnel, whatever its state.
@@ -190,6 +196,12 @@ impl World {
 
 /// Candidates in a scenario's words, by the name of the peer.
 type Given = BTreeMap<String, Vec<SocketAddr>>;
+
+fn given_stage() -> Stage {
+    let text = fs::read_to_string(STAGE_FILE).unwrap_or_default();
+    let named = |stage: &Stage| stage.as_str() == text.trim();
+    Stage::ALL.into_iter().find(named).unwrap_or(Stage::Running)
+}
 
 fn given_candidates() -> Given {
     let text = fs::read_to_string(CANDIDATES_FILE).unwrap_or_default();

@@ -50,7 +50,7 @@ pub use talos::{
     TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
-    Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef,
+    Phase, Reporter, Rung, RungState, Subject, Verdict,
 };
 pub use vxlan::{Vxlan, VxlanDevice};

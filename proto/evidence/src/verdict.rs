@@ -174,6 +174,36 @@ pub enum Subject {
         /// The nodes.
         nodes: Vec<NodeRef>,
     },
+    /// The way between two ends, of which at least one is a site.
+    Ends {
+        /// One of them; the sending one if it is not both ways.
+        a: End,
+        /// The other.
+        b: End,
+        /// Whether it is the way back as well.
+        both_ways: bool,
+    },
+}
+
+/// One end of a way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// The public address that its nodes share; `None` for a node that is behind no other address than its own.
+    pub address: Option<String>,
+    /// Its nodes.
+    pub nodes: Vec<NodeRef>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = &self.address {
+            return write!(f, "site {address}");
+        }
+        let mut nodes = self.nodes.iter();
+        nodes.next().map_or(Ok(()), |node| write!(f, "{node}"))?;
+        nodes.try_for_each(|node| write!(f, ", {node}"))
+    }
 }
 
 impl fmt::Display for Subject {
@@ -184,6 +214,9 @@ impl fmt::Display for Subject {
             Self::Direction { from, to } => write!(f, "{from} -> {to}"),
             Self::Pair { a, b } => write!(f, "{a} <-> {b}"),
             Self::Site { address, .. } => write!(f, "site {address}"),
+            Self::Ends { a, b, both_ways } => {
+                write!(f, "{a} {} {b}", if *both_ways { "<->" } else { "->" })
+            }
         }
     }
 }

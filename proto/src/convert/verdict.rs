@@ -1,7 +1,7 @@
 //! The verdict: from the collector to its readers.
 
 use evidence::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
+    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
     PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
 };
 
@@ -380,6 +380,11 @@ fn subject_to_wire(subject: &Subject) -> wire::Subject {
             address: address.clone(),
             nodes: nodes.iter().map(node_to_wire).collect(),
         }),
+        Subject::Ends { a, b, both_ways } => WireSubject::Ends(wire::subject::Ends {
+            a: Some(end_to_wire(a)),
+            b: Some(end_to_wire(b)),
+            both_ways: *both_ways,
+        }),
     };
     wire::Subject {
         subject: Some(inner),
@@ -405,11 +410,38 @@ fn subject_from_wire(subject: Option<wire::Subject>) -> Result<Subject, ConvertE
         },
         WireSubject::Site(wire::subject::Site { address, nodes }) => Subject::Site {
             address,
-            nodes: nodes
-                .into_iter()
-                .map(|node| node_from_wire("subject.nodes", Some(node)))
-                .collect::<Result<_, _>>()?,
+            nodes: nodes_from_wire(nodes)?,
         },
+        WireSubject::Ends(wire::subject::Ends { a, b, both_ways }) => Subject::Ends {
+            a: end_from_wire("subject.a", a)?,
+            b: end_from_wire("subject.b", b)?,
+            both_ways,
+        },
+    })
+}
+
+fn nodes_from_wire(nodes: Vec<wire::NodeRef>) -> Result<Vec<NodeRef>, ConvertError> {
+    let nodes = nodes.into_iter();
+    nodes
+        .map(|node| node_from_wire("subject.nodes", Some(node)))
+        .collect()
+}
+
+fn end_to_wire(end: &End) -> wire::subject::Site {
+    wire::subject::Site {
+        address: end.address.clone().unwrap_or_default(),
+        nodes: end.nodes.iter().map(node_to_wire).collect(),
+    }
+}
+
+fn end_from_wire(
+    field: &'static str,
+    end: Option<wire::subject::Site>,
+) -> Result<End, ConvertError> {
+    let end = end.ok_or_else(|| ConvertError::new(field, "an end with its nodes"))?;
+    Ok(End {
+        address: Some(end.address).filter(|address| !address.is_empty()),
+        nodes: nodes_from_wire(end.nodes)?,
     })
 }
 

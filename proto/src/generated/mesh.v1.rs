@@ -2525,7 +2525,7 @@ pub struct Ladder {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Subject {
-    #[prost(oneof = "subject::Subject", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "subject::Subject", tags = "1, 2, 3, 4, 5, 6")]
     pub subject: ::core::option::Option<subject::Subject>,
 }
 /// Nested message and enum types in `Subject`.
@@ -2546,6 +2546,16 @@ pub mod subject {
         #[prost(message, repeated, tag = "2")]
         pub nodes: ::prost::alloc::vec::Vec<super::NodeRef>,
     }
+    /// A site without an address is one node that is behind none but its own.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Ends {
+        #[prost(message, optional, tag = "1")]
+        pub a: ::core::option::Option<Site>,
+        #[prost(message, optional, tag = "2")]
+        pub b: ::core::option::Option<Site>,
+        #[prost(bool, tag = "3")]
+        pub both_ways: bool,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Subject {
         #[prost(message, tag = "1")]
@@ -2558,6 +2568,8 @@ pub mod subject {
         Pair(Direction),
         #[prost(message, tag = "5")]
         Site(Site),
+        #[prost(message, tag = "6")]
+        Ends(Ends),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

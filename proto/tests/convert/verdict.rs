@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use evidence::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
+    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
     PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Verdict,
 };
 use proptest::{
@@ -129,7 +129,18 @@ fn subject() -> impl Strategy<Value = Subject> {
         (node(), node()).prop_map(|(a, b)| Subject::Pair { a, b }),
         (text(), vec(node(), 0..SOME))
             .prop_map(|(address, nodes)| Subject::Site { address, nodes }),
+        (end(), end(), any::<bool>()).prop_map(|(a, b, both_ways)| Subject::Ends {
+            a,
+            b,
+            both_ways
+        }),
     ]
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let address =
+        option::of(text().prop_filter("an address is not empty", |text| !text.is_empty()));
+    (address, vec(node(), 0..SOME)).prop_map(|(address, nodes)| End { address, nodes })
 }
 
 fn fix() -> impl Strategy<Value = Fix> {

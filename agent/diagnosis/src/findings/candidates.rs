@@ -69,7 +69,7 @@ fn is_open(mesh: &Mesh<'_>, from: &Member<'_>, to: &Member<'_>) -> bool {
 }
 
 /// Pairs that do not carry in either direction, and fail in one.
-fn hopeless(directions: &Directions<'_, '_>) -> Vec<Way> {
+pub(super) fn hopeless(directions: &Directions<'_, '_>) -> Vec<Way> {
     let fails = |direction: &Direction<'_, '_>| {
         [direction.tunnel.outcome, direction.underlay.outcome].contains(&Outcome::Fail)
     };

@@ -1,6 +1,7 @@
 //! Small packets pass and large ones do not, or the overlay's port is shut.
 //!
-//! A rung is judged only where all below it hold, so none of these is an effect of another.
+//! A rung is judged only where all below it hold, so none of these is an effect of another; only the tunnel's sizes are judged
+//! beside trouble with steering as well.
 
 mod past;
 
@@ -40,7 +41,7 @@ type Maker = fn(&Culprit, &[Direction<'_, '_>]) -> Draft;
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
 fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker) -> Vec<Finding> {
-    let outcome = |direction: &Direction<'_, '_>| direction.ladder.outcome(rung);
+    let outcome = |direction: &Direction<'_, '_>| direction.outcome(rung);
     let proved = |direction: &Direction<'_, '_>| outcome(direction) == Outcome::Fail;
     let fails = |direction: &Direction<'_, '_>| {
         let open = outcome(direction) == Outcome::Unknown;
@@ -108,7 +109,7 @@ fn evidence(
     };
     let passing = directions
         .iter()
-        .filter(|direction| direction.ladder.outcome(rung).is_good())
+        .filter(|direction| direction.outcome(rung).is_good())
         .find(shares_an_end);
     let first = hit.first().copied();
     let cited = first.into_iter().chain(passing);

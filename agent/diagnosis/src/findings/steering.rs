@@ -47,6 +47,7 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     };
     let rules = of_node(|trouble| *trouble == Trouble::RuleMissing);
     let tables = of_node(|trouble| *trouble == Trouble::TableEmpty);
+    let bypassed = of_node(|trouble| *trouble == Trouble::Bypassed);
     let marks = of_node(|trouble| matches!(trouble, Trouble::NotMarked(_)));
     let missing = grouped(&carrying, |trouble| match trouble {
         Trouble::Missing(missing) if !missing.of_tunnel => Some(key(missing)),
@@ -54,9 +55,11 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     });
     let rules = rules.iter().map(|(node, hit)| rule_missing(node, hit));
     let tables = tables.iter().map(|(node, hit)| table_empty(node, hit));
+    let bypassed = bypassed.iter().map(|(node, hit)| bypassed_at(node, hit));
     let marks = marks.iter().map(|(node, hit)| not_marked(node, hit));
     let missing = missing.values().filter_map(|hit| missing_addresses(hit));
-    rules.chain(tables).chain(marks).chain(missing).collect()
+    let parts = rules.chain(tables).chain(bypassed);
+    parts.chain(marks).chain(missing).collect()
 }
 
 /// A direction whose steering fails, and what is wrong.
@@ -140,6 +143,23 @@ fn table_empty(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
         "who may change the node's routes by hand",
         "until then put the route back as KubeSpan makes it",
         Some("ip route add default dev kubespan table 180 metric 1".to_owned()),
+    ));
+    finish(draft, hit)
+}
+
+fn bypassed_at(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| direction.to).collect();
+    let summary = format!(
+        "{node} has KubeSpan's rule and its routes, and another rule comes first: marked traffic for {} leaves beside the tunnel",
+        text::list(&peers)
+    );
+    let mut draft = of_node("steering-bypassed", node, Confidence::Certain, summary);
+    draft.fixes.push(fix(
+        format!("who set the rules of {node} (a CNI, a VPN)"),
+        "give the rule that comes first a priority above 32500, or take it away",
+        Some(format!(
+            "talosctl -n {node} get routingrules   # by hand, from a privileged pod: ip rule; ip rule del pref PRIORITY"
+        )),
     ));
     finish(draft, hit)
 }

@@ -2,26 +2,88 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome};
+use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 
-use super::{Draft, explained, fix, named, place_text, subject};
+use super::{Draft, explained, fix, named, nat, place_text, subject};
 use crate::{
-    directions::Directions,
+    directions::{Directions, Way},
     localise::{Culprit, Place, site},
     mesh::Mesh,
     pair::Direction,
     text,
 };
 
+/// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
+pub(super) fn may_widen(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    directions: &Directions<'_, '_>,
+) -> bool {
+    let (Place::Direction(a, b) | Place::Between(a, b)) = &culprit.place else {
+        return false;
+    };
+    let both_ways = matches!(culprit.place, Place::Between(..));
+    let Some((a, b)) = mesh.members.get(a).zip(mesh.members.get(b)) else {
+        return false;
+    };
+    let (a, b) = (a.index, b.index);
+    let mut ways = (0..mesh.members.len()).flat_map(|other| {
+        let back = [(b, other), (other, a)];
+        let back = back.into_iter().filter(move |_| both_ways);
+        [(a, other), (other, b)].into_iter().chain(back)
+    });
+    ways.any(|way| {
+        let direction = directions.get(way);
+        direction.is_some_and(|one| one.is_losing() && one.loss_since().is_none())
+    })
+}
+
+/// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
+/// and of a node of which nothing comes nobody learns where that is. So what fails from A to a B behind a NAT is no trouble
+/// of its own, as long as something wider explains why nothing of B comes to A.
+pub(super) fn with_ways_back(mesh: &Mesh<'_>, culprits: Vec<Culprit>) -> Vec<(Culprit, Vec<Way>)> {
+    let is_alone =
+        |culprit: &Culprit| matches!(culprit.place, Place::Direction(..) | Place::Way(..));
+    let (alone, wide): (Vec<_>, Vec<_>) = culprits.into_iter().partition(is_alone);
+    let mut known: Vec<_> = wide
+        .into_iter()
+        .map(|culprit| (culprit, Vec::new()))
+        .collect();
+    let mut own = Vec::new();
+    for culprit in alone {
+        let forgotten = |(from, to): &Way| {
+            let site = |node: &usize| mesh.members.at(*node).and_then(|member| member.site);
+            let behind = site(to).is_some() && site(to) != site(from);
+            let mut wide = known.iter();
+            let why = wide.position(|(wide, _)| wide.explains.binary_search(&(*to, *from)).is_ok());
+            why.filter(|_| behind)
+        };
+        let whys: Option<Vec<usize>> = culprit.explains.iter().map(forgotten).collect();
+        let Some(whys) = whys else {
+            own.push((culprit, Vec::new()));
+            continue;
+        };
+        for (why, way) in whys.into_iter().zip(culprit.explains) {
+            if let Some((_, ways_back)) = known.get_mut(why) {
+                ways_back.push(way);
+            }
+        }
+    }
+    known.extend(own);
+    known
+}
+
 pub(super) fn finding(
     mesh: &Mesh<'_>,
     culprit: &Culprit,
+    ways_back: &[Way],
     directions: &Directions<'_, '_>,
 ) -> Finding {
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
         .partition(|direction| direction.underlay.outcome == Outcome::Fail);
-    let tied = !culprit.ties.is_empty();
+    let moved = nat::moved(mesh, culprit, &hit);
+    let tied = !culprit.ties.is_empty() && moved.is_none();
     let confidence = match &culprit.place {
         _ if tied => Confidence::Undecided,
         Place::SiteBoth(..) | Place::NodeBoth(_) => Confidence::Likely,
@@ -30,18 +92,26 @@ pub(super) fn finding(
     };
     hit.extend(open);
     let mut draft = Draft::new(
-        code(&culprit.place),
+        moved
+            .as_ref()
+            .map_or_else(|| code(&culprit.place), |_| nat::Moved::CODE),
         subject(&culprit.place),
         confidence,
-        summary(mesh, culprit, &hit),
+        moved
+            .as_ref()
+            .map_or_else(|| summary(mesh, culprit, &hit), nat::Moved::summary),
     );
     draft.evidence = evidence(mesh, &culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
-    draft.explains = named(mesh, &culprit.explains);
+    draft.explains = named(mesh, &[&culprit.explains, ways_back].concat());
     draft.could_also_be = culprit.ties.iter().map(place_text).collect();
     if tied {
         draft.decided_by =
             Some("an agent on one more node outside, or a direction that passes".to_owned());
+    }
+    if let Some(moved) = moved {
+        draft.confidence = Confidence::Likely;
+        moved.refine(&mut draft);
     }
     if let Place::SiteBoth(..) | Place::NodeBoth(_) = culprit.place {
         draft.could_also_be.push(
@@ -56,8 +126,8 @@ fn code(place: &Place) -> &'static str {
         Place::NodeIn(_) | Place::SiteIn(..) => "udp-51820-blocked-inbound",
         Place::NodeOut(_) | Place::SiteOut(..) => "udp-51820-blocked-outbound",
         Place::NodeBoth(_) | Place::SiteBoth(..) => "udp-51820-blocked-both-ways",
-        Place::Direction(..) => "one-way-loss",
-        Place::Between(..) => "path-broken",
+        Place::Direction(..) | Place::Way(..) => "one-way-loss",
+        Place::Between(..) | Place::Ways(..) => "path-broken",
     }
 }
 
@@ -109,6 +179,14 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Str
                 alone("to and from them")
             )
         }
+        Place::Way(from, to) => format!(
+            "datagrams from {from} to {to} are lost on the way, those of all nodes ({senders} to {receivers}){}",
+            alone(&format!("into {to} and out of {from}"))
+        ),
+        Place::Ways(a, b) => format!(
+            "datagrams between {a} and {b} are lost both ways, those of all nodes{}",
+            alone("to and from them")
+        ),
     }
 }
 
@@ -160,10 +238,12 @@ fn contrasts(
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
             (nodes.iter().filter_map(index).collect(), true)
         }
-        Place::Direction(..) | Place::Between(..) => (BTreeSet::new(), false),
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
+            (BTreeSet::new(), false)
+        }
     };
     let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = match place {
-        Place::Direction(..) | Place::Between(..) => {
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
             hit.iter().map(|bad| (bad.a.index, bad.b.index)).unzip()
         }
         _ => (nodes.clone(), nodes),
@@ -194,6 +274,8 @@ fn fixes(mesh: &Mesh<'_>, place: &Place) -> Vec<Fix> {
         }
         Place::Direction(from, to) => vec![open_path(mesh, from, to)],
         Place::Between(a, b) => vec![open_path(mesh, a, b), open_path(mesh, b, a)],
+        Place::Way(from, to) => vec![open_way(mesh, from, to)],
+        Place::Ways(a, b) => vec![open_way(mesh, a, b), open_way(mesh, b, a)],
     }
 }
 
@@ -262,6 +344,28 @@ fn open_site_outbound(address: &str) -> Fix {
                 .to_owned(),
         ),
     )
+}
+
+/// What all nodes of a site suffer at one other place is most often a ban of its address there.
+fn open_way(mesh: &Mesh<'_>, from: &End, to: &End) -> Fix {
+    let (sender, receiver) = (text::list(&from.nodes), text::list(&to.nodes));
+    let source = from.address.clone().or_else(|| outside_address(mesh, from));
+    let source = source.unwrap_or_else(|| sender.clone());
+    fix(
+        format!("who runs the firewall in front of {receiver}, or the network between"),
+        format!(
+            "look for a filter that concerns {source} alone: a list of banned addresses, a rule by source"
+        ),
+        Some(format!(
+            "nft list ruleset | grep -n {source}   # in front of {receiver}; then on {sender}: mtr --mark 32 --udp --port 51820 {}",
+            outside_address(mesh, to).unwrap_or_else(|| receiver.clone())
+        )),
+    )
+}
+
+fn outside_address(mesh: &Mesh<'_>, end: &End) -> Option<String> {
+    let inside = || inside_address(mesh, end.nodes.first()?);
+    end.address.clone().or_else(inside)
 }
 
 fn open_path(mesh: &Mesh<'_>, from: &NodeRef, to: &NodeRef) -> Fix {

@@ -143,7 +143,7 @@ fn loses_by(member: &Member<'_>, narrow: &Narrow<'_>, direction: &Direction<'_, 
     if way.and_then(|way| way.via.as_deref()) != Some(narrow.link) {
         return false;
     }
-    let fails = |rung| direction.ladder.outcome(rung) == Outcome::Fail;
+    let fails = |rung| direction.outcome(rung) == Outcome::Fail;
     let told = member
         .sizes(&key, Layer::Overlay)
         .and_then(|sizes| sizes.too_big)

@@ -31,6 +31,10 @@ pub(crate) enum Trouble {
     RuleMissing,
     /// Table 180 does not lead into the tunnel.
     TableEmpty,
+    /// A rule before `KubeSpan`'s sends marked packets elsewhere.
+    Bypassed,
+    /// The sender has the address itself: nothing for it ever leaves. Who is to blame is told of the addresses.
+    Own,
     /// The chains do not mark the address.
     NotMarked(IpAddr),
     /// One end's device lacks an address that is the other's.
@@ -303,7 +307,13 @@ impl<W: Words> Pair<'_, '_, W> {
 
     fn diverted(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged<W>> {
         let via = prefix.marked_via.as_deref();
+        let identity = self.a.identity();
+        let own = identity.is_some_and(|identity| identity.addresses.contains(&address));
         (via != Some(KUBESPAN)).then(|| {
+            if own {
+                let text = || format!("has {address} itself, so that packets to it never leave");
+                return self.failed(self.steered_fact(), text, Trouble::Own);
+            }
             let text = || match via {
                 Some(link) => {
                     format!("marked packets to {address} leave by {link}: another rule comes first")
@@ -312,7 +322,7 @@ impl<W: Words> Pair<'_, '_, W> {
                     format!("marked packets to {address} have no way: another rule comes first")
                 }
             };
-            self.failed(self.steered_fact(), text, Trouble::RuleMissing)
+            self.failed(self.steered_fact(), text, Trouble::Bypassed)
         })
     }
 }

@@ -417,7 +417,7 @@ impl Lab {
         all.filter(|other| other != node).collect()
     }
 
-    fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
+    pub(crate) fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
         let mut value = match self.node(of).facts.get(&FactKey::Peer(key(with))) {
             Some(Fact::Peer(_, peer)) => peer.clone(),
             _ => return,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use evidence::{Drops, Fact, FactKey, Host, Identity, Layer, Ports, ReversePath, SourceId};
 
 use super::{Case, MESH_ONLY, NOT_READY, READY, case};
+use super::{sizes::shut_at, steering::edit_peer};
 use crate::support::{
     Lab, ago,
     healthy::{host, own_address},
@@ -147,6 +148,15 @@ fn address_boot() -> String {
     Lab::healthy().known("vps-1").boot_id
 }
 
+/// What the second node sends to the shared address stays on it.
+fn kept(lab: Lab) -> Lab {
+    edit_peer(lab, "vps-2", "home-cp", |steered| {
+        for prefix in &mut steered.prefixes {
+            prefix.marked_via = Some("lo".to_owned());
+        }
+    })
+}
+
 fn overlaps() -> Vec<Case> {
     let twice = || {
         let mut lab = Lab::healthy();
@@ -169,6 +179,30 @@ fn overlaps() -> Vec<Case> {
         });
     }
     vec![
+        case(
+            "the kernel of one of two nodes with one address keeps to itself what is for the other",
+            kept(twice()),
+            &[(OVERLAP, "home-cp <-> vps-2")],
+            MESH_ONLY,
+            &["steering-bypassed", "steering-rule-missing"],
+        ),
+        case(
+            "one of two nodes with one address takes nothing that comes from it",
+            twice().narrow("home-cp", "vps-2", Layer::Overlay, None, 8000),
+            &[(OVERLAP, "home-cp <-> vps-2")],
+            READY,
+            &["overlay-port-blocked"],
+        ),
+        case(
+            "two nodes have one address, and the overlay's port of one is shut to all",
+            shut_at(twice(), "vps-2"),
+            &[
+                (OVERLAP, "home-cp <-> vps-2"),
+                ("overlay-port-blocked", "vps-2"),
+            ],
+            READY,
+            &["overlay-mtu-too-small"],
+        ),
         case(
             "two nodes have an address that one of them advertises",
             twice(),
