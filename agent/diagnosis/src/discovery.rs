@@ -103,7 +103,8 @@ pub(crate) fn broken(address: &DiscoveryAddress) -> Option<(&DiscoveryStage, &St
 pub(crate) fn level(mesh: &Mesh<'_>, level: &Level) -> (Phase, Vec<String>) {
     let mut members = mesh.members.values();
     if members.all(|member| member.discovery().is_none()) {
-        let reason = "no agent was given an endpoint of the discovery service (--discovery)";
+        let reason =
+            "no agent knows where the discovery service is (--discovery, --discovery-from-talos)";
         return (Phase::Unknown, vec![reason.to_owned()]);
     }
     let mut reasons = expected::missing(mesh, level);
@@ -112,6 +113,9 @@ pub(crate) fn level(mesh: &Mesh<'_>, level: &Level) -> (Phase, Vec<String>) {
     } else {
         Phase::Unknown
     };
+    if mesh.members.values().all(|member| is_off(member)) {
+        reasons.push("not applicable: Talos uses the discovery service on no node".to_owned());
+    }
     let fresh = level.fresh_within.map_or(timing::DISCOVERY_FRESH, |bound| {
         bound.min(timing::DISCOVERY_FRESH)
     });
@@ -127,10 +131,37 @@ pub(crate) fn level(mesh: &Mesh<'_>, level: &Level) -> (Phase, Vec<String>) {
     (phase, reasons)
 }
 
+/// Whether Talos there says that it does not use the service.
+fn is_off(member: &Member<'_>) -> bool {
+    member.discovery().is_some_and(|seen| seen.registry_off)
+}
+
+/// A node whose Talos does not use the service. If no node does there is nothing to wait for: each has said so itself. One among others
+/// that do is introduced to nobody.
+fn off(mesh: &Mesh<'_>) -> (Phase, Option<String>) {
+    let mut others = mesh.members.values().filter(|member| !is_off(member));
+    let used = |member: &Member<'_>| member.discovery().is_some();
+    let reason = "Talos does not use the discovery service there";
+    match (others.clone().any(used), others.next()) {
+        (true, _) => (
+            Phase::NotReady,
+            Some(format!("{reason}, and elsewhere it does")),
+        ),
+        (false, Some(_)) => (
+            Phase::Unknown,
+            Some(format!("{reason}; of other nodes it is not known")),
+        ),
+        (false, None) => (Phase::Ready, None),
+    }
+}
+
 fn node(mesh: &Mesh<'_>, member: &Member<'_>, fresh: Duration) -> (Phase, Option<String>) {
     let unknown = |reason: &str| (Phase::Unknown, Some(reason.to_owned()));
     if member.fresh().is_none() {
         return unknown("without a fresh report");
+    }
+    if is_off(member) {
+        return off(mesh);
     }
     let ways: Vec<Way<'_>> = endpoints_within(mesh, member, fresh).map(way).collect();
     if ways.iter().any(|way| matches!(way, Way::Open)) {

@@ -14,6 +14,8 @@ pub struct Discovery {
     /// Which cluster the node asks for: a hash keyed with the mesh key, so that nodes can be compared and nobody else learns
     /// the id. `None` while the id is not known.
     pub cluster: Option<[u8; 8]>,
+    /// Whether Talos on this node says that it does not use the service.
+    pub registry_off: bool,
     /// The endpoints in the order in which they are configured, at most [`crate::limits::DISCOVERY_ENDPOINTS`].
     pub endpoints: Vec<DiscoveryEndpoint>,
 }

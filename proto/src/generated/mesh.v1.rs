@@ -190,6 +190,9 @@ pub struct Discovery {
     pub cluster: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "3")]
     pub endpoints: ::prost::alloc::vec::Vec<DiscoveryEndpoint>,
+    /// Talos says that the service is not used.
+    #[prost(bool, tag = "4")]
+    pub registry_off: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
