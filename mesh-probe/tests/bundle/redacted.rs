@@ -50,6 +50,10 @@ fn place(subject: &Subject, verdict: &Verdict) -> String {
         Subject::Site { nodes, .. } => {
             format!("{:?}", nodes.iter().map(number).collect::<Vec<_>>())
         }
+        Subject::Ends { a, b, both_ways } => {
+            let all = |end: &evidence::End| end.nodes.iter().map(number).collect::<Vec<_>>();
+            format!("{:?} -> {:?} {both_ways}", all(a), all(b))
+        }
     }
 }
 
