@@ -41,7 +41,7 @@ fn number(node: &NodeRef, verdict: &Verdict) -> Option<usize> {
 }
 
 fn place(subject: &Subject, verdict: &Verdict) -> String {
-    let number = |node| number(node, verdict);
+    let number = |node: &NodeRef| number(node, verdict);
     match subject {
         Subject::Cluster => "cluster".to_owned(),
         Subject::Node { node } => format!("{:?}", number(node)),
