@@ -26,8 +26,17 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-collector", "diagnosis", "the judgement"),
     ("mesh-collector", "proto", "what it serves"),
     ("mesh-probe", "evidence", "the verdict it prints"),
-    ("mesh-probe", "diagnosis", "the pages of explain"),
+    (
+        "mesh-probe",
+        "diagnosis",
+        "the pages of explain, and a gate graph of a file",
+    ),
     ("mesh-probe", "proto", "the questions it asks"),
+    (
+        "mesh-probe",
+        "mesh-collector",
+        "tests: the command line against every other surface",
+    ),
     (
         "mesh-probe",
         "mesh-agent",
