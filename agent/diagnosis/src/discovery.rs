@@ -3,6 +3,8 @@
 //! The service only introduces nodes to each other. While it is away a mesh that stands goes on to stand, so nothing here
 //! shuts the gates of the mesh: the level `discovery` is not ready, and what builds on it waits.
 
+use std::time::Duration;
+
 use evidence::{
     Phase,
     discovery::{
@@ -15,8 +17,11 @@ use crate::{
     timing,
 };
 
-/// One failure may be a packet that was lost; the second is tried a quarter of a minute later.
+/// One failure may be a packet that was lost, or a service that is started anew; the second connection is tried a quarter of a minute
+/// later, the second call a minute later.
 const CONFIRMED: u32 = 2;
+/// A service is asked so often, over one of its addresses after the other.
+const HELLO_EVERY: Duration = Duration::from_mins(1);
 
 /// How an endpoint stands for one node.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,8 @@ pub(crate) fn endpoints<'a>(
 
 /// How an endpoint stands.
 pub(crate) fn way(endpoint: &DiscoveryEndpoint) -> Way<'_> {
-    if endpoint.addresses.iter().any(serves) {
+    let mut addresses = endpoint.addresses.iter();
+    if addresses.any(|address| serves(endpoint, address)) {
         return Way::Open;
     }
     if let Some(names) = &endpoint.names
@@ -70,9 +76,14 @@ pub(crate) fn way(endpoint: &DiscoveryEndpoint) -> Way<'_> {
     })
 }
 
-/// The service answers there: the newest connection came through, and the newest calls were not refused.
-pub(crate) fn serves(address: &DiscoveryAddress) -> bool {
+/// The service answers there: the newest connection came through, and the newest calls were not refused. A call that is older than its turn
+/// would be says nothing of today.
+pub(crate) fn serves(endpoint: &DiscoveryEndpoint, address: &DiscoveryAddress) -> bool {
+    let turns = u32::try_from(endpoint.addresses.len()).unwrap_or(u32::MAX);
+    let turn = HELLO_EVERY.saturating_mul(turns);
+    let old = turn.saturating_add(timing::DISCOVERY_FRESH);
     let greeted = address.hello.as_ref();
+    let greeted = greeted.filter(|hello| endpoint.at.since(hello.at) <= old);
     let listed = address.list.as_ref();
     address.connects()
         && greeted.is_some_and(|hello| hello.failure.is_none())
@@ -82,7 +93,12 @@ pub(crate) fn serves(address: &DiscoveryAddress) -> bool {
 /// What is past doubt to be wrong with an address.
 pub(crate) fn broken(address: &DiscoveryAddress) -> Option<(&DiscoveryStage, &StageFailure)> {
     let (stage, failure) = address.failure()?;
-    let sure = address.connects() || address.failed >= CONFIRMED;
+    let failed = if address.connects() {
+        address.calls_failed
+    } else {
+        address.failed
+    };
+    let sure = failed >= CONFIRMED;
     (sure && failure.kind != FailureKind::Other).then_some((stage, failure))
 }
 
@@ -151,7 +167,9 @@ fn node(mesh: &Mesh<'_>, member: &Member<'_>) -> (Phase, Option<String>) {
     if is_off(member) {
         return off(mesh);
     }
-    let ways: Vec<Way<'_>> = endpoints(mesh, member).map(way).collect();
+    // One that sends its clients elsewhere serves nobody: it is looked at where it sends them.
+    let last = endpoints(mesh, member).filter(|endpoint| endpoint.redirect.is_none());
+    let ways: Vec<Way<'_>> = last.map(way).collect();
     if ways.iter().any(|way| matches!(way, Way::Open)) {
         return (Phase::Ready, None);
     }

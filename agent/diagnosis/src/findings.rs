@@ -3,8 +3,10 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod encapsulation;
 mod host;
 mod keys;
+mod node_address;
 mod nodes;
 mod observer;
 mod overlay;
@@ -62,6 +64,8 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(uplinks);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
+    roots.extend(encapsulation::find(mesh));
+    roots.extend(node_address::find(mesh));
     roots.extend(time::find(mesh));
     roots.extend(discovery::find(mesh));
     roots.extend(stale);

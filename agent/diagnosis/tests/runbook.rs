@@ -17,6 +17,8 @@ const SOURCES: &[&str] = &[
     include_str!("../src/findings/overlay.rs"),
     include_str!("../src/findings/session.rs"),
     include_str!("../src/findings/sizes.rs"),
+    include_str!("../src/findings/encapsulation.rs"),
+    include_str!("../src/findings/node_address.rs"),
     include_str!("../src/findings/steering.rs"),
     include_str!("../src/findings/time.rs"),
     include_str!("../src/findings/underlay.rs"),

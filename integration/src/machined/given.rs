@@ -1,8 +1,12 @@
 //! What a scenario says of a node's Talos, in files that it writes with `echo` and heals with `rm`.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
-use super::{CANDIDATES_FILE, DISCOVERY_FILE, TIME_SERVERS_FILE, plan::Neighbour};
+use super::{CANDIDATES_FILE, DISCOVERY_FILE, NODE_IPS_FILE, TIME_SERVERS_FILE, plan::Neighbour};
 
 /// The files as they are now. What none says is as planned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +15,7 @@ pub(super) struct Given {
     pub(super) candidates: BTreeMap<String, Vec<SocketAddr>>,
     pub(super) time_servers: Vec<String>,
     pub(super) discovery: Discovery,
+    pub(super) node_ips: Vec<IpAddr>,
 }
 
 /// Where the discovery service is.
@@ -38,6 +43,10 @@ impl Given {
             candidates: candidates(&fs::read_to_string(CANDIDATES_FILE).unwrap_or_default()),
             time_servers: words(TIME_SERVERS_FILE),
             discovery: Discovery::said(words(DISCOVERY_FILE)),
+            node_ips: words(NODE_IPS_FILE)
+                .iter()
+                .filter_map(|word| word.parse().ok())
+                .collect(),
         }
     }
 

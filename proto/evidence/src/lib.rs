@@ -25,9 +25,7 @@ mod talos;
 mod verdict;
 mod vxlan;
 
-pub use clock::{
-    Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, TalosClock, WallReading,
-};
+pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, WallReading};
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
@@ -35,7 +33,10 @@ pub use fact::{
     Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use host::{Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp};
+pub use host::{
+    Complaint, ComplaintKind, Fingerprint, HardwareAddress, Host, HostLink, Offload, Ports,
+    ReversePath, Udp,
+};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};

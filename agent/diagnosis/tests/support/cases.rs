@@ -2,8 +2,10 @@
 
 mod candidates;
 pub(crate) mod discovery;
+pub(crate) mod encapsulation;
 pub(crate) mod host;
 pub(crate) mod keys;
+pub(crate) mod node_address;
 pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod overlay;
@@ -63,6 +65,8 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         nodes::cases(),
         time::cases(),
         host::cases(),
+        encapsulation::cases(),
+        node_address::cases(),
         quiet::cases(),
     ]
     .into_iter()
