@@ -198,13 +198,9 @@ fn other_cluster(mesh: &Mesh<'_>) -> Option<Finding> {
 /// What the service lists to a node: nodes that are given the same list have the same digest.
 fn listed(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<evidence::Citation> {
     let (_, list) = lists(mesh).find(|(other, _)| other.node == member.node)?;
-    let digest: String = list
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = u64::from_be_bytes(list.digest);
     let text = format!(
-        "the service lists {} affiliates to it (digest {digest})",
+        "the service lists {} affiliates to it (digest {digest:016x})",
         list.count
     );
     Some(mesh.cite(member, FactKey::Discovery, list.at, text))

@@ -146,14 +146,13 @@ fn checksums(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
     Some(draft.finish(None))
 }
 
+/// Whether a card of the node makes checksums. A node in a container has none: the end of its pair of links stands for it.
 fn makes(host: &Host) -> bool {
-    let cards = host
-        .links
-        .iter()
-        .filter(|link| link.up && link.is_hardware());
-    cards
-        .filter_map(|link| link.offload)
-        .any(|offload| offload.checksum)
+    let up = || host.links.iter().filter(|link| link.up);
+    let is_pair = |link: &HostLink| link.kind.as_deref() == Some("veth");
+    let has_card = up().any(HostLink::is_hardware);
+    let mut cards = up().filter(|link| link.is_hardware() || (!has_card && is_pair(link)));
+    cards.any(|link| link.offload.is_some_and(|offload| offload.checksum))
 }
 
 fn of_node(member: &Member<'_>) -> Subject {

@@ -134,10 +134,11 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told_and_what_is_not_is_said_to_be_unknown() {
-        let some = Some(Drops {
+        let seen = Drops {
             count: 69,
             last: Some(Moment::from_millis(7_000)),
-        });
+        };
+        let some = Some(seen);
         let link = HostLink {
             name: "eth0".to_owned(),
             kind: None,
@@ -169,7 +170,7 @@ mod tests {
             complaints: Some(vec![Complaint {
                 kind: ComplaintKind::DeadLoop,
                 link: Some("vx0".to_owned()),
-                seen: some.unwrap_or_default(),
+                seen,
             }]),
             ..Host::default()
         };

@@ -99,7 +99,22 @@ fn sums() -> Vec<Case> {
     for other in ["vps-1", "vps-2", "home-cp"] {
         deaf = deaf.narrow(other, NODE, Layer::Overlay, None, 20_000);
     }
+    let mut contained = spoiled(48, 4000, true);
+    for node in NODES {
+        contained.host(node, |host| {
+            for link in &mut host.links {
+                link.kind = Some("veth".to_owned());
+            }
+        });
+    }
     vec![
+        case(
+            "the same on nodes in containers, which have no card of their own",
+            contained,
+            &[(SUMS, NODE)],
+            READY,
+            &["overlay-port-blocked"],
+        ),
         case(
             "datagrams arrive with wrong checksums, and cards make those",
             spoiled(48, 4000, true),
