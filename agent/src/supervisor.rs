@@ -165,6 +165,7 @@ fn read(
 ) -> Readings {
     let (wireguard_sender, wireguard) = watch::channel(None);
     let (links_sender, links) = watch::channel(None);
+    let (route_sender, route_changes) = watch::channel(0);
     let (steering_sender, steering) = watch::channel(None);
     let (talos_sender, talos) = watch::channel(None);
     let (discovery_sender, discovery) = watch::channel(None);
@@ -172,7 +173,7 @@ fn read(
     let (host_sender, host) = watch::channel(None);
     tokio::spawn(host::read(host_sender));
     tokio::spawn(readers::wireguard(wireguard_sender));
-    tokio::spawn(readers::links(links_sender));
+    tokio::spawn(readers::links(links_sender, route_sender));
     tokio::spawn(steering::read_steering(
         steering_sender,
         wireguard.clone(),
@@ -192,6 +193,7 @@ fn read(
     Readings {
         wireguard,
         links,
+        route_changes,
         steering,
         tap,
         tap_state,

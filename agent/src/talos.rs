@@ -240,13 +240,13 @@ async fn publish(
             }
             () = sleep_until(ways_at), if state.is_whole() => {
                 ways_at = Instant::now() + WAYS_EVERY;
-                state.ways.clear();
+                state.ask_again();
                 news = true;
             }
             () = sleep_until(publish_at), if news && state.is_whole() => {
                 tell(&mut state, sender, links).await;
                 // What could not be asked is asked again soon: at the start the links are not known yet.
-                news = !state.candidates_without_way().is_empty();
+                news = !state.to_ask().is_empty();
                 publish_at = Instant::now() + if news { WAYS_RETRY } else { PUBLISH_EVERY };
             }
         }
@@ -258,13 +258,11 @@ async fn tell(
     sender: &watch::Sender<Option<Reading<TalosReading>>>,
     links: &watch::Receiver<Option<Reading<Snapshot>>>,
 ) {
-    let unknown = state.candidates_without_way();
-    if !unknown.is_empty() {
+    let to_ask = state.to_ask();
+    if !to_ask.is_empty() {
         let read = links.borrow().clone();
         let snapshot = read.and_then(|read| read.value.ok());
-        state
-            .ways
-            .extend(ways::ask(&unknown, snapshot.as_ref()).await);
+        state.answered(ways::ask(&to_ask, snapshot.as_ref()).await);
     }
     let now = clock::moment();
     let reading = state.reading(now, sources::host::clocks().wall);

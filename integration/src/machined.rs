@@ -40,6 +40,8 @@ pub const STAGE_FILE: &str = "/run/machined/stage";
 pub const CANDIDATES_FILE: &str = "/run/machined/candidates";
 /// The time servers, in their order; none are planned.
 pub const TIME_SERVERS_FILE: &str = "/run/machined/time-servers";
+/// The address that the kubelet is given, then others that the node has beside its planned one; only that is planned.
+pub const NODE_IPS_FILE: &str = "/run/machined/node-ips";
 /// Where the discovery service is, as `host:port`, or `off`; otherwise it is where Talos has it by default.
 pub const DISCOVERY_FILE: &str = "/run/machined/discovery";
 

@@ -41,11 +41,12 @@ use Shuts::{Absent, Explained, Node, Nothing};
 type Row = (&'static str, Cure, Shuts, &'static str);
 
 #[rustfmt::skip]
-const ROWS: [Row; 53] = [
+const ROWS: [Row; 56] = [
     ("address-overlap", Change, Explained, "addresses are configuration, and a device gives one to a single peer"),
     ("affiliate-stale", Waiting, Nothing, "the service forgets an affiliate after 30 minutes"),
     ("agent-not-reporting", Waiting, Nothing, "an agent may be started, or started again"),
     ("allowed-ip-missing", Waiting, Nothing, "Talos writes allowed IPs whenever peers change"),
+    ("checksums-wrong", Waiting, Nothing, "a setting of a card may be changed while one waits"),
     ("clock-impossible", Waiting, Nothing, "a time server may yet set the clock"),
     ("clock-skew", Waiting, Nothing, "a time server may yet set the clock"),
     ("cluster-id-differs", Change, Node, "the id is configuration: that machine looks for its peers elsewhere for ever"),
@@ -63,6 +64,7 @@ const ROWS: [Row; 53] = [
     ("nat-mapping-moved", Waiting, Nothing, "the tunnel follows with the next packet that its device can open"),
     ("nat-symmetric-both-ends", Change, Explained, "neither router will give one port for all, and KubeSpan has no relay"),
     ("nft-set-lacks-peer", Waiting, Nothing, "Talos writes its chains whenever peers change"),
+    ("node-ip-ambiguous", Waiting, Nothing, "it may come out right, and no measured level rests on it"),
     ("ntp-unreachable", Waiting, Nothing, "a server comes back"),
     ("ntp-wrong-time", Waiting, Nothing, "a server may be set right"),
     ("observer-overloaded", Waiting, Nothing, "load passes"),
@@ -90,6 +92,7 @@ const ROWS: [Row; 53] = [
     ("udp-51820-blocked-outbound", Waiting, Nothing, "a firewall may be changed, and rules come in the order of a rollout"),
     ("udp-51820-dropped-by-host", Waiting, Nothing, "the firewall of a host may be written anew"),
     ("uplink-mtu-too-small", Waiting, Nothing, "a router's advertisement may change the MTU of a link"),
+    ("virtual-device-recursion", Waiting, Nothing, "a route may be taken back"),
     ("vxlan-mtu-too-large", Waiting, Nothing, "a CNI may make its devices anew"),
     ("vxlan-port-taken-twice", Change, Nothing, "the device that is left over stays until it is deleted"),
     ("wireguard-psk-mismatch", Change, Explained, "the preshared key is the cluster's secret, which is configuration"),

@@ -19,8 +19,11 @@ use crate::{
     timing,
 };
 
-/// One failure may be a packet that was lost; the second is tried a quarter of a minute later.
+/// One failure may be a packet that was lost, or a service that is started anew; the second connection is tried a quarter of a minute
+/// later, the second call a minute later.
 const CONFIRMED: u32 = 2;
+/// A service is asked so often, over one of its addresses after the other.
+const HELLO_EVERY: Duration = Duration::from_mins(1);
 
 /// How an endpoint stands for one node.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,8 @@ fn endpoints_within<'a>(
 
 /// How an endpoint stands.
 pub(crate) fn way(endpoint: &DiscoveryEndpoint) -> Way<'_> {
-    if endpoint.addresses.iter().any(serves) {
+    let mut addresses = endpoint.addresses.iter();
+    if addresses.any(|address| serves(endpoint, address)) {
         return Way::Open;
     }
     if let Some(names) = &endpoint.names
@@ -82,9 +86,14 @@ pub(crate) fn way(endpoint: &DiscoveryEndpoint) -> Way<'_> {
     })
 }
 
-/// The service answers there: the newest connection came through, and the newest calls were not refused.
-pub(crate) fn serves(address: &DiscoveryAddress) -> bool {
+/// The service answers there: the newest connection came through, and the newest calls were not refused. A call that is older than its turn
+/// would be says nothing of today.
+pub(crate) fn serves(endpoint: &DiscoveryEndpoint, address: &DiscoveryAddress) -> bool {
+    let turns = u32::try_from(endpoint.addresses.len()).unwrap_or(u32::MAX);
+    let turn = HELLO_EVERY.saturating_mul(turns);
+    let old = turn.saturating_add(timing::DISCOVERY_FRESH);
     let greeted = address.hello.as_ref();
+    let greeted = greeted.filter(|hello| endpoint.at.since(hello.at) <= old);
     let listed = address.list.as_ref();
     address.connects()
         && greeted.is_some_and(|hello| hello.failure.is_none())
@@ -94,7 +103,12 @@ pub(crate) fn serves(address: &DiscoveryAddress) -> bool {
 /// What is past doubt to be wrong with an address.
 pub(crate) fn broken(address: &DiscoveryAddress) -> Option<(&DiscoveryStage, &StageFailure)> {
     let (stage, failure) = address.failure()?;
-    let sure = address.connects() || address.failed >= CONFIRMED;
+    let failed = if address.connects() {
+        address.calls_failed
+    } else {
+        address.failed
+    };
+    let sure = failed >= CONFIRMED;
     (sure && failure.kind != FailureKind::Other).then_some((stage, failure))
 }
 
@@ -163,7 +177,9 @@ fn node(mesh: &Mesh<'_>, member: &Member<'_>, fresh: Duration) -> (Phase, Option
     if is_off(member) {
         return off(mesh);
     }
-    let ways: Vec<Way<'_>> = endpoints_within(mesh, member, fresh).map(way).collect();
+    // One that sends its clients elsewhere serves nobody: it is looked at where it sends them.
+    let last = endpoints_within(mesh, member, fresh).filter(|endpoint| endpoint.redirect.is_none());
+    let ways: Vec<Way<'_>> = last.map(way).collect();
     if ways.iter().any(|way| matches!(way, Way::Open)) {
         return (Phase::Ready, None);
     }

@@ -3,9 +3,11 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod encapsulation;
 mod host;
 mod keys;
 mod nat;
+mod node_address;
 mod nodes;
 mod observer;
 mod overlay;
@@ -68,6 +70,8 @@ pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
     roots.extend(uplinks);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
+    roots.extend(encapsulation::find(mesh));
+    roots.extend(node_address::find(mesh));
     roots.extend(time::find(mesh));
     roots.extend(discovery::find(mesh));
     roots.extend(stale);

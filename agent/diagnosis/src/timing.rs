@@ -71,6 +71,9 @@ pub const CANDIDATES_TOLD: Duration = Duration::from_secs(15);
 /// and the counter is read as often.
 pub const FILTERED: Duration = Duration::from_secs(30);
 
+/// How long a device must have been missing for its port to be called taken by another: the host is read twice in that time.
+pub const PORT_SETTLES: Duration = Duration::from_secs(10);
+
 /// How far two clocks may be apart without a word: etcd complains of a second, and Talos lets 0.4 s be for minutes.
 pub const SKEW_WARN: Duration = Duration::from_millis(500);
 

@@ -20,6 +20,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("time", include_str!("../src/findings/time.rs")),
     ("underlay", include_str!("../src/findings/underlay.rs")),
     ("mtu", include_str!("../src/findings/uplink.rs")),
+    ("overlay", include_str!("../src/findings/encapsulation.rs")),
+    ("node", include_str!("../src/findings/node_address.rs")),
     ("node", include_str!("../src/findings/host.rs")),
 ];
 

@@ -250,7 +250,7 @@ async fn a_watch_tells_what_there_is_then_what_changes_then_that_it_was_too_slow
             Change::Gone(id) if id == KEY => "gone",
             Change::Gone(_) => "another is gone",
             Change::Complete => "complete",
-            Change::Refused(_) => "refused",
+            Change::Refused(..) => "refused",
         })
         .collect();
     assert_eq!(states, ["there", "complete", "up", "gone"]);

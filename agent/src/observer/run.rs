@@ -62,7 +62,8 @@ impl Observer<Sockets> {
                 let links = self.links.as_ref();
                 let links = links.and_then(|reading| reading.value.as_ref().ok());
                 if let Some(reading) = &*reading {
-                    self.host.follow(reading, links);
+                    let route_changes = *readings.route_changes.borrow();
+                    self.host.follow(reading, links, route_changes);
                 }
             }
             Event::Ntp => self.ntp.clone_from(&readings.ntp.borrow_and_update()),

@@ -1,9 +1,6 @@
 //! What is known, as facts, and which sources gave it.
 
-use evidence::{
-    Clock, Fact, FactKey, Facts, Gap, Identity, Moment, Ntp, SourceId, SourceState, TalosClock,
-    limits,
-};
+use evidence::{Fact, Facts, Gap, Identity, Moment, Ntp, SourceId, SourceState, limits};
 use sources::links;
 
 use super::{Observer, Ways};
@@ -49,8 +46,7 @@ impl<W: Ways> Observer<W> {
             facts.insert(Fact::Host(host.clone()));
         }
         if let Some(clock) = self.clock.fact() {
-            let talos = talos_clock(&facts);
-            facts.insert(Fact::Clock(Clock { talos, ..*clock }));
+            facts.insert(Fact::Clock(*clock));
         }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
@@ -131,15 +127,4 @@ impl<W: Ways> Observer<W> {
             },
         )
     }
-}
-
-/// What Talos says of the clock belongs beside what the clock shows.
-fn talos_clock(facts: &Facts) -> Option<TalosClock> {
-    let Some(Fact::Talos(talos)) = facts.get(&FactKey::Talos) else {
-        return None;
-    };
-    talos.time.map(|time| TalosClock {
-        synced: time.synced,
-        sync_disabled: time.disabled,
-    })
 }

@@ -8,7 +8,7 @@ use sources::{
     discovery::Endpoint,
     talos::{
         AddressStatus, Carrier, ClusterInfo, Diagnostic, DiscoveryConfig, Hostname, Kind,
-        KubePrism, MachineStatus, NetworkStatus, NodeAddresses, Resource, Service, Talos,
+        KubePrism, MachineStatus, NetworkStatus, NodeAddresses, NodeIp, Resource, Service, Talos,
         TalosError, TimeServers, TimeStatus, Version,
     },
     wireguard::AllowedIp,
@@ -26,6 +26,7 @@ pub(super) struct NodeAnswers {
     pub(super) version: Option<Version>,
     pub(super) hostname: Option<Hostname>,
     pub(super) routed: Option<NodeAddresses>,
+    pub(super) node_ip: Option<NodeIp>,
     pub(super) discovered: Vec<Resource<AddressStatus>>,
     pub(super) cluster: Option<ClusterInfo>,
     pub(super) time: Option<TimeStatus>,
@@ -63,6 +64,7 @@ pub(super) async fn ask<T: Carrier>(
         version: one(talos, "version").await?,
         hostname: one(talos, "hostname").await?,
         routed: one(talos, "routed-no-k8s").await?,
+        node_ip: one(talos, "kubelet").await?,
         discovered: all(talos, DISCOVERED).await?,
         cluster: one(talos, "current").await?,
         time: one(talos, "node").await?,
@@ -137,6 +139,11 @@ impl NodeAnswers {
         let mut left_out = 0;
         let mut addresses: Vec<_> = self.routed.iter().flat_map(addresses).collect();
         cut(&mut addresses, limits::ADDRESSES, &mut left_out);
+        let mut node_ips = self
+            .node_ip
+            .as_ref()
+            .map_or_else(Vec::new, |ip| ip.addresses.clone());
+        cut(&mut node_ips, limits::ADDRESSES, &mut left_out);
         let discovered = self.discovered.iter();
         let discovered = discovered.filter_map(|found| found.spec.address);
         let mut discovered: Vec<_> = discovered.map(|found| found.address()).collect();
@@ -158,6 +165,7 @@ impl NodeAnswers {
             ready: self.machine.as_ref().map(|machine| machine.ready),
             unmet,
             addresses,
+            node_ips,
             discovered,
             cluster: self
                 .cluster

@@ -1,10 +1,16 @@
 //! What a scenario says of a node's Talos, in files that it writes with `echo` and heals with `rm`.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use evidence::Stage;
 
-use super::{CANDIDATES_FILE, DISCOVERY_FILE, STAGE_FILE, TIME_SERVERS_FILE, plan::Neighbour};
+use super::{
+    CANDIDATES_FILE, DISCOVERY_FILE, NODE_IPS_FILE, STAGE_FILE, TIME_SERVERS_FILE, plan::Neighbour,
+};
 
 /// The files as they are now. What none says is as planned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +20,7 @@ pub(super) struct Given {
     pub(super) time_servers: Vec<String>,
     pub(super) discovery: Discovery,
     pub(super) stage: Option<Stage>,
+    pub(super) node_ips: Vec<IpAddr>,
 }
 
 /// Where the discovery service is.
@@ -42,6 +49,10 @@ impl Given {
             time_servers: words(TIME_SERVERS_FILE),
             discovery: Discovery::said(words(DISCOVERY_FILE)),
             stage: stage(&fs::read_to_string(STAGE_FILE).unwrap_or_default()),
+            node_ips: words(NODE_IPS_FILE)
+                .iter()
+                .filter_map(|word| word.parse().ok())
+                .collect(),
         }
     }
 

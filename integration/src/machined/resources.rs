@@ -161,16 +161,6 @@ impl Resources {
         };
         let yaml = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
         self.add::<kinds::NetworkStatus>("status", &status, yaml.to_owned());
-        let own = plan.own.address;
-        let addresses = |list: &[IpAddr]| talos::NodeAddress {
-            addresses: list.iter().map(|ip| host_prefix(*ip)).collect(),
-        };
-        let routed = addresses(&[own.into()]);
-        let yaml = format!("addresses:\n    - {own}/32\n");
-        self.add::<kinds::NodeAddresses>("routed-no-k8s", &routed, yaml.clone());
-        let current = addresses(&[own.into(), plan.own.kubespan.into()]);
-        let yaml = format!("{yaml}    - {}/128\n", plan.own.kubespan);
-        self.add::<kinds::NodeAddresses>("current-no-k8s", &current, yaml);
         let public = plan.own.public;
         let service = talos::AddressStatus {
             address: Some(host_prefix(public.into())),

@@ -58,6 +58,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
         let mut present = Resources::of(&plan);
+        present.addresses(&Given::now(), &plan.own);
         present.config(&Given::now(), &plan.cluster_id, &[]);
         present
             .0
@@ -128,6 +129,7 @@ impl World {
         // As by default: traffic to a peer is forced into the tunnel, whatever its state.
         next.steering(&self.plan, |_| true);
         let secret = key.as_ref().map_or(&[][..], |key| &key[..]);
+        next.addresses(given, &self.plan.own);
         next.config(given, &self.plan.cluster_id, secret);
         if let Ok(key) = key {
             next.link(&device, &STANDARD.encode(*key));

@@ -164,7 +164,6 @@ fn clock() -> Fact {
         booted: seconds_ago(60),
         kernel: None,
         stepped: None,
-        talos: None,
     })
 }
 

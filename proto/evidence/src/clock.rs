@@ -40,8 +40,6 @@ pub struct Clock {
     pub kernel: Option<KernelClock>,
     /// When it was last seen to be set, since the agent started.
     pub stepped: Option<Step>,
-    /// What Talos says of it; `None` if nobody has asked.
-    pub talos: Option<TalosClock>,
 }
 
 /// The kernel's word on its clock (`adjtimex`).
@@ -62,15 +60,6 @@ pub struct Step {
     pub at: Moment,
     /// By how many milliseconds; negative if it was set back.
     pub by_ms: i64,
-}
-
-/// Talos' `TimeStatus`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TalosClock {
-    /// Whether Talos holds time to be in sync.
-    pub synced: bool,
-    /// Whether it was told not to care.
-    pub sync_disabled: bool,
 }
 
 /// The time servers that a node is configured with.

@@ -107,6 +107,8 @@ pub struct DiscoveryAddress {
     pub failed_since: Option<Moment>,
     /// The newest `Hello` over this address; one in a minute is sent over all.
     pub hello: Option<DiscoveryStage>,
+    /// How many times in a row, up to now, one of the two failed.
+    pub calls_failed: u32,
     /// The newest `List` over this address.
     pub list: Option<DiscoveryStage>,
     /// The certificate of the far end.

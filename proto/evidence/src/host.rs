@@ -26,8 +26,46 @@ pub struct Host {
     pub udp: Option<Udp>,
     /// Segments and datagrams with a wrong checksum.
     pub checksum_errors: Option<Drops>,
+    /// How many of these there were in the last minute.
+    pub checksum_errors_lately: Option<u32>,
     /// Addresses of the node that came or went since the agent started.
     pub address_changes: Drops,
+    /// How often routes or rules were changed since the agent started.
+    pub route_changes: Drops,
+    /// What the kernel has complained of since the agent started, at most [`crate::limits::COMPLAINTS`]; `None` if its log may
+    /// not be read.
+    pub complaints: Option<Vec<Complaint>>,
+}
+
+/// Something that the kernel wrote into its log, as often as it did. The log is that of all namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// What it is about.
+    pub kind: ComplaintKind,
+    /// The link that it names.
+    pub link: Option<String>,
+    /// How often, and when last.
+    pub seen: Drops,
+}
+
+/// The lines that are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ComplaintKind {
+    /// What a virtual device encapsulates is led into it again.
+    DeadLoop,
+    /// A datagram for the overlay's port had a wrong checksum.
+    OverlayChecksum,
+}
+
+/// What a network card does of the work on packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offload {
+    /// Checksums of what leaves (`tx-checksum-ip-generic`).
+    pub checksum: bool,
+    /// Cutting up what is inside of UDP tunnels (`tx-udp_tnl-segmentation`).
+    pub tunnel_segmentation: bool,
+    /// The same with outer checksums (`tx-udp_tnl-csum-segmentation`).
+    pub tunnel_checksum: bool,
 }
 
 /// What two machines do not share by chance: a hash of something that a machine keeps to itself.
@@ -54,6 +92,8 @@ pub struct HostLink {
     pub mtu: u32,
     /// Its `rp_filter`; the greater of this and that of all links counts.
     pub rp_filter: Option<u8>,
+    /// What the card does of the kernel's work.
+    pub offload: Option<Offload>,
     /// Packets that came and were dropped.
     pub rx_dropped: Option<Drops>,
     /// Packets that were to leave and were dropped.
@@ -97,6 +137,16 @@ pub struct Udp {
     pub pages: Option<u32>,
     /// Pages from which on the kernel refuses more.
     pub pages_max: Option<u32>,
+}
+
+impl ComplaintKind {
+    /// In the words of a person.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadLoop => "dead loop on a virtual device",
+            Self::OverlayChecksum => "wrong checksum on the overlay's port",
+        }
+    }
 }
 
 impl HostLink {
@@ -170,6 +220,10 @@ impl Host {
         }
         maybe(&mut self.checksum_errors);
         one(&mut self.address_changes);
+        one(&mut self.route_changes);
+        for complaint in self.complaints.iter_mut().flatten() {
+            one(&mut complaint.seen);
+        }
         self
     }
 }

@@ -26,9 +26,7 @@ mod talos;
 mod verdict;
 mod vxlan;
 
-pub use clock::{
-    Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, TalosClock, WallReading,
-};
+pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, WallReading};
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
@@ -37,7 +35,8 @@ pub use fact::{
 };
 pub use health::{Conntrack, Drops, Health, Lag};
 pub use host::{
-    Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink, Ports, ReversePath, Udp,
+    Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
+    Offload, Ports, ReversePath, Udp,
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;

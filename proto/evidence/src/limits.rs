@@ -36,6 +36,8 @@ pub const AFFILIATE_ENDPOINTS: usize = 4;
 pub const NTP_SERVERS: usize = 8;
 /// Links of one node that are told; each pod has one more on a node with a bridge.
 pub const HOST_LINKS: usize = 32;
+/// Kinds of complaints of a kernel that are told, each for one link.
+pub const COMPLAINTS: usize = 16;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.

@@ -23,6 +23,8 @@ pub struct Talos {
     pub unmet: Vec<Condition>,
     /// The addresses that it advertises to others, at most [`crate::limits::ADDRESSES`].
     pub addresses: Vec<IpAddr>,
+    /// The addresses by which Kubernetes is to know it, at most [`crate::limits::ADDRESSES`]; none before its kubelet is set up.
+    pub node_ips: Vec<IpAddr>,
     /// Its public addresses as the discovery service saw them, at most [`crate::limits::ADDRESSES`].
     pub discovered: Vec<IpAddr>,
     /// A fingerprint of the cluster's identity: equal on nodes of one cluster.

@@ -226,6 +226,7 @@ fn discovery_address(after: &impl Fn(i64) -> Moment) -> DiscoveryAddress {
         failed: 1,
         failed_since: Some(after(9)),
         hello: Some(stage(Stage::Hello, 10)),
+        calls_failed: 0,
         list: Some(stage(Stage::List, 11)),
         certificate: None,
     }

@@ -150,6 +150,7 @@ fn address_to_wire(address: &DiscoveryAddress) -> wire::DiscoveryAddress {
         failed,
         failed_since,
         hello,
+        calls_failed,
         list,
         certificate,
     } = address;
@@ -159,6 +160,7 @@ fn address_to_wire(address: &DiscoveryAddress) -> wire::DiscoveryAddress {
         failed: *failed,
         failed_since_ms: failed_since.map(Moment::as_millis),
         hello: hello.as_ref().map(stages::to_wire),
+        calls_failed: *calls_failed,
         list: list.as_ref().map(stages::to_wire),
         certificate: certificate.as_ref().map(certificate_to_wire),
     }
@@ -171,6 +173,7 @@ fn address_from_wire(address: wire::DiscoveryAddress) -> Result<DiscoveryAddress
         failed,
         failed_since_ms,
         hello,
+        calls_failed,
         list,
         certificate,
     } = address;
@@ -180,6 +183,7 @@ fn address_from_wire(address: wire::DiscoveryAddress) -> Result<DiscoveryAddress
         failed,
         failed_since: failed_since_ms.map(Moment::from_millis),
         hello: hello.map(stages::from_wire).transpose()?,
+        calls_failed,
         list: list.map(stages::from_wire).transpose()?,
         certificate: certificate.map(certificate_from_wire).transpose()?,
     })

@@ -108,6 +108,8 @@ pub struct DiscoveryAddress {
     pub list: ::core::option::Option<DiscoveryStage>,
     #[prost(message, optional, tag = "7")]
     pub certificate: ::core::option::Option<DiscoveryCertificate>,
+    #[prost(uint32, tag = "8")]
+    pub calls_failed: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Affiliate {
@@ -370,13 +372,6 @@ pub struct ClockStep {
     pub by_ms: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TalosClock {
-    #[prost(bool, tag = "1")]
-    pub synced: bool,
-    #[prost(bool, tag = "2")]
-    pub sync_disabled: bool,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Clock {
     #[prost(message, optional, tag = "1")]
     pub reading: ::core::option::Option<WallReading>,
@@ -386,8 +381,6 @@ pub struct Clock {
     pub kernel: ::core::option::Option<KernelClock>,
     #[prost(message, optional, tag = "4")]
     pub stepped: ::core::option::Option<ClockStep>,
-    #[prost(message, optional, tag = "5")]
-    pub talos: ::core::option::Option<TalosClock>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NtpServer {
@@ -529,6 +522,32 @@ pub struct HostLink {
     pub rx_errors: ::core::option::Option<Drops>,
     #[prost(message, optional, tag = "10")]
     pub tx_errors: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "11")]
+    pub offload: ::core::option::Option<Offload>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Offload {
+    #[prost(bool, tag = "1")]
+    pub checksum: bool,
+    #[prost(bool, tag = "2")]
+    pub tunnel_segmentation: bool,
+    #[prost(bool, tag = "3")]
+    pub tunnel_checksum: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Complaint {
+    #[prost(enumeration = "ComplaintKind", tag = "1")]
+    pub kind: i32,
+    /// Absent if the line names none.
+    #[prost(string, optional, tag = "2")]
+    pub link: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "3")]
+    pub seen: ::core::option::Option<Drops>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Complaints {
+    #[prost(message, repeated, tag = "1")]
+    pub complaints: ::prost::alloc::vec::Vec<Complaint>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReversePath {
@@ -580,6 +599,42 @@ pub struct Host {
     pub checksum_errors: ::core::option::Option<Drops>,
     #[prost(message, optional, tag = "9")]
     pub address_changes: ::core::option::Option<Drops>,
+    #[prost(uint32, optional, tag = "10")]
+    pub checksum_errors_lately: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "11")]
+    pub route_changes: ::core::option::Option<Drops>,
+    /// Absent if the kernel's log may not be read.
+    #[prost(message, optional, tag = "12")]
+    pub complaints: ::core::option::Option<Complaints>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ComplaintKind {
+    Unspecified = 0,
+    DeadLoop = 1,
+    OverlayChecksum = 2,
+}
+impl ComplaintKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMPLAINT_KIND_UNSPECIFIED",
+            Self::DeadLoop => "COMPLAINT_KIND_DEAD_LOOP",
+            Self::OverlayChecksum => "COMPLAINT_KIND_OVERLAY_CHECKSUM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMPLAINT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "COMPLAINT_KIND_DEAD_LOOP" => Some(Self::DeadLoop),
+            "COMPLAINT_KIND_OVERLAY_CHECKSUM" => Some(Self::OverlayChecksum),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteeringFamily {
@@ -723,6 +778,8 @@ pub struct Talos {
     pub diagnostics: ::prost::alloc::vec::Vec<TalosCondition>,
     #[prost(uint32, tag = "17")]
     pub left_out: u32,
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub node_ips: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TalosCandidateWay {

@@ -395,6 +395,7 @@ pub(crate) fn discovery() -> wire::Discovery {
         since_ms: 1,
         cluster: Some(7),
         endpoints: vec![discovery_endpoint()],
+        registry_off: false,
     }
 }
 

@@ -139,7 +139,7 @@ fn address() -> impl Strategy<Value = DiscoveryAddress> {
         prop::option::of(stage(Stage::Hello)),
         prop::option::of(stage(Stage::List)),
     );
-    let failed = (any::<u32>(), maybe());
+    let failed = (any::<u32>(), maybe(), any::<u32>());
     (
         ip(),
         stages(),
@@ -148,13 +148,20 @@ fn address() -> impl Strategy<Value = DiscoveryAddress> {
         prop::option::of(certificate()),
     )
         .prop_map(
-            |(address, stages, (failed, failed_since), (hello, list), certificate)| {
+            |(
+                address,
+                stages,
+                (failed, failed_since, calls_failed),
+                (hello, list),
+                certificate,
+            )| {
                 DiscoveryAddress {
                     address,
                     stages,
                     failed,
                     failed_since,
                     hello,
+                    calls_failed,
                     list,
                     certificate,
                 }

@@ -117,6 +117,13 @@ fn port_taken(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Cause> {
     if ports.tunnel_sockets == 0 || host.links.is_empty() || (up && !elsewhere) {
         return None;
     }
+    // A device that comes up has its socket first, and the two are not read at one moment.
+    let steady = member
+        .steady_since()
+        .max(source.gap.as_ref().map(|_| source.since));
+    if steady.is_some_and(|since| mesh.now.since(since) < timing::PORT_SETTLES) {
+        return None;
+    }
     let node = &member.node;
     let others = &ports.other_wireguard;
     let by = if others.is_empty() {

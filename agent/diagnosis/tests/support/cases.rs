@@ -2,9 +2,11 @@
 
 mod candidates;
 pub(crate) mod discovery;
+pub(crate) mod encapsulation;
 pub(crate) mod host;
 pub(crate) mod keys;
 mod nat;
+pub(crate) mod node_address;
 pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod overlay;
@@ -67,6 +69,8 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         time::cases(),
         host::cases(),
         together::cases(),
+        encapsulation::cases(),
+        node_address::cases(),
         quiet::cases(),
     ]
     .into_iter()

@@ -13,7 +13,7 @@ use evidence::{
     EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
     Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
     Steering, SteeringChains, SteeringFamily, Talos, TalosPeer, TalosPeerState, TalosPeerStatus,
-    TooBig, Vxlan, VxlanDevice,
+    TalosTime, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -310,8 +310,14 @@ fn any_data_seen() -> impl Strategy<Value = Fact> {
     )
 }
 fn any_talos() -> impl Strategy<Value = Fact> {
-    vec(any_address(), 0..2).prop_map(|discovered| {
+    let lists = (vec(any_address(), 0..2), vec(any_address(), 0..3));
+    let time = option::weighted(0.2, any::<(bool, bool)>());
+    (lists, time).prop_map(|((discovered, own), time)| {
+        let own: Vec<_> = own.iter().map(SocketAddr::ip).collect();
         Fact::Talos(Box::new(Talos {
+            time: time.map(|(synced, disabled)| TalosTime { synced, disabled }),
+            node_ips: own.first().copied().into_iter().collect(),
+            addresses: own,
             discovered: discovered.iter().map(SocketAddr::ip).collect(),
             ..Talos::default()
         }))

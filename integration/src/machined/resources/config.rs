@@ -1,11 +1,16 @@
 //! Where Talos finds the other nodes and the time.
 
+use std::net::IpAddr;
+
 use prost::Message;
 use sources::talos::{self as kinds, Kind as _};
 use upstream::talos;
 
-use super::Resources;
-use crate::machined::given::{Discovery, Given};
+use super::{Resources, host_prefix, net_ip};
+use crate::machined::{
+    given::{Discovery, Given},
+    plan::Neighbour,
+};
 
 /// The configuration of discovery as Talos really writes it, with the key and the cluster's id.
 #[derive(Clone, PartialEq, Message)]
@@ -23,6 +28,32 @@ struct ConfigWithKey {
 }
 
 impl Resources {
+    /// The addresses of the node, and which of them the kubelet is given.
+    pub(in crate::machined) fn addresses(&mut self, given: &Given, own: &Neighbour) {
+        let mut all = vec![IpAddr::from(own.address)];
+        all.extend(
+            given
+                .node_ips
+                .iter()
+                .filter(|ip| **ip != IpAddr::from(own.address)),
+        );
+        let kubelet = given.node_ips.first().copied().unwrap_or(all[0]);
+        let body = |list: &[IpAddr]| talos::NodeAddress {
+            addresses: list.iter().map(|ip| host_prefix(*ip)).collect(),
+        };
+        let lines = |list: &[IpAddr]| {
+            let lines = list.iter().map(|ip| format!("    - {ip}\n"));
+            format!("addresses:\n{}", lines.collect::<String>())
+        };
+        self.add::<kinds::NodeAddresses>("routed-no-k8s", &body(&all), lines(&all));
+        let node_ip = talos::NodeIp {
+            addresses: vec![net_ip(kubelet)],
+        };
+        self.add::<kinds::NodeIp>("kubelet", &node_ip, lines(&[kubelet]));
+        all.push(own.kubespan.into());
+        self.add::<kinds::NodeAddresses>("current-no-k8s", &body(&all), lines(&all));
+    }
+
     /// The time servers, as a reader sees them, and the registries, with `key`, as none does. 1.13 has one endpoint.
     pub(in crate::machined) fn config(&mut self, given: &Given, cluster_id: &str, key: &[u8]) {
         let servers = talos::TimeServerStatus {

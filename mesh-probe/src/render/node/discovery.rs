@@ -186,6 +186,7 @@ mod tests {
                 failed: 2,
                 failed_since: Some(at(70)),
                 hello: None,
+                calls_failed: 0,
                 list: None,
                 certificate: None,
             }],

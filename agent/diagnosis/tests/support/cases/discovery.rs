@@ -265,7 +265,7 @@ fn fail(address: &mut DiscoveryAddress, at: Stage, kind: FailureKind) {
     }
 }
 
-fn unnamed(seen: &mut DiscoveryEndpoint, outcome: NameOutcome, failed: u32) {
+pub(crate) fn unnamed(seen: &mut DiscoveryEndpoint, outcome: NameOutcome, failed: u32) {
     let answer = NameAnswer {
         outcome,
         took_us: 900,
@@ -384,6 +384,7 @@ fn good() -> DiscoveryAddress {
         failed: 0,
         failed_since: None,
         hello: Some(stage(Stage::Hello, None)),
+        calls_failed: 0,
         list: Some(stage(Stage::List, None)),
         certificate: Some(DiscoveryCertificate {
             issuer: "CN=Example CA".to_owned(),
@@ -397,7 +398,7 @@ fn good() -> DiscoveryAddress {
     }
 }
 
-fn stage(stage: Stage, kind: Option<FailureKind>) -> DiscoveryStage {
+pub(crate) fn stage(stage: Stage, kind: Option<FailureKind>) -> DiscoveryStage {
     DiscoveryStage {
         stage,
         at: ago(20_000),

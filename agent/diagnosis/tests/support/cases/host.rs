@@ -228,7 +228,7 @@ fn overlaps() -> Vec<Case> {
 }
 
 impl Lab {
-    fn host(&mut self, node: &str, edit: impl FnOnce(&mut Host)) {
+    pub(crate) fn host(&mut self, node: &str, edit: impl FnOnce(&mut Host)) {
         let Some(Fact::Host(mut host)) = self.node(node).facts.get(&FactKey::Host).cloned() else {
             panic!("{node} tells of its host");
         };

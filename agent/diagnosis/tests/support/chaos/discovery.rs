@@ -100,9 +100,9 @@ fn any_service() -> impl Strategy<Value = DiscoveryAddress> {
         option::of(any_stage(Stage::Hello)),
         option::of(any_stage(Stage::List)),
     );
-    let failed = (0..4_u32, option::of(any_moment()));
+    let failed = (0..4_u32, option::of(any_moment()), 0..4_u32);
     (any_address(), stages, failed, calls).prop_map(
-        |(address, stages, (failed, failed_since), (hello, list))| {
+        |(address, stages, (failed, failed_since, calls_failed), (hello, list))| {
             let mut whole = true;
             let stages = stages.into_iter().take_while(|stage| {
                 let tried = whole;
@@ -115,6 +115,7 @@ fn any_service() -> impl Strategy<Value = DiscoveryAddress> {
                 failed,
                 failed_since,
                 hello,
+                calls_failed,
                 list,
                 certificate: None,
             }
