@@ -73,6 +73,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("integration", "probe-io", "benches: its sockets"),
     ("integration", "fuzz", "tests: the corpora to replay"),
     ("fuzz", "evidence", "keys, moments, nouns"),
+    ("fuzz", "diagnosis", "the reader of gate graphs"),
     ("fuzz", "probe-core", "decoders of probes and packets"),
     ("fuzz", "probe-io", "the decoder of error queues"),
     ("fuzz", "sources", "decoders of what the node says"),
