@@ -73,7 +73,11 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("integration", "probe-io", "benches: its sockets"),
     ("integration", "fuzz", "tests: the corpora to replay"),
     ("fuzz", "evidence", "keys, moments, nouns"),
-    ("fuzz", "diagnosis", "the view in a bundle"),
+    (
+        "fuzz",
+        "diagnosis",
+        "the view in a bundle, and the reader of gate graphs",
+    ),
     ("fuzz", "mesh-probe", "the reader of bundles"),
     ("fuzz", "probe-core", "decoders of probes and packets"),
     ("fuzz", "probe-io", "the decoder of error queues"),

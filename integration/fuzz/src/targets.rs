@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod changes;
 pub(crate) mod echo;
 pub(crate) mod error_queue;
+pub(crate) mod gate_graph;
 pub(crate) mod handshake;
 pub(crate) mod inert;
 pub(crate) mod links;

@@ -210,6 +210,20 @@ fn what_is_no_graph_at_all_is_refused_with_what_was_expected() {
 }
 
 #[test]
+fn what_is_nested_deeply_or_in_itself_is_refused() {
+    let nested = |depth| format!("levels: {}{}\n", "[".repeat(depth), "]".repeat(depth));
+    for text in [
+        nested(9),
+        nested(200),
+        nested(20_000),
+        "levels: [&a {name: x, depends_on: [*a]}]\n".to_owned(),
+        "a: &a [x]\nb: &b [*a]\nc: &c [*b]\nd: &d [*c]\nlevels: [*d, *d]\n".to_owned(),
+    ] {
+        assert!(!problems(&text).is_empty());
+    }
+}
+
+#[test]
 fn every_documented_field_is_taken_and_no_other() {
     for field in FIELDS {
         let last = field

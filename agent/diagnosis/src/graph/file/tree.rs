@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_saphyr::{Location, Spanned};
 
+/// Lists and maps in one another: a dependency of a level is the fifth. Each costs stack.
+const DEPTH: usize = 8;
 /// Longest value that is repeated in a message, in characters.
 const ECHOED: usize = 60;
 
@@ -53,7 +55,8 @@ impl Tree {
 
 /// The document, or the line on which it is no YAML and why.
 pub(super) fn parse(text: &str) -> Result<Node, (u64, String)> {
-    let parsed: Result<Spanned<Tree>, _> = serde_saphyr::from_str(text);
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEPTH } };
+    let parsed: Result<Spanned<Tree>, _> = serde_saphyr::from_str_with_options(text, options);
     parsed.map(Node::from).map_err(|error| {
         let line = error.location().map_or(0, |at| line(&at));
         // The rendered error has a picture of the source below its first line.
