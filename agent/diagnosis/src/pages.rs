@@ -41,6 +41,7 @@ static PAGES: &[Page] = &pages! {
     "nft-set-lacks-peer": "a node's chains do not mark the address of a peer",
     "ntp-unreachable": "no time server of a node tells it the time",
     "ntp-wrong-time": "a time server tells another time than the nodes have",
+    "node-address-changed": "others know a node by an address that it had before",
     "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",
     "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",

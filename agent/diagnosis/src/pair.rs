@@ -18,7 +18,7 @@ use crate::{
     timing,
 };
 
-pub(crate) use steering::{Missing, Trouble};
+pub(crate) use steering::{Missing, Outdated, Trouble};
 
 /// What is known about one question, how, and from what.
 #[derive(Clone, Debug)]

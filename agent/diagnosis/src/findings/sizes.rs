@@ -17,7 +17,7 @@ use crate::{
         Answer, Direction,
         sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected, tap_watched},
     },
-    text,
+    text, timing,
 };
 
 /// Below this Talos refuses an MTU for `KubeSpan`: IPv6 inside needs it (RFC 8200 section 5).
@@ -40,6 +40,11 @@ type Maker = fn(&Mesh<'_>, &Culprit, &[&Direction]) -> Draft;
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
 fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Vec<Finding> {
+    let directions: &[&Direction] = &directions
+        .iter()
+        .filter(|direction| rung == Rung::TunnelMtu || !moving(mesh, direction))
+        .copied()
+        .collect::<Vec<_>>();
     let outcome = |direction: &Direction| direction.outcome(rung);
     let proved = |direction: &Direction| outcome(direction) == Outcome::Fail;
     let failing = pairs(directions, |direction| {
@@ -78,6 +83,18 @@ fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Ve
         .filter(|culprit| !culprit.explains.is_disjoint(&proved))
         .map(finding)
         .collect()
+}
+
+/// Whether an address of either end has just changed: what is lost on the way to node addresses may be for that.
+fn moving(mesh: &Mesh<'_>, direction: &Direction) -> bool {
+    let changed = |node: &NodeRef| {
+        let host = mesh.members.get(node).and_then(|member| member.host());
+        host.and_then(|host| host.address_changes.last)
+    };
+    [&direction.from, &direction.to]
+        .into_iter()
+        .filter_map(changed)
+        .any(|at| mesh.recent(at, timing::ADDRESS_MOVES))
 }
 
 fn lost(mesh: &Mesh<'_>, direction: &Direction, rung: Rung) -> bool {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
 
-pub(crate) use missing::Missing;
+pub(crate) use missing::{Missing, Outdated};
 
 use super::{Answer, undecided};
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) enum Trouble {
     NotMarked(IpAddr),
     /// One end's device lacks an address that is the other's.
     Missing(Missing),
+    /// One end's device knows only addresses that the other had before.
+    Outdated(Outdated),
 }
 
 /// An answer, and what is wrong if it is a failure.
@@ -196,7 +198,8 @@ impl Pair<'_, '_> {
             .identity()
             .map_or(&[][..], |identity| &identity.addresses);
         let judged = own.iter().filter_map(|address| self.address(*address));
-        Judged::worst(judged.collect()).unwrap_or_else(|| {
+        let judged = Judged::worst(judged.collect()).or_else(|| self.outdated(self.a, self.b));
+        judged.unwrap_or_else(|| {
             let text = format!(
                 "no node has an address of {} among its allowed IPs: excluded by configuration?",
                 self.b.node
@@ -218,6 +221,7 @@ impl Pair<'_, '_> {
             .or_else(|| self.marked(address, prefix))
             .or_else(|| self.diverted(address, prefix))
             .or_else(|| self.refused(prefix))
+            .or_else(|| self.outdated(self.b, self.a))
             .unwrap_or_else(|| {
                 let text =
                     format!("{address} is marked, and marked packets to it leave by kubespan");
