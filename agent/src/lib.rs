@@ -41,3 +41,4 @@ mod vxlan;
 pub use discovery::DiscoveryConfig;
 pub use ntp::server_name;
 pub use supervisor::{Config, ECHO_BUDGET, SourcesConfig, look, run};
+pub use talos::Machined;

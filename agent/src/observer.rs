@@ -28,7 +28,7 @@ use crate::{
     health::OwnHealth,
     host::OwnHost,
     machines::Machines,
-    ntp,
+    ntp::Asked,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, Readings, TapState},
     sockets::{self, Echo, Overlay, Raw},
@@ -56,7 +56,6 @@ pub(crate) struct ObserverConfig {
     pub(crate) boot_id: String,
     /// Added to the wall clock before it is told; a lab needs it.
     pub(crate) clock_offset_ms: i64,
-    pub(crate) ntp: ntp::Servers,
 }
 
 /// The owner of all that is known on this node.
@@ -74,6 +73,7 @@ pub(crate) struct Observer {
     talos: Option<Reading<TalosReading>>,
     tap: Option<Reading<TapState>>,
     discovery: Option<Reading<Discovery>>,
+    ntp: Asked,
     peers: Peers,
     machines: Option<Machines>,
     echo: Echo,
@@ -100,6 +100,7 @@ impl Observer {
             talos: None,
             tap: None,
             discovery: None,
+            ntp: Asked::default(),
             peers: Peers::default(),
             machines: None,
             echo: Echo::closed(),
@@ -187,6 +188,7 @@ impl Observer {
                     self.host.follow(reading, links);
                 }
             }
+            Event::Ntp => self.ntp.clone_from(&readings.ntp.borrow_and_update()),
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
                 self.health.pressure(read, now.moment());
@@ -338,6 +340,7 @@ enum Event {
     TapState,
     Pressure,
     Discovery,
+    Ntp,
     Host,
 }
 
@@ -384,6 +387,7 @@ async fn next(
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
         Ok(()) = readings.discovery.changed() => Event::Discovery,
+        Ok(()) = readings.ntp.changed() => Event::Ntp,
         Ok(()) = readings.host.changed() => Event::Host,
         () = sleep(pause) => Event::Time,
     }

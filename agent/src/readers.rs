@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{host::HostReading, steering::SteeringReading, talos::TalosReading};
+use crate::{host::HostReading, ntp::Servers, steering::SteeringReading, talos::TalosReading};
 
 /// `KubeSpan`'s port; not configurable in Talos.
 pub(crate) const TUNNEL_PORT: u16 = 51_820;
@@ -47,6 +47,7 @@ pub(crate) struct Readings {
     pub(crate) pressure: watch::Receiver<Pressure>,
     pub(crate) talos: watch::Receiver<Option<Reading<TalosReading>>>,
     pub(crate) discovery: watch::Receiver<Option<Reading<Discovery>>>,
+    pub(crate) ntp: Servers,
     pub(crate) host: watch::Receiver<Option<HostReading>>,
 }
 

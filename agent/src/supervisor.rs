@@ -16,7 +16,7 @@
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
@@ -36,7 +36,9 @@ use crate::{
     host, ntp,
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
-    steering, talos, uplink,
+    steering,
+    talos::{self, Machined},
+    uplink,
 };
 
 /// Most echo requests a second.
@@ -66,11 +68,11 @@ pub struct Config {
 /// Where the sources are that are not in the kernel.
 #[derive(Clone, Debug)]
 pub struct SourcesConfig {
-    /// Where machined listens, if Talos is there at all.
-    pub machined: PathBuf,
+    /// Talos, if it is there at all.
+    pub machined: Machined,
     /// The discovery service.
     pub discovery: DiscoveryConfig,
-    /// Time servers to ask, by name or address.
+    /// Time servers to ask, by name or address; none: those of Talos.
     pub ntp_servers: Vec<String>,
 }
 
@@ -120,7 +122,6 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         echo_budget: config.echo_budget,
         boot_id: sources::host::boot_id().unwrap_or_default(),
         clock_offset_ms: config.clock_offset_ms,
-        ntp: ntp::start(config.sources.ntp_servers.clone()),
     });
     observer
         .run(read(config.sources, secret, tap, tap_state), published)
@@ -142,7 +143,6 @@ pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> 
         echo_budget: 1,
         boot_id: sources::host::boot_id().unwrap_or_default(),
         clock_offset_ms: 0,
-        ntp: ntp::start(config.ntp_servers.clone()),
     });
     observer
         .read_once(read(config, None, tap, tap_state), patience)
@@ -177,9 +177,11 @@ fn read(
     tokio::spawn(discovery::read(
         discovery_sender,
         wireguard.clone(),
+        talos.clone(),
         config.discovery,
         secret,
     ));
+    let ntp = ntp::start(config.ntp_servers, talos.clone());
     Readings {
         wireguard,
         links,
@@ -189,6 +191,7 @@ fn read(
         pressure,
         talos,
         discovery,
+        ntp,
         host,
     }
 }

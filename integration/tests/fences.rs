@@ -26,7 +26,16 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-collector", "diagnosis", "the judgement"),
     ("mesh-collector", "proto", "what it serves"),
     ("mesh-probe", "evidence", "the verdict it prints"),
-    ("mesh-probe", "diagnosis", "the pages of explain"),
+    (
+        "mesh-probe",
+        "diagnosis",
+        "the pages of explain, and the judgement of a bundle",
+    ),
+    (
+        "mesh-probe",
+        "mesh-collector",
+        "tests: the evidence of a real one, to be judged again",
+    ),
     ("mesh-probe", "proto", "the questions it asks"),
     (
         "mesh-probe",
@@ -64,6 +73,8 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("integration", "probe-io", "benches: its sockets"),
     ("integration", "fuzz", "tests: the corpora to replay"),
     ("fuzz", "evidence", "keys, moments, nouns"),
+    ("fuzz", "diagnosis", "the view in a bundle"),
+    ("fuzz", "mesh-probe", "the reader of bundles"),
     ("fuzz", "probe-core", "decoders of probes and packets"),
     ("fuzz", "probe-io", "the decoder of error queues"),
     ("fuzz", "sources", "decoders of what the node says"),
@@ -77,11 +88,14 @@ const EDGES: &[(&str, &str, &str)] = &[
 const PURE: [&str; 3] = ["proto/evidence", "mesh-probe/probe-core", "agent/diagnosis"];
 
 /// All that pure crates may use from outside: encodings, hashes, derives. Nothing of these can wait, open or look around.
-const PURE_DEPENDENCIES: [&str; 8] = [
+/// `humantime` reads and writes lengths of time; `serde-saphyr` reads YAML from a text, without its features that open files.
+const PURE_DEPENDENCIES: [&str; 10] = [
     "base64",
     "blake2",
     "hmac",
+    "humantime",
     "serde",
+    "serde-saphyr",
     "sha2",
     "subtle",
     "thiserror",

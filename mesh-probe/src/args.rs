@@ -1,6 +1,7 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
 mod adhoc;
+mod install;
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -12,6 +13,8 @@ pub use adhoc::{
     HandshakeArgs, Host, HostError, HostPort, MarkError, MtuArgs, NodeArgs, PathArgs, TalosArgs,
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
+
+pub use install::{InstallArgs, InstallCommand, PlanArgs};
 
 use crate::exit;
 
@@ -25,6 +28,8 @@ Examples:
   mesh-probe gate mesh                        is the mesh ready? checks once
   mesh-probe wait kubernetes-api --may-start  wait until the API may be started
   mesh-probe explain --all                    all findings that there can be
+  mesh-probe bundle mesh.jsonl                all evidence in one file, for a ticket
+  mesh-probe replay mesh.jsonl                the verdict on it, on any machine
   mesh-probe mtu vps-1                        the largest packet that gets there
   mesh-probe udp vps-1:51820                  does anything listen there?
   mesh-probe node                             all that this node says of itself
@@ -72,6 +77,16 @@ pub struct Connection {
     /// Talos' secrets.yaml, whose cluster.secret is the mesh key
     #[arg(long, global = true, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// A reader's credentials, as `mesh-probe key` prints them: instead of the mesh key
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_CREDENTIALS",
+        hide_env_values = true,
+        value_name = "FILE",
+        conflicts_with_all = ["mesh_key_file", "secrets"]
+    )]
+    pub credentials: Option<PathBuf>,
     /// Time that connecting, and then each request, may take
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
     pub timeout: Duration,
@@ -104,6 +119,10 @@ pub enum Command {
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
     Pairs,
+    /// All evidence of the present verdict in one file, to be attached or judged again elsewhere
+    Bundle(BundleArgs),
+    /// The verdict on a bundle, judged here; needs no collector
+    Replay(ReplayArgs),
     /// Is a level ready? Checks once, or waits as long as --wait-timeout says
     Gate(GateArgs),
     /// Wait until a level is ready: gate with a --wait-timeout of 5m
@@ -126,6 +145,28 @@ pub enum Command {
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
     Vxlan(VxlanArgs),
+    /// Derive a reader's credentials from the mesh key: for whoever may ask, and may not report
+    Key(KeyArgs),
+    /// What to run to get the extension onto the nodes; prints, and applies nothing
+    Install(InstallArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Where to write; it must not exist yet. Without it the bundle goes to stdout
+    pub file: Option<PathBuf>,
+    /// Put pseudonyms for names and addresses, the same for the same everywhere
+    #[arg(long)]
+    pub redact: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The bundle; - reads it from stdin
+    pub file: PathBuf,
+    /// Show every ordered pair, as pairs does
+    #[arg(long)]
+    pub pairs: bool,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +197,13 @@ pub struct LevelArgs {
     /// Wait on even when waiting cannot cure the cause
     #[arg(long)]
     pub no_fail_fast: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// A new file for them, for its owner alone; without this they are printed
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

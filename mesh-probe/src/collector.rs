@@ -4,11 +4,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use evidence::{Gate, Verdict};
 use proto::{
-    convert::{gate_from_wire, verdict_from_wire},
+    convert::{evidence_from_wire, gate_from_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
+        CheckRequest, EvidenceRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
         mesh_client::MeshClient,
     },
 };
@@ -18,7 +18,9 @@ use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
     args::{Connection, Target},
+    bundle::{Bundle, Gathering},
     error::ProbeError,
+    secret,
 };
 
 /// A collector that may be asked: where it is and what proves us to it.
@@ -48,8 +50,16 @@ impl Collector {
     pub fn new(connection: &Connection) -> Result<Self, ProbeError> {
         let target = connection.collector.clone();
         let target = target.ok_or(ProbeError::NoCollector)?;
-        let key = connection.key_source().load().map_err(ProbeError::Key)?;
-        let tls = key.reader_config().map_err(ProbeError::Trust)?;
+        let tls = match &connection.credentials {
+            Some(file) => secret::credentials(file)
+                .map_err(ProbeError::Secret)?
+                .client_config(),
+            None => {
+                let key = connection.key_source().load().map_err(ProbeError::Key)?;
+                key.reader_config()
+            }
+        };
+        let tls = tls.map_err(ProbeError::Trust)?;
         Ok(Self {
             target,
             tls: Arc::new(tls),
@@ -118,6 +128,36 @@ impl Asking {
         })
     }
 
+    /// The evidence of the next judgement. Each part of it may take the usual time.
+    pub async fn evidence(&self) -> Result<Bundle, ProbeError> {
+        const READ: &str = "read the evidence";
+        let target = || self.collector.target.clone();
+        let broken = |source| ProbeError::Evidence {
+            target: target(),
+            source,
+        };
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let request = client.evidence(EvidenceRequest {});
+        let mut parts = self.request(READ, limit, request).await?;
+        let mut gathering = Gathering::default();
+        while let Some(part) = self
+            .request(READ, limit, async {
+                parts.message().await.map(Response::new)
+            })
+            .await?
+        {
+            let part = evidence_from_wire(part).map_err(|source| ProbeError::Answer {
+                target: target(),
+                source,
+            })?;
+            gathering.take(part).map_err(broken)?;
+        }
+        let made_by = format!("mesh-probe {}", env!("CARGO_PKG_VERSION"));
+        gathering.finish(made_by).map_err(broken)
+    }
+
     /// The present state of a level.
     pub async fn check(&self, question: &LevelQuestion) -> Result<Gate, ProbeError> {
         let mut client = self.gates();
@@ -142,6 +182,7 @@ impl Asking {
             question: asked(question).into(),
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             sit_out,
+            stable_ms: 0,
         });
         let limit = time + self.collector.timeout;
         let state = self.request("wait at a gate", limit, request).await;

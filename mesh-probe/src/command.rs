@@ -1,12 +1,16 @@
 //! The commands: ask, then show.
 
+mod bundle;
 mod explain;
 mod gate;
 mod handshake;
+mod install;
+mod key;
 mod looking;
 mod mtu;
 mod node;
 mod pairs;
+mod replay;
 mod status;
 mod steering;
 mod talos;
@@ -42,6 +46,8 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
+        Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(gate) => {
             gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
         }
@@ -49,6 +55,8 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
             gate::run(&collector()?, &wait.level, wait.wait_timeout, output).await
         }
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
+        Command::Key(arguments) => key::run(arguments, &cli.connection),
+        Command::Install(arguments) => install::run(arguments, output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
         Command::Node(arguments) => node::run(arguments, within, output).await,

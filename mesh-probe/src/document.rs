@@ -4,7 +4,9 @@ use diagnosis::Page;
 use evidence::{Gate, Verdict};
 use serde::Serialize;
 
-use crate::{adhoc::Facts, error::ProbeError, render::text::is_unsafe};
+use crate::{
+    adhoc::Facts, bundle::Bundle, error::ProbeError, install::Plan, render::text::is_unsafe,
+};
 
 /// Version of all documents.
 pub const API_VERSION: &str = "mesh.talos/v1";
@@ -31,6 +33,61 @@ impl<'a> VerdictDocument<'a> {
         Self {
             api_version: API_VERSION,
             kind,
+            verdict,
+        }
+    }
+}
+
+/// `bundle`, where it wrote a file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    file: &'a str,
+    redacted: bool,
+    bytes: usize,
+    nodes: usize,
+    facts: usize,
+}
+
+impl<'a> BundleDocument<'a> {
+    pub fn new(file: &'a str, bytes: usize, bundle: &Bundle) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "BundleWritten",
+            file,
+            redacted: bundle.redacted,
+            bytes,
+            nodes: bundle.view.nodes.len(),
+            facts: bundle.facts(),
+        }
+    }
+}
+
+/// `replay`: the verdict, and where it is from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    made_by: &'a str,
+    collector: &'a str,
+    redacted: bool,
+    /// What a reader must know where versions differ.
+    note: Option<String>,
+    verdict: &'a Verdict,
+}
+
+impl<'a> ReplayDocument<'a> {
+    pub fn new(bundle: &'a Bundle, verdict: &'a Verdict) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "MeshReplay",
+            made_by: &bundle.made_by,
+            collector: &bundle.collector,
+            redacted: bundle.redacted,
+            note: bundle.skew(),
             verdict,
         }
     }
@@ -136,6 +193,25 @@ impl<'a, F: Facts> FactsDocument<'a, F> {
     }
 }
 
+/// `install plan`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    plan: &'a Plan,
+}
+
+impl<'a> PlanDocument<'a> {
+    pub const fn new(plan: &'a Plan) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "InstallPlan",
+            plan,
+        }
+    }
+}
+
 /// Any command that has no answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -165,7 +241,15 @@ impl ErrorDocument {
 /// One document and a line feed. JSON itself leaves C1 controls and direction overrides as they are, and a terminal obeys
 /// them: they are escaped here too, which no parser notices.
 pub fn to_json<D: Serialize>(document: &D) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string_pretty(document)?;
+    serde_json::to_string_pretty(document).map(|text| safe(&text))
+}
+
+/// The same on one line.
+pub fn to_line<D: Serialize>(document: &D) -> Result<String, serde_json::Error> {
+    serde_json::to_string(document).map(|text| safe(&text))
+}
+
+fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         if character != '\n' && is_unsafe(character) {
@@ -177,7 +261,7 @@ pub fn to_json<D: Serialize>(document: &D) -> Result<String, serde_json::Error> 
         }
     }
     safe.push('\n');
-    Ok(safe)
+    safe
 }
 
 #[cfg(test)]

@@ -13,7 +13,12 @@ use thiserror::Error;
 use tonic::Code;
 
 use crate::{
-    args::Target, exit::Exit, own_keys::OwnKeyError, render::text::human, secret::SecretError,
+    args::Target,
+    bundle::{BundleError, GatherError, RedactError},
+    exit::Exit,
+    own_keys::OwnKeyError,
+    render::text::human,
+    secret::SecretError,
 };
 
 /// Longest chain of causes that is printed.
@@ -102,6 +107,40 @@ pub enum ProbeError {
     NoEndpoint { context: String, path: PathBuf },
     #[error("no endpoint told the members of the cluster: {}", tried.join("; "))]
     NoMembers { tried: Vec<String>, refused: bool },
+    #[error("failed to write the credentials to {}", path.display())]
+    WriteCredentials {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to understand the evidence of the collector {target}")]
+    Evidence {
+        target: Target,
+        #[source]
+        source: GatherError,
+    },
+    #[error("failed to write {}", path.display())]
+    WriteFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to read {}", path.display())]
+    ReadFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to write the bundle")]
+    WriteBundle(#[source] BundleError),
+    #[error("failed to replay {}", path.display())]
+    Bundle {
+        path: PathBuf,
+        #[source]
+        source: BundleError,
+    },
+    #[error("failed to redact the bundle")]
+    Redact(#[source] RedactError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -120,6 +159,9 @@ impl ProbeError {
             | Self::OwnKey(_)
             | Self::Talosconfig(_)
             | Self::NoEndpoint { .. }
+            | Self::Bundle { .. }
+            | Self::WriteFile { .. }
+            | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
             | Self::UnknownLevel { .. } => Exit::Usage,
             Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
@@ -132,8 +174,12 @@ impl ProbeError {
             | Self::NoAnswer { .. }
             | Self::Request { .. }
             | Self::Answer { .. }
+            | Self::Evidence { .. }
+            | Self::WriteBundle(_)
+            | Self::Redact(_)
             | Self::Unreachable { .. }
             | Self::UnknownHost { .. }
+            | Self::WriteCredentials { .. }
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)

@@ -6,10 +6,12 @@
 //! - [`adhoc`]: what the commands find that ask no collector, and what follows from it.
 //! - [`apid`]: asking the Talos of one node directly.
 //! - [`args`]: what can be typed.
+//! - [`bundle`]: evidence in a file, to be judged again elsewhere.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
 //! - [`document`]: the JSON documents.
+//! - [`install`]: what to run to get the extension onto the nodes.
 //! - [`initiator`], [`secret`], [`own_keys`]: a real handshake, with a key that must not be a node's.
 //! - [`output`]: stdout, stderr, colours, broken pipes.
 //! - [`error`]: why there is no answer, with its exit code and what to do.
@@ -17,12 +19,14 @@
 pub mod adhoc;
 pub mod apid;
 pub mod args;
+pub mod bundle;
 pub mod collector;
 pub mod command;
 pub mod document;
 pub mod error;
 pub mod exit;
 pub mod initiator;
+pub mod install;
 pub mod output;
 pub mod own_keys;
 pub mod render;

@@ -61,6 +61,17 @@ impl Output {
         .map_err(ProbeError::Print)
     }
 
+    /// Prints a text that is a document of its own, whatever the format.
+    pub fn raw(text: &str) -> Result<(), ProbeError> {
+        let mut stdout = io::stdout().lock();
+        unless_closed(
+            stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush()),
+        )
+        .map_err(ProbeError::Print)
+    }
+
     /// One line of an answer that goes on; programs get all of it at the end, in one document.
     pub fn live(self, line: &str) -> Result<(), ProbeError> {
         if self.format == Format::Json {

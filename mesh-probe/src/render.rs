@@ -3,12 +3,14 @@
 //! All text goes through [`Screen`], which escapes what a terminal would obey: names, reasons and evidence come from other
 //! machines.
 
+mod bundle;
 mod explain;
 mod facts;
 mod findings;
 mod gate;
 mod gates;
 mod health;
+mod install;
 mod list;
 mod matrix;
 pub mod node;
@@ -20,9 +22,11 @@ mod table;
 mod talos;
 pub mod text;
 
+pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;
 pub use gate::{Asked, gate, one_line};
+pub use install::install;
 pub use node::node;
 pub use pairs::pairs;
 pub use screen::{Paint, Screen};

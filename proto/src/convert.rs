@@ -6,6 +6,7 @@
 mod clock;
 mod data;
 mod discovery;
+mod evidence;
 mod facts;
 mod health;
 mod host;
@@ -19,11 +20,15 @@ mod vxlan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use evidence::PublicKey;
+use ::evidence::PublicKey;
 use thiserror::Error;
 
 use crate::wire;
 
+pub use self::evidence::{
+    EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
+    facts_to_wire,
+};
 pub use report::{
     Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
     snapshot_to_wire,
@@ -60,7 +65,7 @@ pub(crate) fn at_most(field: &'static str, got: usize, limit: usize) -> Result<(
 }
 
 pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, ConvertError> {
-    let limit = evidence::limits::TEXT;
+    let limit = ::evidence::limits::TEXT;
     if text.len() > limit || text.chars().any(char::is_control) {
         let got = text.len();
         return Err(ConvertError::new(
@@ -72,7 +77,7 @@ pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, Co
 }
 
 pub(crate) fn link_name(field: &'static str, name: String) -> Result<String, ConvertError> {
-    let limit = evidence::limits::LINK_NAME;
+    let limit = ::evidence::limits::LINK_NAME;
     let name = short_text(field, name)?;
     if name.len() > limit {
         return Err(ConvertError::new(

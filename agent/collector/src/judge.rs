@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::View;
+use diagnosis::{View, hold::Hold};
 use evidence::{Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -29,6 +29,7 @@ use crate::{
     refusal::Refusal,
     state::{Admitted, State, StreamId, identity},
     verdicts::Judged,
+    witness::Evidence,
 };
 
 /// The function that judges: [`diagnosis::diagnose`], or another in tests.
@@ -67,6 +68,8 @@ pub(crate) enum Change {
         at: Moment,
         why: String,
     },
+    /// Asks for what the next judgement is made of.
+    Evidence { reply: oneshot::Sender<Evidence> },
 }
 
 /// The list that agents are told.
@@ -81,6 +84,8 @@ pub(crate) struct Owner {
     peers: watch::Sender<Peers>,
     peers_sent: Instant,
     next: Next,
+    /// Who gets what the next judgement is made of.
+    witnessed: Vec<oneshot::Sender<Evidence>>,
     counters: Arc<Counters>,
 }
 
@@ -103,13 +108,15 @@ impl Owner {
     pub(crate) fn new(
         mut state: State,
         judge: Judge,
+        mut hold: Hold,
         changes: mpsc::Receiver<Change>,
         counters: Arc<Counters>,
     ) -> Self {
         let now = Instant::now();
         let at = clock::now();
         let view = state.lend();
-        let verdict = judge(&view, at);
+        let mut verdict = judge(&view, at);
+        hold.apply(&view.expectation.graph, &mut verdict.gates, at);
         state.give_back(view);
         counters.judgements.add();
         Self {
@@ -120,6 +127,7 @@ impl Owner {
                 verdict,
                 at,
                 revision: 1,
+                hold,
             })),
             peers: watch::Sender::new(Peers::default()),
             peers_sent: now,
@@ -127,6 +135,7 @@ impl Owner {
                 started: now,
                 took: Duration::ZERO,
             },
+            witnessed: Vec::new(),
             counters,
         }
     }
@@ -185,6 +194,7 @@ impl Owner {
                     info!(%node, why, "node's report stream ended");
                 }
             }
+            Change::Evidence { reply } => self.witnessed.push(reply),
         }
     }
 
@@ -208,6 +218,11 @@ impl Owner {
             task.run()
         };
         let at = done.judged.at;
+        for reply in self.witnessed.drain(..) {
+            let view = done.view.clone();
+            // Whoever no longer waits for it has gone away.
+            drop(reply.send(Evidence { view, at }));
+        }
         self.state.give_back(done.view);
         log::write(&done.events);
         self.judged.send_replace(Arc::new(done.judged));
@@ -254,7 +269,10 @@ struct Done {
 
 impl Task {
     fn run(self) -> Done {
-        let verdict = (self.judge)(&self.view, self.at);
+        let mut verdict = (self.judge)(&self.view, self.at);
+        let mut hold = self.last.hold.clone();
+        let graph = &self.view.expectation.graph;
+        hold.apply(graph, &mut verdict.gates, self.at);
         let last = &self.last.verdict;
         let events = log::events(last, &verdict);
         let changed = !change::same_but_for_ages(last, &verdict);
@@ -264,6 +282,7 @@ impl Task {
                 verdict,
                 at: self.at,
                 revision: self.last.revision + u64::from(changed),
+                hold,
             },
             events,
         }

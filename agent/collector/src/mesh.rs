@@ -6,7 +6,9 @@ use prost::Message as _;
 use proto::{
     convert::verdict_to_wire,
     limits::MESSAGE_BYTES,
-    wire::{self, ExplainRequest, ExplainResponse, GetRequest, Verdict},
+    wire::{
+        self, EvidencePart, EvidenceRequest, ExplainRequest, ExplainResponse, GetRequest, Verdict,
+    },
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -15,6 +17,7 @@ use crate::{
     access,
     counters::Counters,
     verdicts::{Judged, Verdicts},
+    witness::Witness,
 };
 
 /// A ladder is never smaller on the wire, so a verdict of more pairs need not be converted to know that it is too large.
@@ -23,12 +26,14 @@ const LADDER_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
+    pub(crate) witness: Witness,
     pub(crate) counters: Arc<Counters>,
 }
 
 #[tonic::async_trait]
 impl wire::mesh_server::Mesh for Mesh {
     type WatchStream = ReceiverStream<Result<Verdict, Status>>;
+    type EvidenceStream = ReceiverStream<Result<EvidencePart, Status>>;
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Verdict>, Status> {
         access::reader(&request, &self.counters)?;
@@ -65,6 +70,14 @@ impl wire::mesh_server::Mesh for Mesh {
             title: page.title.to_owned(),
             page: page.text.to_owned(),
         }))
+    }
+
+    async fn evidence(
+        &self,
+        request: Request<EvidenceRequest>,
+    ) -> Result<Response<Self::EvidenceStream>, Status> {
+        access::reader(&request, &self.counters)?;
+        self.witness.tell().await.map(Response::new)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The service only introduces nodes to each other. While it is away a mesh that stands goes on to stand, so nothing here
 //! shuts the gates of the mesh: the level `discovery` is not ready, and what builds on it waits.
 
+use std::time::Duration;
+
 use evidence::{
     Phase,
     discovery::{
@@ -11,6 +13,8 @@ use evidence::{
 };
 
 use crate::{
+    expected,
+    graph::Level,
     mesh::{Member, Mesh},
     timing,
 };
@@ -36,8 +40,16 @@ pub(crate) fn endpoints<'a>(
     mesh: &Mesh<'_>,
     member: &Member<'a>,
 ) -> impl Iterator<Item = &'a DiscoveryEndpoint> {
+    endpoints_within(mesh, member, timing::DISCOVERY_FRESH)
+}
+
+fn endpoints_within<'a>(
+    mesh: &Mesh<'_>,
+    member: &Member<'a>,
+    fresh: Duration,
+) -> impl Iterator<Item = &'a DiscoveryEndpoint> {
     let endpoints = member.discovery().map_or(&[][..], |seen| &seen.endpoints);
-    let (now, fresh) = (mesh.now, timing::DISCOVERY_FRESH);
+    let now = mesh.now;
     endpoints.iter().filter(move |endpoint| {
         endpoint.at <= now.plus(timing::AHEAD) && now.since(endpoint.at) <= fresh
     })
@@ -88,23 +100,27 @@ pub(crate) fn broken(address: &DiscoveryAddress) -> Option<(&DiscoveryStage, &St
 
 /// The level: ready when the service serves every node, over one endpoint at least. A node that does not report is not known to be
 /// served.
-pub(crate) fn level(mesh: &Mesh<'_>) -> (Phase, Vec<String>) {
+pub(crate) fn level(mesh: &Mesh<'_>, level: &Level) -> (Phase, Vec<String>) {
     let mut members = mesh.members.values();
     if members.all(|member| member.discovery().is_none()) {
-        let reason = "no agent was given an endpoint of the discovery service (--discovery)";
+        let reason =
+            "no agent knows where the discovery service is (--discovery, --discovery-from-talos)";
         return (Phase::Unknown, vec![reason.to_owned()]);
     }
-    let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
-    let mut reasons = Vec::new();
-    let mut phase = Phase::Ready;
-    if fresh < least {
-        phase = Phase::Unknown;
-        reasons.push(format!(
-            "{fresh} nodes report, at least {least} are expected"
-        ));
+    let mut reasons = expected::missing(mesh, level);
+    let mut phase = if reasons.is_empty() {
+        Phase::Ready
+    } else {
+        Phase::Unknown
+    };
+    if mesh.members.values().all(|member| is_off(member)) {
+        reasons.push("not applicable: Talos uses the discovery service on no node".to_owned());
     }
+    let fresh = level.fresh_within.map_or(timing::DISCOVERY_FRESH, |bound| {
+        bound.min(timing::DISCOVERY_FRESH)
+    });
     for member in mesh.members.values() {
-        let (own, reason) = node(mesh, member);
+        let (own, reason) = node(mesh, member, fresh);
         phase = match (phase, own) {
             (Phase::NotReady, _) | (_, Phase::NotReady) => Phase::NotReady,
             (Phase::Ready, Phase::Ready) => Phase::Ready,
@@ -115,12 +131,39 @@ pub(crate) fn level(mesh: &Mesh<'_>) -> (Phase, Vec<String>) {
     (phase, reasons)
 }
 
-fn node(mesh: &Mesh<'_>, member: &Member<'_>) -> (Phase, Option<String>) {
+/// Whether Talos there says that it does not use the service.
+fn is_off(member: &Member<'_>) -> bool {
+    member.discovery().is_some_and(|seen| seen.registry_off)
+}
+
+/// A node whose Talos does not use the service. If no node does there is nothing to wait for: each has said so itself. One among others
+/// that do is introduced to nobody.
+fn off(mesh: &Mesh<'_>) -> (Phase, Option<String>) {
+    let mut others = mesh.members.values().filter(|member| !is_off(member));
+    let used = |member: &Member<'_>| member.discovery().is_some();
+    let reason = "Talos does not use the discovery service there";
+    match (others.clone().any(used), others.next()) {
+        (true, _) => (
+            Phase::NotReady,
+            Some(format!("{reason}, and elsewhere it does")),
+        ),
+        (false, Some(_)) => (
+            Phase::Unknown,
+            Some(format!("{reason}; of other nodes it is not known")),
+        ),
+        (false, None) => (Phase::Ready, None),
+    }
+}
+
+fn node(mesh: &Mesh<'_>, member: &Member<'_>, fresh: Duration) -> (Phase, Option<String>) {
     let unknown = |reason: &str| (Phase::Unknown, Some(reason.to_owned()));
     if member.fresh().is_none() {
         return unknown("without a fresh report");
     }
-    let ways: Vec<Way<'_>> = endpoints(mesh, member).map(way).collect();
+    if is_off(member) {
+        return off(mesh);
+    }
+    let ways: Vec<Way<'_>> = endpoints_within(mesh, member, fresh).map(way).collect();
     if ways.iter().any(|way| matches!(way, Way::Open)) {
         return (Phase::Ready, None);
     }

@@ -6,17 +6,22 @@
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
 //! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
-//! is wrong), `levels` and
-//! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
+//! is wrong), `graph` and `levels` (what rests on what), `gates` (what may be started), `cure` (what waiting does to a
+//! finding), `hold` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
 pub mod candidates;
 mod clocks;
+pub mod cure;
+mod directions;
 mod discovery;
+mod expected;
 mod findings;
 mod gates;
+pub mod graph;
 mod health;
+pub mod hold;
 mod journey;
 pub mod levels;
 mod localise;
@@ -34,26 +39,22 @@ pub use view::{Conflict, Expectation, NodeView, Stream, View};
 
 use evidence::{Moment, NodeState, Verdict};
 
+use directions::Table;
 use mesh::{Member, Mesh, millis};
 
 /// Judges a view.
 pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let mesh = Mesh::new(view, now);
-    let directions: Vec<pair::Direction> = mesh
-        .pairs()
-        .map(|(a, b)| pair::judge(&mesh, a, b))
-        .collect();
-    let findings = findings::find(&mesh, &directions);
-    let gates = gates::gates(&mesh, &directions, &findings);
+    let table = Table::of(&mesh);
+    let findings = findings::find(&mesh, &table);
+    let gates = gates::gates(&mesh, &table, &findings);
+    let members = || mesh.members.values();
+    let pairs = members().flat_map(|a| members().map(move |b| (a, b)));
     Verdict {
-        nodes: mesh
-            .members
-            .values()
-            .map(|member| node_state(&mesh, member))
-            .collect(),
-        pairs: directions
-            .into_iter()
-            .map(|direction| direction.ladder)
+        nodes: members().map(|member| node_state(&mesh, member)).collect(),
+        pairs: pairs
+            .filter(|(a, b)| a.index != b.index)
+            .map(|(a, b)| pair::ladder_of(&mesh, a, b))
             .collect(),
         findings,
         gates,

@@ -118,3 +118,7 @@ pub fn echo_fresh(nodes: usize) -> Duration {
     let round = Duration::from_secs(1) * u32::try_from(nodes).unwrap_or(u32::MAX) / ECHO_PER_SECOND;
     ECHO_FRESH.max(round * 2 + Duration::from_secs(2))
 }
+
+/// How long a cause that no waiting cures must have stood before a wait ends for it. A machine that is just being made
+/// anew has a new key, or is there twice, for as long as its agent and discovery need to tell.
+pub const STANDS: Duration = Duration::from_secs(30);

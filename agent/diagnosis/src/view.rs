@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use evidence::{Facts, Moment, NodeName};
 
+use crate::graph::Graph;
+
 /// Everything that is known at one moment; all moments are on the collector's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -58,6 +60,8 @@ pub struct Expectation {
     pub min_nodes: usize,
     /// Nodes that must report, besides all that appear as peers in somebody's device.
     pub names: Vec<NodeName>,
+    /// The levels that are judged.
+    pub graph: Graph,
 }
 
 impl Default for Expectation {
@@ -65,6 +69,7 @@ impl Default for Expectation {
         Self {
             min_nodes: 2,
             names: Vec::new(),
+            graph: Graph::default(),
         }
     }
 }

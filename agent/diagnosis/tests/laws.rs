@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
 };
 
-use diagnosis::{View, diagnose, explain, levels::LEVELS};
+use diagnosis::{View, diagnose, explain};
 use evidence::{
     Citation, EchoSent, Fact, FactKey, Moment, Outcome, Phase, Reporter, Rung, SourceId, Verdict,
 };
@@ -399,10 +399,8 @@ fn open_gates_are_proved(view: &View, now: Moment, verdict: &Verdict) -> Result<
             prop_assert!(verdict.nodes.iter().all(|node| node.reporting));
             continue;
         }
-        let rung = LEVELS
-            .iter()
-            .find(|level| level.name == gate.level)
-            .and_then(|level| level.rung);
+        let level = view.expectation.graph.level(&gate.level);
+        let rung = level.and_then(|level| level.check.rung());
         let rung = rung.ok_or_else(|| TestCaseError::fail("an unmeasured level is open"))?;
         let good = verdict
             .pairs

@@ -11,8 +11,8 @@ use machined::{Machined, resource};
 use sources::{
     Gap,
     talos::{
-        Affiliate, Change, LinkStatus, MachineStatus, PeerSpec, PeerStatus, RESOURCES, RoutingRule,
-        TalosError, Version, connect,
+        Affiliate, Change, DiscoveryConfig, LinkStatus, MachineStatus, PeerSpec, PeerStatus,
+        RESOURCES, RoutingRule, TalosError, TimeServers, Version, connect,
     },
 };
 use tokio::time::timeout;
@@ -145,6 +145,34 @@ async fn a_preshared_key_in_a_link_is_dropped() {
     let shown = format!("{link:?}");
     assert_eq!(link.wireguard.unwrap().peers.len(), 1);
     assert!(!shown.contains("c2VjcmV0"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_kept_from_readers_is_asked_for_alone_as_administrator_and_its_key_is_dropped() {
+    const KEY: &[u8; 32] = b"secret secret secret secret sec!";
+    let body = talos::DiscoveryConfig {
+        registry_service_enabled: true,
+        service_endpoint: "discovery.talos.dev:443".to_owned(),
+        ..talos::DiscoveryConfig::default()
+    };
+    let mut config = resource::<DiscoveryConfig>("cluster", &body);
+    let bytes = &mut config.spec.as_mut().unwrap().proto_spec;
+    // service_encryption_key (6)
+    bytes.extend([0x32, 32]);
+    bytes.extend(KEY);
+    let servers = talos::TimeServerStatus {
+        ntp_servers: vec!["time.cloudflare.com".to_owned()],
+    };
+    let servers = resource::<TimeServers>("timeservers", &servers);
+    // It refuses administrators everything but this, and readers this.
+    let machined = Machined::with([config, servers]).serve();
+    let talos = connect(&machined.socket).await.unwrap();
+    let config = talos.get::<DiscoveryConfig>("cluster").await;
+    let config = config.unwrap().unwrap();
+    assert!(config.service && !config.kubernetes);
+    assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+    let servers = talos.get::<TimeServers>("timeservers").await;
+    assert_eq!(servers.unwrap().unwrap().servers, ["time.cloudflare.com"]);
 }
 
 #[tokio::test]

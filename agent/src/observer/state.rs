@@ -7,7 +7,7 @@ use evidence::{
 use sources::links;
 
 use super::Observer;
-use crate::{facts, ntp, readers::Reading, steering::chains_tried};
+use crate::{facts, readers::Reading, steering::chains_tried};
 
 impl Observer {
     pub(super) fn facts(&mut self, now: Moment) -> Facts {
@@ -38,7 +38,7 @@ impl Observer {
         if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
             facts.insert(Fact::Discovery(seen.clone()));
         }
-        let servers: Vec<_> = self.config.ntp.borrow().iter().flatten().cloned().collect();
+        let servers: Vec<_> = self.ntp.servers().cloned().collect();
         if !servers.is_empty() {
             facts.insert(Fact::Ntp(Ntp { servers }));
         }
@@ -93,7 +93,7 @@ impl Observer {
             (SourceId::Talos, tried(self.talos.as_ref())),
             (SourceId::Clock, self.clock.tried()),
             (SourceId::Host, self.host.tried()),
-            (SourceId::Ntp, ntp::tried(&self.config.ntp, now)),
+            (SourceId::Ntp, self.ntp.tried(now)),
         ];
         let known = states
             .into_iter()

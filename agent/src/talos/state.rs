@@ -9,11 +9,14 @@ use std::{
 use evidence::{
     Candidate, CandidateWay, Moment, PublicKey, Talos, TalosPeer, TalosPeerStatus, limits,
 };
-use sources::talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES};
+use sources::{
+    discovery::ClusterId,
+    talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES},
+};
 
 use super::{
     Step, Update,
-    node::{NodeAnswers, cut, number},
+    node::{NodeAnswers, Registry, cut, number},
 };
 
 /// Everything that is told of Talos at one moment.
@@ -21,6 +24,17 @@ use super::{
 pub(crate) struct TalosReading {
     pub(super) node: Talos,
     pub(super) peers: BTreeMap<PublicKey, TalosPeer>,
+    /// What other sources of this agent are told by Talos; it is in no report.
+    pub(crate) told: Told,
+}
+
+/// Where Talos finds the time, and the other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// `None`: Talos does not say.
+    pub(crate) time_servers: Option<Vec<String>>,
+    pub(crate) registry: Registry,
+    pub(crate) cluster_id: Option<ClusterId>,
 }
 
 /// What is known, part by part.
@@ -135,9 +149,11 @@ impl State {
     pub(super) fn reading(&mut self, now: Moment, wall: Duration) -> TalosReading {
         let (members, affiliates) = (self.members.count(), self.affiliates.count());
         let node = self.node.as_ref();
+        let told = node.map_or_else(Told::default, |node| node.told());
         let node = node.map_or_else(Talos::default, |node| node.fact(members, affiliates));
         let mut reading = TalosReading {
             node,
+            told,
             peers: self.peers(now, wall),
         };
         reading.date(self.last.as_ref(), now);
@@ -196,6 +212,18 @@ fn peer(
         candidates: endpoints.into_iter().map(candidate).collect(),
         left_out: number(left_out),
         status,
+    }
+}
+
+#[cfg(test)]
+impl TalosReading {
+    /// One that tells other sources something, and nothing of the node.
+    pub(crate) fn telling(told: Told) -> Self {
+        Self {
+            node: Talos::default(),
+            peers: BTreeMap::new(),
+            told,
+        }
     }
 }
 

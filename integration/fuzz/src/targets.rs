@@ -1,6 +1,7 @@
 //! The targets, and what several of them need.
 
 pub(crate) mod affiliates;
+pub(crate) mod bundle;
 pub(crate) mod certificate;
 pub(crate) mod changes;
 pub(crate) mod echo;

@@ -1,5 +1,6 @@
 //! Everything that machined knows, as resources.
 
+mod config;
 mod link;
 mod steering;
 

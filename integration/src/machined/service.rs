@@ -1,7 +1,6 @@
 //! The state that is served, and the service.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     pin::Pin,
@@ -10,8 +9,16 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+<<<<<<< HEAD
 use evidence::Stage;
 use sources::{host, wireguard};
+=======
+use sources::{
+    host,
+    talos::{DiscoveryConfig, Kind as _},
+    wireguard,
+};
+>>>>>>> truth
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep},
@@ -25,7 +32,12 @@ use upstream::cosi::{
 use wireguard_control::{Backend, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::{
+<<<<<<< HEAD
     CANDIDATES_FILE, LOOK, STAGE_FILE,
+=======
+    LOOK,
+    given::Given,
+>>>>>>> truth
     mood::Mood,
     peers::Memory,
     plan::{Neighbour, Plan},
@@ -54,6 +66,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
         let mut present = Resources::of(&plan);
+        present.config(&Given::now(), &plan.cluster_id, &[]);
         present
             .0
             .values_mut()
@@ -68,10 +81,14 @@ impl World {
     /// Looks at the device for ever, as often as Talos does, and at once when a scenario gives other candidates.
     pub(super) async fn turn(&self) {
         let mut memory = Memory::default();
+<<<<<<< HEAD
         let (mut looked, mut given) = (None::<Instant>, BTreeMap::new());
         let mut stage = Stage::Running;
+=======
+        let (mut looked, mut given) = (None::<Instant>, Given::default());
+>>>>>>> truth
         loop {
-            let now_given = given_candidates();
+            let now_given = Given::now();
             let changed = now_given != given;
             let now_stage = given_stage();
             let moved = now_stage != stage;
@@ -89,7 +106,10 @@ impl World {
 
     /// A peer with other candidates is begun anew.
     fn forget(&self, memory: &mut Memory, given: [&Given; 2]) {
-        for name in given.into_iter().flat_map(Given::keys) {
+        if given[0].candidates == given[1].candidates {
+            return;
+        }
+        for name in given.iter().flat_map(|given| given.candidates.keys()) {
             let node = self.plan.others.iter().find(|node| node.name == *name);
             let key = node.and_then(|node| node.public_key.parse().ok());
             if let Some(key) = key {
@@ -108,21 +128,27 @@ impl World {
         memory.keep(&device);
         for peer in &device.peers {
             let node = self.node(&peer.public_key.to_string());
-            let candidates = node.map(|node| candidates(node, given)).unwrap_or_default();
+            let candidates = node.map(|node| given.of(node)).unwrap_or_default();
             let set = memory.turn(peer, &candidates, wall);
             // The lab itself sets what it planned, and knows better than to dial into a NAT.
             if let (Some(to), Some(node)) = (set, node)
-                && given.contains_key(&node.name)
+                && given.candidates.contains_key(&node.name)
             {
                 set_endpoint(&node.public_key, to);
             }
         }
         let mut next = Resources::of(&self.plan);
+<<<<<<< HEAD
         next.machine(given_stage());
         next.specs(&self.plan, |node| candidates(node, given));
+=======
+        next.specs(&self.plan, |node| given.of(node));
+>>>>>>> truth
         next.statuses(&self.plan, memory);
         // As by default: traffic to a peer is forced into the tunnel, whatever its state.
         next.steering(&self.plan, |_| true);
+        let secret = key.as_ref().map_or(&[][..], |key| &key[..]);
+        next.config(given, &self.plan.cluster_id, secret);
         if let Ok(key) = key {
             next.link(&device, &STANDARD.encode(*key));
         }
@@ -194,6 +220,7 @@ impl World {
     }
 }
 
+<<<<<<< HEAD
 /// Candidates in a scenario's words, by the name of the peer.
 type Given = BTreeMap<String, Vec<SocketAddr>>;
 
@@ -218,6 +245,8 @@ fn candidates(node: &Neighbour, given: &Given) -> Vec<SocketAddr> {
     given.unwrap_or_else(|| node.candidates())
 }
 
+=======
+>>>>>>> truth
 /// What Talos does when it rotates. A device that is gone meanwhile is looked at again in the next turn.
 fn set_endpoint(key: &str, to: SocketAddr) {
     let (Ok(key), Ok(link)) = (Key::from_base64(key), LINK.parse()) else {
@@ -295,8 +324,14 @@ impl Service {
             sleep(PID_TIMEOUT).await;
             return Err(Status::permission_denied("not authorized"));
         }
-        let roles = metadata.get_all("talos-role");
-        if !roles.iter().any(|role| role == "os:reader") {
+        let is = |wanted: &str| {
+            metadata
+                .get_all("talos-role")
+                .iter()
+                .any(|role| role == wanted)
+        };
+        let may = is("os:admin") || (is("os:reader") && kind != DiscoveryConfig::TYPE);
+        if !may {
             return Err(Status::permission_denied("not authorized"));
         }
         if !self.world.knows(kind) {

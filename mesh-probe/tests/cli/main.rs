@@ -7,6 +7,8 @@ mod documents;
 mod exit_codes;
 mod fixture;
 mod handshake;
+mod install;
+mod key;
 mod namespace;
 mod node;
 mod program;

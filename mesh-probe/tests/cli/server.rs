@@ -8,8 +8,8 @@ use proto::{
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
-        self, CheckRequest, ExplainRequest, ExplainResponse, GateState, GetRequest, Question,
-        WaitRequest,
+        self, CheckRequest, EvidenceRequest, ExplainRequest, ExplainResponse, GateState,
+        GetRequest, GraphLevel, GraphRequest, GraphResponse, Question, WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -32,6 +32,7 @@ const POLL: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(20);
 
 type States = Pin<Box<dyn Stream<Item = Result<GateState, Status>> + Send>>;
+type Parts = Pin<Box<dyn Stream<Item = Result<wire::EvidencePart, Status>> + Send>>;
 type Verdicts = Pin<Box<dyn Stream<Item = Result<wire::Verdict, Status>> + Send>>;
 
 /// What the collector says; the verdict can change while it is asked.
@@ -159,11 +160,35 @@ impl GateService for Canned {
             first.chain(tokio_stream::pending()),
         )))
     }
+
+    async fn graph(&self, _: Request<GraphRequest>) -> Result<Response<GraphResponse>, Status> {
+        let verdict = self.verdict.borrow();
+        let level = |gate: &Gate| GraphLevel {
+            name: gate.level.clone(),
+            title: format!("what {} is for", gate.level),
+            depends_on: gate
+                .depends_on
+                .iter()
+                .map(|level| wire::Dependency {
+                    level: level.clone(),
+                    cost: 3,
+                })
+                .collect(),
+            check: "mesh".to_owned(),
+            stable_ms: 20_000,
+            state: Some(gate_to_wire(gate)),
+            ..GraphLevel::default()
+        };
+        Ok(Response::new(GraphResponse {
+            levels: verdict.gates.iter().map(level).collect(),
+        }))
+    }
 }
 
 #[tonic::async_trait]
 impl Mesh for Canned {
     type WatchStream = Verdicts;
+    type EvidenceStream = Parts;
 
     async fn get(&self, _: Request<GetRequest>) -> Result<Response<wire::Verdict>, Status> {
         if let Some(refusal) = &self.refusal {
@@ -174,6 +199,10 @@ impl Mesh for Canned {
 
     async fn watch(&self, _: Request<GetRequest>) -> Result<Response<Verdicts>, Status> {
         Err(Status::unimplemented("not asked by mesh-probe"))
+    }
+
+    async fn evidence(&self, _: Request<EvidenceRequest>) -> Result<Response<Parts>, Status> {
+        Err(Status::unimplemented("of an earlier version"))
     }
 
     async fn explain(

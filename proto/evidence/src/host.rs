@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
 use crate::Drops;
 
 /// What a node's host says of itself. What could not be read is `None`, never a zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// A fingerprint of the operating system's machine id: equal on a cloned disk. The id itself never leaves the node.
     pub machine_id: Option<Fingerprint>,
@@ -28,15 +31,16 @@ pub struct Host {
 }
 
 /// What two machines do not share by chance: a hash of something that a machine keeps to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 16]);
 
 /// The address of a network card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HardwareAddress(pub [u8; 6]);
 
 /// One link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLink {
     /// Its name.
     pub name: String,
@@ -61,7 +65,7 @@ pub struct HostLink {
 }
 
 /// The reverse path filter of IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReversePath {
     /// `rp_filter` of all links: 0 off, 1 strict, 2 loose.
     pub all: u8,
@@ -72,7 +76,7 @@ pub struct ReversePath {
 }
 
 /// Sockets and devices on the ports of tunnel and overlay.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     /// Sockets that are bound to the tunnel's port, whoever owns them.
     pub tunnel_sockets: u32,
@@ -83,7 +87,7 @@ pub struct Ports {
 }
 
 /// What the kernel did to datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Udp {
     /// That no socket had room for.
     pub no_room: Drops,
@@ -113,6 +117,35 @@ impl fmt::Display for HardwareAddress {
         let [first, rest @ ..] = self.0;
         write!(f, "{first:02x}")?;
         rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
+    }
+}
+
+impl From<HardwareAddress> for String {
+    fn from(address: HardwareAddress) -> Self {
+        address.to_string()
+    }
+}
+
+/// Why a text is no [`HardwareAddress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected six bytes in hexadecimal with colons between, as 02:00:00:00:ab:0c")]
+pub struct HardwareAddressError;
+
+impl TryFrom<String> for HardwareAddress {
+    type Error = HardwareAddressError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut parts = text.split(':');
+        let mut bytes = [0; 6];
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2);
+            let part = part.filter(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let parsed = part.and_then(|part| u8::from_str_radix(part, 16).ok());
+            *byte = parsed.ok_or(HardwareAddressError)?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(HardwareAddressError),
+        }
     }
 }
 
@@ -149,6 +182,17 @@ mod tests {
     fn addresses_and_fingerprints_are_written_as_people_know_them() {
         let address = HardwareAddress([0x02, 0, 0, 0, 0xab, 0x0c]);
         assert_eq!(address.to_string(), "02:00:00:00:ab:0c");
+        assert_eq!(HardwareAddress::try_from(address.to_string()), Ok(address));
+        for wrong in [
+            "",
+            "02:00",
+            "02:00:00:00:ab:0c:00",
+            "2:0:0:0:ab:c",
+            "+2:00:00:00:ab:0c",
+        ] {
+            let read = HardwareAddress::try_from(wrong.to_owned());
+            assert_eq!(read, Err(HardwareAddressError), "{wrong}");
+        }
         let text = Fingerprint([0x1f; 16]).to_string();
         assert_eq!(text, "1f".repeat(16));
     }

@@ -11,6 +11,7 @@
 mod clock;
 mod data;
 pub mod discovery;
+pub mod document;
 mod fact;
 pub mod health;
 mod host;
@@ -35,7 +36,9 @@ pub use fact::{
     Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use host::{Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp};
+pub use host::{
+    Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink, Ports, ReversePath, Udp,
+};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};

@@ -191,6 +191,7 @@ fn discovery(after: impl Fn(i64) -> Moment) -> Discovery {
         affiliates: Some(affiliates),
     };
     Discovery {
+        registry_off: false,
         since: after(1),
         cluster: Some([2; 8]),
         endpoints: vec![endpoint],

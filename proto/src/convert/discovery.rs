@@ -20,11 +20,13 @@ pub(super) fn to_wire(discovery: &Discovery) -> wire::Discovery {
         since,
         cluster,
         endpoints,
+        registry_off,
     } = discovery;
     wire::Discovery {
         since_ms: since.as_millis(),
         cluster: cluster.map(u64::from_be_bytes),
         endpoints: endpoints.iter().map(endpoint_to_wire).collect(),
+        registry_off: *registry_off,
     }
 }
 
@@ -33,12 +35,14 @@ pub(super) fn from_wire(discovery: wire::Discovery) -> Result<Discovery, Convert
         since_ms,
         cluster,
         endpoints,
+        registry_off,
     } = discovery;
     let limit = limits::DISCOVERY_ENDPOINTS;
     at_most("discovery.endpoints", endpoints.len(), limit)?;
     Ok(Discovery {
         since: Moment::from_millis(since_ms),
         cluster: cluster.map(u64::to_be_bytes),
+        registry_off,
         endpoints: each(endpoints, endpoint_from_wire)?,
     })
 }

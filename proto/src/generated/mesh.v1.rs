@@ -190,6 +190,9 @@ pub struct Discovery {
     pub cluster: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "3")]
     pub endpoints: ::prost::alloc::vec::Vec<DiscoveryEndpoint>,
+    /// Talos says that the service is not used.
+    #[prost(bool, tag = "4")]
+    pub registry_off: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1391,6 +1394,84 @@ impl FactKind {
         }
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceRequest {}
+/// A bounded part of the evidence. In this order: the header; then for each node its head and its facts; then the end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvidencePart {
+    #[prost(oneof = "evidence_part::Part", tags = "1, 2, 3, 4")]
+    pub part: ::core::option::Option<evidence_part::Part>,
+}
+/// Nested message and enum types in `EvidencePart`.
+pub mod evidence_part {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::EvidenceHeader),
+        #[prost(message, tag = "2")]
+        Node(super::NodeEvidence),
+        #[prost(message, tag = "3")]
+        Facts(super::FactsEvidence),
+        /// Without it, something is missing.
+        #[prost(message, tag = "4")]
+        End(super::EvidenceEnd),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceHeader {
+    /// Version of the collector that judged.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The moment of the judgement.
+    #[prost(int64, tag = "2")]
+    pub now_ms: i64,
+    /// When the collector began to listen.
+    #[prost(int64, tag = "3")]
+    pub started_ms: i64,
+    #[prost(uint32, tag = "4")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "5")]
+    pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeEvidence {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When the report stream ended; absent while it is open.
+    #[prost(int64, optional, tag = "2")]
+    pub closed_ms: ::core::option::Option<i64>,
+    #[prost(int64, tag = "3")]
+    pub since_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub last_report_ms: i64,
+    #[prost(int64, tag = "5")]
+    pub steady_since_ms: i64,
+    #[prost(message, optional, tag = "6")]
+    pub conflict: ::core::option::Option<node_evidence::Conflict>,
+}
+/// Nested message and enum types in `NodeEvidence`.
+pub mod node_evidence {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Conflict {
+        #[prost(int64, tag = "1")]
+        pub at_ms: i64,
+        #[prost(string, tag = "2")]
+        pub what: ::prost::alloc::string::String,
+    }
+}
+/// Facts of the node whose head came last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FactsEvidence {
+    #[prost(message, repeated, tag = "1")]
+    pub facts: ::prost::alloc::vec::Vec<Fact>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceEnd {
+    #[prost(uint32, tag = "1")]
+    pub nodes: u32,
+    #[prost(uint64, tag = "2")]
+    pub facts: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Snapshot {
     #[prost(message, repeated, tag = "1")]
@@ -1765,6 +1846,9 @@ pub struct WaitRequest {
     /// Sit out the timeout even if waiting cannot cure the cause.
     #[prost(bool, tag = "4")]
     pub sit_out: bool,
+    /// Answers only when the level has been ready without a break for so long.
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GateState {
@@ -1778,11 +1862,51 @@ pub struct GateState {
     pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "5")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether waiting cannot cure what shuts it. In an answer of Check, Wait and Watch: of what was asked; else: of ready.
     #[prost(bool, tag = "6")]
     pub terminal: bool,
     /// Set by Wait when the timeout passed first.
     #[prost(bool, tag = "7")]
     pub timed_out: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GraphRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub levels: ::prost::alloc::vec::Vec<GraphLevel>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Dependency {
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
+    /// What it costs to do without it.
+    #[prost(uint32, tag = "2")]
+    pub cost: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphLevel {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub depends_on: ::prost::alloc::vec::Vec<Dependency>,
+    /// underlay, wireguard, mesh, mtu, discovery, none; a later version may know others.
+    #[prost(string, tag = "4")]
+    pub check: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub fresh_ms: ::core::option::Option<u64>,
+    #[prost(uint32, tag = "7")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "8")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "9")]
+    pub needs_clocks: bool,
+    #[prost(message, optional, tag = "10")]
+    pub state: ::core::option::Option<GateState>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1981,6 +2105,25 @@ pub mod gate_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        pub async fn graph(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Gate/Graph");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Graph"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2017,6 +2160,11 @@ pub mod gate_server {
             &self,
             request: tonic::Request<super::CheckRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        async fn graph(
+            &self,
+            request: tonic::Request<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct GateServer<T> {
@@ -2222,6 +2370,49 @@ pub mod gate_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Gate/Graph" => {
+                    #[allow(non_camel_case_types)]
+                    struct GraphSvc<T: Gate>(pub Arc<T>);
+                    impl<T: Gate> tonic::server::UnaryService<super::GraphRequest>
+                    for GraphSvc<T> {
+                        type Response = super::GraphResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GraphRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gate>::graph(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GraphSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -2705,6 +2896,28 @@ pub mod mesh_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Explain"));
             self.inner.unary(req, path, codec).await
         }
+        /// The evidence of the next judgement. RESOURCE_EXHAUSTED while another reader is being told.
+        pub async fn evidence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EvidencePart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/Evidence");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Evidence"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2740,6 +2953,17 @@ pub mod mesh_server {
             &self,
             request: tonic::Request<super::ExplainRequest>,
         ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// Server streaming response type for the Evidence method.
+        type EvidenceStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EvidencePart, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The evidence of the next judgement. RESOURCE_EXHAUSTED while another reader is being told.
+        async fn evidence(
+            &self,
+            request: tonic::Request<super::EvidenceRequest>,
+        ) -> std::result::Result<tonic::Response<Self::EvidenceStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct MeshServer<T> {
@@ -2945,6 +3169,52 @@ pub mod mesh_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Mesh/Evidence" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvidenceSvc<T: Mesh>(pub Arc<T>);
+                    impl<
+                        T: Mesh,
+                    > tonic::server::ServerStreamingService<super::EvidenceRequest>
+                    for EvidenceSvc<T> {
+                        type Response = super::EvidencePart;
+                        type ResponseStream = T::EvidenceStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EvidenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::evidence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvidenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

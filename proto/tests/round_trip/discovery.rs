@@ -41,10 +41,12 @@ const KINDS: [FailureKind; 12] = [
 
 pub(crate) fn discovery() -> impl Strategy<Value = Fact> {
     let endpoints = prop::collection::vec(endpoint(), 0..=limits::DISCOVERY_ENDPOINTS);
-    (moment(), any::<Option<[u8; 8]>>(), endpoints).prop_map(|(since, cluster, endpoints)| {
+    let own = any::<(Option<[u8; 8]>, bool)>();
+    (moment(), own, endpoints).prop_map(|(since, (cluster, registry_off), endpoints)| {
         Fact::Discovery(Discovery {
             since,
             cluster,
+            registry_off,
             endpoints,
         })
     })

@@ -9,7 +9,8 @@ use evidence::{Citation, Confidence, FactKey, Finding, Moment, NodeRef, Subject}
 
 use super::{Draft, candidates, fix};
 use crate::{
-    localise::{Culprit, Pair, Place},
+    directions::{Directions, Way},
+    localise::{Culprit, Place},
     mesh::{Member, Mesh},
     pair::Direction,
     timing,
@@ -17,13 +18,13 @@ use crate::{
 
 /// Pairs that never connected, with a translator at each end that takes another port for each destination: what one of them
 /// tells the other of its port is true for nobody but who told it.
-pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     let pairs = candidates::hopeless(directions).into_iter();
-    pairs.filter_map(|pair| both_ends(mesh, &pair)).collect()
+    pairs.filter_map(|pair| both_ends(mesh, pair)).collect()
 }
 
-fn both_ends(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {
-    let (a, b) = (mesh.members.get(&pair.0)?, mesh.members.get(&pair.1)?);
+fn both_ends(mesh: &Mesh<'_>, (a, b): Way) -> Option<Finding> {
+    let (a, b) = (mesh.members.at(a)?, mesh.members.at(b)?);
     let met = |from: &Member<'_>, to: &Member<'_>| {
         let peer = to.key.and_then(|key| from.peer(&key));
         peer.is_some_and(|peer| peer.last_handshake.is_some())
@@ -45,7 +46,7 @@ fn both_ends(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {
     let code = "nat-symmetric-both-ends";
     let mut draft = Draft::new(code, subject, Confidence::Certain, summary);
     draft.evidence = [ports_a, ports_b].concat();
-    draft.explains = BTreeSet::from([pair.clone(), (pair.1.clone(), pair.0.clone())]);
+    draft.explains = BTreeSet::from([(one.clone(), other.clone()), (other.clone(), one.clone())]);
     draft.fixes.push(fix(
         format!("who runs one of the two routers, in front of {one} or of {other}"),
         "forward a UDP port to the node and let it announce that one; which of the two is the same to the pair",
@@ -93,7 +94,11 @@ pub(super) struct Moved {
 }
 
 /// Whether all that is proved lost towards one node goes where a NAT had it before, and what goes where it is now gets in.
-pub(super) fn moved(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Option<Moved> {
+pub(super) fn moved(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    hit: &[Direction<'_, '_>],
+) -> Option<Moved> {
     let (Place::NodeIn(node) | Place::Direction(_, node)) = &culprit.place else {
         return None;
     };
@@ -105,15 +110,12 @@ pub(super) fn moved(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> O
 }
 
 /// The answer to a datagram of the node came back to it, to a port at which it is not dialled: that one is open.
-fn moved_for(mesh: &Mesh<'_>, direction: &Direction, node: &NodeRef) -> Option<Moved> {
-    let (from, to) = (
-        mesh.members.get(&direction.from)?,
-        mesh.members.get(&direction.to)?,
-    );
+fn moved_for(mesh: &Mesh<'_>, direction: &Direction<'_, '_>, node: &NodeRef) -> Option<Moved> {
+    let (from, to) = (direction.a, direction.b);
     let (from_key, to_key) = (from.key?, to.key?);
     let dialled = from.peer(&to_key)?.endpoint?;
     let replies = to.inert(&from_key)?.replies?;
-    let since: Moment = direction.loss_since?.plus(timing::SKEW);
+    let since: Moment = direction.loss_since()?.plus(timing::SKEW);
     let lately = replies.sent_at >= since && mesh.recent(replies.sent_at, timing::UNDERLAY_FRESH);
     let elsewhere = replies.mapped != dialled && Some(replies.mapped.ip()) == to.site;
     (lately && elsewhere).then(|| Moved {

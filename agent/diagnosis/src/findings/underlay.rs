@@ -4,60 +4,68 @@ use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 
-use super::{Draft, explained, fix, nat, place_text, subject};
+use super::{Draft, explained, fix, named, nat, place_text, subject};
 use crate::{
-    localise::{Culprit, Pair, Place, site},
+    directions::{Directions, Way},
+    localise::{Culprit, Place, site},
     mesh::Mesh,
     pair::Direction,
     text,
 };
 
 /// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
-pub(super) fn may_widen(culprit: &Culprit, directions: &[&Direction]) -> bool {
+pub(super) fn may_widen(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    directions: &Directions<'_, '_>,
+) -> bool {
     let (Place::Direction(a, b) | Place::Between(a, b)) = &culprit.place else {
         return false;
     };
     let both_ways = matches!(culprit.place, Place::Between(..));
-    let mut beginning = directions
-        .iter()
-        .filter(|direction| direction.losing && direction.loss_since.is_none());
-    beginning.any(|direction| {
-        let same_way = direction.from == *a || direction.to == *b;
-        same_way || both_ways && (direction.from == *b || direction.to == *a)
+    let Some((a, b)) = mesh.members.get(a).zip(mesh.members.get(b)) else {
+        return false;
+    };
+    let (a, b) = (a.index, b.index);
+    let mut ways = (0..mesh.members.len()).flat_map(|other| {
+        let back = [(b, other), (other, a)];
+        let back = back.into_iter().filter(move |_| both_ways);
+        [(a, other), (other, b)].into_iter().chain(back)
+    });
+    ways.any(|way| {
+        let direction = directions.get(way);
+        direction.is_some_and(|one| one.is_losing() && one.loss_since().is_none())
     })
 }
 
 /// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
 /// and of a node of which nothing comes nobody learns where that is. So what fails from A to a B behind a NAT is no trouble
 /// of its own, as long as something wider explains why nothing of B comes to A.
-pub(super) fn with_ways_back(
-    mesh: &Mesh<'_>,
-    culprits: Vec<Culprit>,
-) -> Vec<(Culprit, BTreeSet<Pair>)> {
+pub(super) fn with_ways_back(mesh: &Mesh<'_>, culprits: Vec<Culprit>) -> Vec<(Culprit, Vec<Way>)> {
     let is_alone =
         |culprit: &Culprit| matches!(culprit.place, Place::Direction(..) | Place::Way(..));
     let (alone, wide): (Vec<_>, Vec<_>) = culprits.into_iter().partition(is_alone);
     let mut known: Vec<_> = wide
         .into_iter()
-        .map(|culprit| (culprit, BTreeSet::new()))
+        .map(|culprit| (culprit, Vec::new()))
         .collect();
     let mut own = Vec::new();
     for culprit in alone {
-        let forgotten = |(from, to): &Pair| {
-            let behind = site(mesh, to).is_some() && !mesh.same_site(from, to);
-            let back = (to.clone(), from.clone());
+        let forgotten = |(from, to): &Way| {
+            let site = |node: &usize| mesh.members.at(*node).and_then(|member| member.site);
+            let behind = site(to).is_some() && site(to) != site(from);
             let mut wide = known.iter();
-            let why = wide.position(|(wide, _)| wide.explains.contains(&back));
+            let why = wide.position(|(wide, _)| wide.explains.binary_search(&(*to, *from)).is_ok());
             why.filter(|_| behind)
         };
         let whys: Option<Vec<usize>> = culprit.explains.iter().map(forgotten).collect();
         let Some(whys) = whys else {
-            own.push((culprit, BTreeSet::new()));
+            own.push((culprit, Vec::new()));
             continue;
         };
-        for (why, pair) in whys.into_iter().zip(culprit.explains) {
+        for (why, way) in whys.into_iter().zip(culprit.explains) {
             if let Some((_, ways_back)) = known.get_mut(why) {
-                ways_back.insert(pair);
+                ways_back.push(way);
             }
         }
     }
@@ -68,8 +76,8 @@ pub(super) fn with_ways_back(
 pub(super) fn finding(
     mesh: &Mesh<'_>,
     culprit: &Culprit,
-    ways_back: &BTreeSet<Pair>,
-    directions: &[&Direction],
+    ways_back: &[Way],
+    directions: &Directions<'_, '_>,
 ) -> Finding {
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
@@ -93,9 +101,9 @@ pub(super) fn finding(
             .as_ref()
             .map_or_else(|| summary(mesh, culprit, &hit), nat::Moved::summary),
     );
-    draft.evidence = evidence(&culprit.place, &hit, directions);
+    draft.evidence = evidence(mesh, &culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
-    draft.explains = culprit.explains.union(ways_back).cloned().collect();
+    draft.explains = named(mesh, &[&culprit.explains, ways_back].concat());
     draft.could_also_be = culprit.ties.iter().map(place_text).collect();
     if tied {
         draft.decided_by =
@@ -123,7 +131,7 @@ fn code(place: &Place) -> &'static str {
     }
 }
 
-fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
+fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> String {
     let alone = |what: &str| {
         if culprit.ties.is_empty() {
             format!("; other ways {what} are not hit")
@@ -131,8 +139,8 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
             String::new()
         }
     };
-    let senders = names(hit, |direction| &direction.from);
-    let receivers = names(hit, |direction| &direction.to);
+    let senders = names(hit, |direction| direction.from);
+    let receivers = names(hit, |direction| direction.to);
     match &culprit.place {
         Place::NodeIn(node) => format!(
             "UDP 51820 towards {node} is dropped before it reaches the node: datagrams of {senders} leave{} and never \
@@ -182,13 +190,13 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
     }
 }
 
-fn names(hit: &[&Direction], side: fn(&Direction) -> &NodeRef) -> String {
-    let names: BTreeSet<&NodeRef> = hit.iter().map(|direction| side(direction)).collect();
+fn names<'m>(hit: &[Direction<'m, '_>], side: fn(&Direction<'m, '_>) -> &'m NodeRef) -> String {
+    let names: BTreeSet<&NodeRef> = hit.iter().map(side).collect();
     text::list(&names.into_iter().collect::<Vec<_>>())
 }
 
-fn at_endpoint(hit: &[&Direction]) -> String {
-    let endpoint = hit.iter().find_map(|direction| direction.ladder.endpoint);
+fn at_endpoint(hit: &[Direction<'_, '_>]) -> String {
+    let endpoint = hit.iter().find_map(Direction::endpoint);
     endpoint.map_or_else(String::new, |endpoint| format!(" for {endpoint}"))
 }
 
@@ -199,34 +207,57 @@ fn behind(mesh: &Mesh<'_>, node: &NodeRef) -> String {
 }
 
 /// Evidence of what fails, then of what passes beside it: that is what places the trouble.
-fn evidence(place: &Place, hit: &[&Direction], directions: &[&Direction]) -> Vec<Citation> {
-    let failing = hit
-        .iter()
-        .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter());
+fn evidence(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
+) -> Vec<Citation> {
+    let told = |direction: &Direction<'_, '_>| direction.told().underlay.evidence.clone();
+    let failing = hit.iter().take(2).flat_map(told);
+    let contrasts = contrasts(mesh, place, hit);
     let passing = directions
         .iter()
-        .filter(|direction| {
-            direction.underlay.outcome == Outcome::Pass && contrasts(place, direction, hit)
-        })
+        .filter(|direction| direction.underlay.outcome == Outcome::Pass && contrasts(direction))
         .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter().take(1));
-    failing.chain(passing).cloned().collect()
+        .flat_map(|direction| told(&direction).into_iter().take(1));
+    failing.chain(passing).collect()
 }
 
-/// A direction that shares one end with the failing ones and passes.
-fn contrasts(place: &Place, direction: &Direction, hit: &[&Direction]) -> bool {
-    match place {
-        Place::NodeIn(node) | Place::NodeBoth(node) => {
-            direction.from == *node || direction.to == *node
+/// Whether a direction shares one end with the failing ones: if it passes, it places them.
+fn contrasts(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+) -> impl Fn(&Direction<'_, '_>) -> bool {
+    let index = |node: &NodeRef| mesh.members.get(node).map(|member| member.index);
+    let (nodes, one_end): (BTreeSet<usize>, bool) = match place {
+        Place::NodeIn(node) | Place::NodeBoth(node) | Place::NodeOut(node) => {
+            (index(node).into_iter().collect(), false)
         }
-        Place::NodeOut(node) => direction.to == *node || direction.from == *node,
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
-            nodes.contains(&direction.from) != nodes.contains(&direction.to)
+            (nodes.iter().filter_map(index).collect(), true)
         }
-        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => hit
-            .iter()
-            .any(|bad| bad.from == direction.from || bad.to == direction.to),
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
+            (BTreeSet::new(), false)
+        }
+    };
+    let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = match place {
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
+            hit.iter().map(|bad| (bad.a.index, bad.b.index)).unzip()
+        }
+        _ => (nodes.clone(), nodes),
+    };
+    move |direction| {
+        let shares = (
+            from.contains(&direction.a.index),
+            to.contains(&direction.b.index),
+        );
+        if one_end {
+            shares.0 != shares.1
+        } else {
+            shares.0 || shares.1
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn any_view() -> impl Strategy<Value = View> {
             expectation: Expectation {
                 min_nodes,
                 names: names.into_iter().map(name).collect(),
+                ..Expectation::default()
             },
         }
     })

@@ -76,6 +76,7 @@ impl Looker {
         let last = Discovery {
             since: (settings.clock)(),
             cluster: None,
+            registry_off: false,
             endpoints: Vec::new(),
         };
         Self {
@@ -86,6 +87,17 @@ impl Looker {
             seen: BTreeMap::new(),
             last,
         }
+    }
+
+    /// Looks elsewhere, or asks for another cluster, from the next look on. The budgets stay as they are.
+    pub fn aim(&mut self, mut endpoints: Vec<Endpoint>, cluster_id: Option<ClusterId>) {
+        endpoints.truncate(limits::DISCOVERY_ENDPOINTS);
+        if (&self.settings.endpoints, &self.settings.cluster_id) != (&endpoints, &cluster_id) {
+            self.seen.clear();
+            self.last.endpoints.clear();
+        }
+        self.settings.endpoints = endpoints;
+        self.settings.cluster_id = cluster_id;
     }
 
     /// How long to leave the service alone now.

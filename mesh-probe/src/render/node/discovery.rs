@@ -211,6 +211,7 @@ mod tests {
     #[test]
     fn each_stage_and_each_oddity_has_its_line() {
         let discovery = Discovery {
+            registry_off: false,
             since: at(0),
             cluster: None,
             endpoints: vec![seen()],

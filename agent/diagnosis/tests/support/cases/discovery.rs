@@ -344,6 +344,7 @@ fn seen(node: &str) -> Fact {
         own_address(node).into()
     };
     Fact::Discovery(Discovery {
+        registry_off: false,
         since: ago(590_000),
         cluster: Some([1; 8]),
         endpoints: vec![DiscoveryEndpoint {

@@ -15,13 +15,17 @@ use super::{any_address, any_key, any_moment};
 
 pub(super) fn any_discovery() -> impl Strategy<Value = Fact> {
     let cluster = option::of((0..3_u8).prop_map(|byte| [byte; 8]));
-    (any_moment(), cluster, vec(any_endpoint(), 0..3)).prop_map(|(since, cluster, endpoints)| {
-        Fact::Discovery(Discovery {
-            since,
-            cluster,
-            endpoints,
-        })
-    })
+    let endpoints = vec(any_endpoint(), 0..3);
+    (any_moment(), cluster, any::<bool>(), endpoints).prop_map(
+        |(since, cluster, registry_off, endpoints)| {
+            Fact::Discovery(Discovery {
+                since,
+                cluster,
+                registry_off,
+                endpoints,
+            })
+        },
+    )
 }
 
 fn any_endpoint() -> impl Strategy<Value = DiscoveryEndpoint> {
