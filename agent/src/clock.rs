@@ -28,10 +28,9 @@ pub(crate) struct OwnClock {
 }
 
 impl Look {
-    /// Reads both clocks, one right after the other. `offset_ms` is added to the wall clock.
-    pub(crate) fn now(offset_ms: i64) -> Self {
-        let now = probe_io::clock::stamp();
-        let wall = probe_io::clock::wall().as_micros();
+    /// Of both clocks, read one right after the other. `offset_ms` is added to the wall clock.
+    pub(crate) fn of(now: Stamp, wall: Wall, offset_ms: i64) -> Self {
+        let wall = wall.as_micros();
         let offset = offset_ms.saturating_mul(1000);
         Self {
             now,

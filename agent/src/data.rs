@@ -1,10 +1,9 @@
 //! Looks for data messages of peers in doubt: a packet socket for two seconds, headers only.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
-use evidence::{Fact, Facts, Moment, PublicKey};
 use probe_core::{
-    data::{DataLooks, LOOK, Look, MAX_MESSAGES, Message},
+    data::{LOOK, Look, MAX_MESSAGES, Message},
     packet::headers_length,
     sightings::Direction,
 };
@@ -15,52 +14,34 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::readers::{TUNNEL_PORT, chain};
+use crate::{
+    observer::Looked,
+    readers::{TUNNEL_PORT, chain},
+};
 
-/// The looks, and the task of the present one. A look that fails or hangs costs itself: the next one begins when it is over.
-#[derive(Default)]
+/// The task of the present look. One that fails or hangs costs itself: the next one begins when it is over.
+#[derive(Debug, Default)]
 pub(crate) struct DataWatch {
-    looks: DataLooks,
     running: Option<(Look, oneshot::Receiver<Looked>)>,
 }
 
-struct Looked {
-    messages: Vec<Message>,
-    until: Moment,
-    missed: u32,
-}
-
 impl DataWatch {
-    /// Takes in a look that is over, and begins the next.
-    pub(crate) fn follow(&mut self, doubtful: &BTreeMap<PublicKey, SocketAddr>, now: Moment) {
-        self.take_in();
-        if let Some(look) = self.looks.follow(doubtful, now) {
-            let (sender, receiver) = oneshot::channel();
-            tokio::spawn(run(look.clone(), sender));
-            self.running = Some((look, receiver));
-        }
+    pub(crate) fn begin(&mut self, look: Look) {
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(run(look.clone(), sender));
+        self.running = Some((look, receiver));
     }
 
-    pub(crate) fn facts(&self, peers: impl Iterator<Item = PublicKey>, facts: &mut Facts) {
-        for peer in peers {
-            if let Some(seen) = self.looks.seen(&peer) {
-                facts.insert(Fact::DataSeen(peer, seen));
-            }
-        }
-    }
-
-    fn take_in(&mut self) {
-        let Some((look, mut receiver)) = self.running.take() else {
-            return;
-        };
+    /// The look that is over.
+    pub(crate) fn take(&mut self) -> Option<(Look, Option<Looked>)> {
+        let (look, mut receiver) = self.running.take()?;
         match receiver.try_recv() {
-            Ok(Looked {
-                messages,
-                until,
-                missed,
-            }) => self.looks.looked(&look, Some((&messages, until, missed))),
-            Err(oneshot::error::TryRecvError::Closed) => self.looks.looked(&look, None),
-            Err(oneshot::error::TryRecvError::Empty) => self.running = Some((look, receiver)),
+            Ok(looked) => Some((look, Some(looked))),
+            Err(oneshot::error::TryRecvError::Closed) => Some((look, None)),
+            Err(oneshot::error::TryRecvError::Empty) => {
+                self.running = Some((look, receiver));
+                None
+            }
         }
     }
 }

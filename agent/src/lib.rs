@@ -11,7 +11,8 @@
 //! - `steering`: reads by what traffic for node addresses enters the tunnel;
 //! - `talos`: follows what Talos says over machined's socket;
 //! - `discovery`: looks at the discovery service;
-//! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts;
+//! - `observer`: owns the pure machines of `probe-core`, drives them, turns what they know into facts; by [`Ways`] it also runs
+//!   without a node, in virtual time;
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `clock`: the wall clock, as something to be told; `ntp`: asks the time servers; `host`: what the host says;
 //! - `facts`: the translation into [`evidence::Facts`];
@@ -40,5 +41,8 @@ mod vxlan;
 
 pub use discovery::DiscoveryConfig;
 pub use ntp::server_name;
+pub use observer::{Looked, Observer, ObserverConfig, Ways};
+pub use readers::{DeviceReading, Reading, TapState};
+pub use steering::SteeringReading;
 pub use supervisor::{Config, ECHO_BUDGET, SourcesConfig, look, run};
 pub use talos::Machined;

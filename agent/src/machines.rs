@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// The machines of one `WireGuard` key; a new key is a new node to its peers.
+#[derive(Debug)]
 pub(crate) struct Machines {
     pub(crate) key: PublicKey,
     pub(crate) prober: Prober,
@@ -39,22 +40,20 @@ pub(crate) struct Machines {
 }
 
 impl Machines {
-    pub(crate) fn new(key: PublicKey, config: &ObserverConfig) -> Self {
+    pub(crate) fn new(
+        key: PublicKey,
+        config: &ObserverConfig,
+        mut random: impl FnMut() -> u64,
+    ) -> Self {
         let probe_key = || config.probe_key.clone();
         Self {
             key,
-            prober: Prober::new(
-                key,
-                probe_key(),
-                rand::random(),
-                rand::random(),
-                config.echo_budget,
-            ),
+            prober: Prober::new(key, probe_key(), random(), random(), config.echo_budget),
             responder: Responder::new(key, probe_key()),
-            inert: InertProber::new(key, probe_key(), rand::random()),
+            inert: InertProber::new(key, probe_key(), random()),
             tracker: InertTracker::new(key, probe_key()),
             sightings: Sightings::new(Some(&key)),
-            sizes: SizeProber::new(key, probe_key(), rand::random(), rand::random()),
+            sizes: SizeProber::new(key, probe_key(), random(), random()),
             size_responder: SizeResponder::new(key, probe_key()),
             inert_times: BTreeMap::new(),
             unsolicited: BTreeMap::new(),

@@ -1,42 +1,45 @@
 //! Owns the pure machines and drives them.
 //!
 //! One turn: wait for one event, read the clock once, hand the event in, read the sockets empty, tick, drain, act,
-//! publish. Nothing here judges.
+//! publish. Nothing here judges. Everything but the waiting (`run`) goes through [`Ways`], so that a simulator can drive it too.
 
 mod once;
 mod packets;
+mod run;
 mod state;
+mod ways;
 
 use std::{
     collections::BTreeMap,
     mem,
     net::{Ipv6Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
-use evidence::{Discovery, Moment, NodeName, PublicKey, SourceId};
-use probe_core::{ProbeKey, Stamp, echo, inert, size::Seen};
-use probe_io::{Delivered, EchoEvent, Sighted, clock};
-use sources::links;
-use tokio::{sync::watch, time::sleep};
+use evidence::{Discovery, Facts, Moment, NodeName, PublicKey, SourceId};
+use probe_core::{ProbeKey, Stamp, data::DataLooks, echo, inert, size::Seen};
+use probe_io::Delivered;
+use sources::{
+    links::{self, Snapshot},
+    pressure::Pressure,
+};
 use tracing::info;
 
 use crate::{
     clock::{Look, OwnClock},
-    data::DataWatch,
     health::OwnHealth,
     host::OwnHost,
     machines::Machines,
     ntp::Asked,
     peers::{Changes, Peers},
-    readers::{DeviceReading, Reading, Readings, TapState},
-    sockets::{self, Echo, Overlay, Raw},
+    readers::{DeviceReading, Reading, TapState},
+    sockets::Sockets,
     steering::SteeringReading,
-    supervisor::Published,
     talos::TalosReading,
     vxlan::VxlanDevices,
 };
+
+pub use ways::{Looked, Ways};
 
 /// Pace of putting facts together, at the ticks of the echo: one waking serves both. A quarter of a second is far below any
 /// judgement's bound in time.
@@ -49,7 +52,8 @@ const DEVICE_MISSES: u32 = 3;
 const ECHO_BATCH: usize = 256;
 
 /// What the observer is told at the start.
-pub(crate) struct ObserverConfig {
+#[derive(Debug)]
+pub struct ObserverConfig {
     pub(crate) node: NodeName,
     pub(crate) probe_key: ProbeKey,
     pub(crate) echo_budget: u32,
@@ -58,13 +62,30 @@ pub(crate) struct ObserverConfig {
     pub(crate) clock_offset_ms: i64,
 }
 
+impl ObserverConfig {
+    /// For a node without time servers, with the budget and the clock as they are.
+    pub fn new(node: NodeName, probe_key: ProbeKey, boot_id: String) -> Self {
+        Self {
+            node,
+            probe_key,
+            echo_budget: crate::ECHO_BUDGET,
+            boot_id,
+            clock_offset_ms: 0,
+        }
+    }
+}
+
 /// The owner of all that is known on this node.
-pub(crate) struct Observer {
+///
+/// Who drives it says [`Observer::woke`] first, hands in what has come, calls [`Observer::step`], and comes back at
+/// [`Observer::until`] or when something comes.
+#[derive(Debug)]
+pub struct Observer<W = Sockets> {
     config: ObserverConfig,
     instance: u64,
     device: Option<Reading<DeviceReading>>,
     device_misses: u32,
-    links: Option<Reading<links::Snapshot>>,
+    links: Option<Reading<Snapshot>>,
     vxlan: VxlanDevices,
     health: OwnHealth,
     clock: OwnClock,
@@ -76,19 +97,21 @@ pub(crate) struct Observer {
     ntp: Asked,
     peers: Peers,
     machines: Option<Machines>,
-    echo: Echo,
-    raw: Raw,
-    overlay: Overlay,
-    data: DataWatch,
+    ways: W,
+    looks: DataLooks,
+    wake_at: Moment,
+    publish_at: Moment,
     /// Whether each source is readable, and since when that is so.
     since: BTreeMap<SourceId, (bool, Moment)>,
 }
 
-impl Observer {
-    pub(crate) fn new(config: ObserverConfig) -> Self {
+impl<W: Ways> Observer<W> {
+    /// Knows nothing yet.
+    pub fn new(config: ObserverConfig, mut ways: W) -> Self {
+        let now = ways.now().moment();
         Self {
             config,
-            instance: rand::random(),
+            instance: ways.random(),
             device: None,
             device_misses: 0,
             links: None,
@@ -103,100 +126,86 @@ impl Observer {
             ntp: Asked::default(),
             peers: Peers::default(),
             machines: None,
-            echo: Echo::closed(),
-            raw: Raw::closed(),
-            overlay: Overlay::closed(),
-            data: DataWatch::default(),
+            ways,
+            looks: DataLooks::default(),
+            wake_at: now,
+            publish_at: now,
             since: BTreeMap::new(),
         }
     }
 
-    /// Observes for ever; dropped to stop.
-    pub(crate) async fn run(mut self, mut readings: Readings, published: watch::Sender<Published>) {
-        let mut publish_at = clock::moment();
-        let mut wake_at = publish_at;
-        loop {
-            let until = wake_at.min(publish_at);
-            let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
-            let now = clock::stamp();
-            self.health.woke(until, now.moment());
-            self.handle(event, &mut readings, now);
-            self.read_echo_empty(now);
-            self.read_overlay_empty(now);
-            wake_at = self.turn(now);
-            if now.moment() >= publish_at || self.take_recovered() {
-                self.clock.follow(self.look(), clock::kernel);
-                self.reopen(now.moment());
-                self.read_underlay_words(now.moment());
-                self.aim(now.moment());
-                self.look_for_data(now.moment());
-                published.send_replace(Arc::new((now.moment(), self.facts(now.moment()))));
-                publish_at = next_tick(now.moment());
-            }
-        }
+    /// What it sends with.
+    pub const fn ways(&mut self) -> &mut W {
+        &mut self.ways
     }
 
-    fn handle(&mut self, event: Event, readings: &mut Readings, now: Stamp) {
-        match event {
-            Event::Time => {}
-            Event::Echo(event) => self.on_echo(event, now),
-            Event::Sighted(sighted) => self.on_sighted(&sighted, now),
-            Event::Delivered(delivered) => {
-                let way = (packets::layer_of(delivered.port), Seen::Delivered);
-                self.on_size(&delivered.payload, way, delivered.packet, now.moment());
-            }
-            Event::Device => {
-                let reading = readings.wireguard.borrow_and_update().clone();
-                self.on_device(reading, now.moment());
-            }
-            Event::Links => {
-                self.links.clone_from(&readings.links.borrow_and_update());
-                let read = self.links.as_ref();
-                let read = read.and_then(|reading| reading.value.as_ref().ok());
-                self.vxlan.follow(read, now.moment());
-                if let Some(links) = read {
-                    self.host.follow_addresses(links, now.moment());
-                }
-                self.echo.retry_at = now.moment();
-            }
-            Event::Steering => self
-                .steering
-                .clone_from(&readings.steering.borrow_and_update()),
-            Event::Talos => self.talos.clone_from(&readings.talos.borrow_and_update()),
-            Event::TapState => {
-                // What the tap saw before it says how far it has seen counts before that does.
-                let state = readings.tap_state.borrow_and_update().clone();
-                for _ in 0..readings.tap.len() {
-                    if let Ok(sighted) = readings.tap.try_recv() {
-                        self.on_sighted(&sighted, now);
-                    }
-                }
-                self.tap = state;
-                let read = self.tap.as_ref();
-                let state = read.and_then(|reading| reading.value.as_ref().ok());
-                self.health
-                    .tap(state.map(|state| state.dropped), now.moment());
-            }
-            Event::Discovery => self
-                .discovery
-                .clone_from(&readings.discovery.borrow_and_update()),
-            Event::Host => {
-                let reading = readings.host.borrow_and_update();
-                let links = self.links.as_ref();
-                let links = links.and_then(|reading| reading.value.as_ref().ok());
-                if let Some(reading) = &*reading {
-                    self.host.follow(reading, links);
-                }
-            }
-            Event::Ntp => self.ntp.clone_from(&readings.ntp.borrow_and_update()),
-            Event::Pressure => {
-                let read = *readings.pressure.borrow_and_update();
-                self.health.pressure(read, now.moment());
-            }
-        }
+    /// When it wants to run, if nothing comes before.
+    pub fn until(&self) -> Moment {
+        self.wake_at.min(self.publish_at)
     }
 
-    fn on_device(&mut self, reading: Option<Reading<DeviceReading>>, now: Moment) {
+    /// It runs `now`: to be told before anything else.
+    pub fn woke(&mut self, now: Moment) {
+        self.health.woke(self.until(), now);
+    }
+
+    /// Reads the sockets empty, ticks, sends what is to be sent; from time to time there are new facts.
+    pub fn step(&mut self, now: Stamp) -> Option<Facts> {
+        self.read_echo_empty(now);
+        self.read_overlay_empty(now);
+        self.wake_at = self.turn(now);
+        let now = now.moment();
+        if now < self.publish_at && !self.take_recovered() {
+            return None;
+        }
+        let look = self.look();
+        self.clock.follow(look, || self.ways.kernel_clock());
+        self.ways.reopen(self.own_address(), now);
+        self.read_underlay_words(now);
+        self.aim(now);
+        self.look_for_data(now);
+        self.publish_at = next_tick(now);
+        Some(self.facts(now))
+    }
+
+    /// The links were read.
+    pub fn on_links(&mut self, reading: Option<Reading<Snapshot>>, now: Moment) {
+        self.links = reading;
+        let read = self.links.as_ref();
+        let read = read.and_then(|reading| reading.value.as_ref().ok());
+        self.vxlan.follow(read, now);
+        if let Some(links) = read {
+            self.host.follow_addresses(links, now);
+        }
+        self.ways.links_changed(now);
+    }
+
+    /// What steers was read.
+    pub fn on_steering(&mut self, reading: Option<Reading<SteeringReading>>) {
+        self.steering = reading;
+    }
+
+    /// The tap says how it does, and so that all it saw before has been handed in.
+    pub fn on_tap_state(&mut self, reading: Option<Reading<TapState>>, now: Moment) {
+        self.tap = reading;
+        let read = self.tap.as_ref();
+        let state = read.and_then(|reading| reading.value.as_ref().ok());
+        self.health.tap(state.map(|state| state.dropped), now);
+    }
+
+    /// What the kernel had to drop was read.
+    pub fn on_pressure(&mut self, read: Pressure, now: Moment) {
+        self.health.pressure(read, now);
+    }
+
+    /// A probe of size was delivered behind the host's firewall.
+    pub fn on_delivered(&mut self, delivered: &Delivered, now: Moment) {
+        let way = (packets::layer_of(delivered.port), Seen::Delivered);
+        self.on_size(&delivered.payload, way, delivered.packet, now);
+    }
+
+    /// The device was read.
+    pub fn on_device(&mut self, reading: Option<Reading<DeviceReading>>, now: Moment) {
         let own = self.own_address();
         let read = reading
             .as_ref()
@@ -231,20 +240,21 @@ impl Observer {
             return;
         };
         info!(key = %key.short(), "the kubespan device has a key");
-        let mut machines = Machines::new(key, &self.config);
+        let mut machines = Machines::new(key, &self.config, || self.ways.random());
         let added = self.peers.facts().map(|(peer, _)| peer).collect();
         machines.change_peers(
             &Changes {
                 added,
                 removed: Vec::new(),
             },
-            clock::moment(),
+            self.ways.now().moment(),
         );
         self.machines = Some(machines);
     }
 
     fn look(&self) -> Look {
-        Look::now(self.config.clock_offset_ms)
+        let now = self.ways.now();
+        Look::of(now, self.ways.wall(), self.config.clock_offset_ms)
     }
 
     fn own_address(&self) -> Option<Ipv6Addr> {
@@ -263,9 +273,10 @@ impl Observer {
             match machines.prober.poll() {
                 echo::Output::Transmit { to, bytes } => {
                     if let Some(address) = self.peers.address(&to) {
-                        self.echo
-                            .send(&bytes, SocketAddr::new(address.into(), proto::limits::PORT));
-                        machines.prober.passed(clock::stamp());
+                        let port = proto::limits::PORT;
+                        self.ways
+                            .echo(SocketAddr::new(address.into(), port), &bytes);
+                        machines.prober.passed(self.ways.now());
                         doubted |= machines.suspects.contains(&to);
                     }
                 }
@@ -283,10 +294,10 @@ impl Observer {
                     from,
                     bytes,
                 } => match from {
-                    inert::SourcePort::Tunnel if self.raw.send(to, &bytes) => {
+                    inert::SourcePort::Tunnel if self.ways.inert(to, &bytes) => {
                         machines.remember_inert(peer, to, now.moment());
                     }
-                    inert::SourcePort::Fresh if sockets::send_unsolicited(to, &bytes) => {
+                    inert::SourcePort::Fresh if self.ways.unsolicited(to, &bytes) => {
                         machines.unsolicited.insert(peer, now.moment());
                     }
                     _ => {}
@@ -308,87 +319,21 @@ impl Observer {
         machines.is_some_and(|machines| mem::take(&mut machines.recovered))
     }
 
-    /// Opens what is not open and may be tried again.
-    fn reopen(&mut self, now: Moment) {
-        self.echo.follow(self.own_address(), now);
-        self.raw.open(now);
-        self.overlay.open(now);
-    }
-
     fn look_for_data(&mut self, now: Moment) {
         let suspects = self.machines.iter().flat_map(|machines| &machines.suspects);
         let endpoint = |peer: &PublicKey| Some((*peer, self.peers.fact(peer)?.endpoint?));
         let doubtful = suspects.filter_map(endpoint).collect();
-        self.data.follow(&doubtful, now);
+        if let Some((look, looked)) = self.ways.data_looked() {
+            let seen = looked.as_ref();
+            let seen = seen.map(|seen| (seen.messages.as_slice(), seen.until, seen.missed));
+            self.looks.looked(&look, seen);
+        }
+        if let Some(look) = self.looks.follow(&doubtful, now) {
+            self.ways.look_for_data(look);
+        }
     }
 }
 
 fn next_tick(now: Moment) -> Moment {
     echo::tick_from(now.plus(Duration::from_millis(1)))
-}
-
-/// What a turn is about.
-enum Event {
-    Time,
-    Echo(EchoEvent),
-    Sighted(Sighted),
-    Delivered(Delivered),
-    Device,
-    Links,
-    Steering,
-    Talos,
-    TapState,
-    Pressure,
-    Discovery,
-    Ntp,
-    Host,
-}
-
-/// Waits for one event, at most until `until`. Every branch is cancel-safe.
-async fn next(
-    echo: &mut Echo,
-    overlay: &mut Overlay,
-    readings: &mut Readings,
-    until: Moment,
-) -> Event {
-    let pause = until.since(clock::moment());
-    let heard = async {
-        match &mut echo.socket {
-            Some((_, socket)) => socket.next().await,
-            None => std::future::pending().await,
-        }
-    };
-    let delivered = async {
-        match &mut overlay.listener {
-            Some(listener) => listener.next().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        delivered = delivered => match delivered {
-            Ok(delivered) => Event::Delivered(delivered),
-            Err(error) => {
-                overlay.fail(&error);
-                Event::Time
-            }
-        },
-        event = heard => match event {
-            Ok(event) => Event::Echo(event),
-            Err(error) => {
-                echo.fail(&error, clock::moment());
-                Event::Time
-            }
-        },
-        Some(sighted) = readings.tap.recv() => Event::Sighted(sighted),
-        Ok(()) = readings.wireguard.changed() => Event::Device,
-        Ok(()) = readings.links.changed() => Event::Links,
-        Ok(()) = readings.steering.changed() => Event::Steering,
-        Ok(()) = readings.talos.changed() => Event::Talos,
-        Ok(()) = readings.tap_state.changed() => Event::TapState,
-        Ok(()) = readings.pressure.changed() => Event::Pressure,
-        Ok(()) = readings.discovery.changed() => Event::Discovery,
-        Ok(()) = readings.ntp.changed() => Event::Ntp,
-        Ok(()) = readings.host.changed() => Event::Host,
-        () = sleep(pause) => Event::Time,
-    }
 }

@@ -32,9 +32,11 @@ const TAP_RETRY: Duration = Duration::from_secs(10);
 
 /// A reading, or why there is none, and when it was tried.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading<T> {
-    pub(crate) at: Moment,
-    pub(crate) value: Result<T, String>,
+pub struct Reading<T> {
+    /// When it was tried.
+    pub at: Moment,
+    /// What was read, or why nothing was.
+    pub value: Result<T, String>,
 }
 
 /// The newest of each source; `None` before the first try.
@@ -53,16 +55,18 @@ pub(crate) struct Readings {
 
 /// The device, and the wall clock when it was read: handshake times are wall-clock times of the kernel.
 #[derive(Clone, Debug)]
-pub(crate) struct DeviceReading {
-    pub(crate) device: Device,
-    pub(crate) wall: Duration,
+pub struct DeviceReading {
+    /// What it says.
+    pub device: Device,
+    /// The wall clock, as the time since 1970.
+    pub wall: Duration,
 }
 
 /// How the tap does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TapState {
+pub struct TapState {
     /// Datagrams that the kernel or our queue dropped since the tap was opened.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// Reads the `kubespan` device every second.

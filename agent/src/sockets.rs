@@ -6,20 +6,35 @@ use std::{
     time::Duration,
 };
 
-use evidence::Moment;
+use evidence::{KernelClock, Moment, SourceId};
+use probe_core::{Stamp, Wall, data::Look};
 use probe_io::{
     EchoEvent, EchoReplies, EchoSocket, InertSender, OVERLAY_PORT, SizeListener, TooLong,
-    UNDERLAY_MARK, WholeSender, mark_socket,
+    UNDERLAY_MARK, WholeSender, clock, mark_socket,
 };
 use tracing::{debug, info, warn};
 
-use crate::readers::{TUNNEL_PORT, chain};
+use crate::{
+    data::DataWatch,
+    observer::{Looked, Ways},
+    readers::{TUNNEL_PORT, chain},
+};
 
 /// Pause before a socket that could not be opened is tried again.
 const REOPEN: Duration = Duration::from_secs(5);
 const NO_ADDRESS: &str = "no KubeSpan address on this node yet";
 
+/// All of them, as an observer on a node has them.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(crate) echo: Echo,
+    pub(crate) overlay: Overlay,
+    raw: Raw,
+    data: DataWatch,
+}
+
 /// The echo socket on the node's `KubeSpan` address, and the one that keeps the replies until there is time for them.
+#[derive(Debug)]
 pub(crate) struct Echo {
     pub(crate) socket: Option<(Ipv6Addr, EchoSocket)>,
     pub(crate) replies: Option<EchoReplies>,
@@ -40,12 +55,101 @@ pub(crate) struct Overlay {
 }
 
 /// The raw sender of inert datagrams.
+#[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) sender: Option<InertSender>,
     /// For sizes: nobody may fragment what it sends.
     whole: Option<WholeSender>,
     pub(crate) gap: Option<String>,
     pub(crate) retry_at: Moment,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            echo: Echo::closed(),
+            overlay: Overlay::closed(),
+            raw: Raw::closed(),
+            data: DataWatch::default(),
+        }
+    }
+}
+
+impl Ways for Sockets {
+    fn now(&self) -> Stamp {
+        clock::stamp()
+    }
+
+    fn wall(&self) -> Wall {
+        clock::wall()
+    }
+
+    fn kernel_clock(&self) -> io::Result<KernelClock> {
+        clock::kernel()
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+
+    fn links_changed(&mut self, now: Moment) {
+        self.echo.retry_at = now;
+    }
+
+    fn reopen(&mut self, own: Option<Ipv6Addr>, now: Moment) {
+        self.echo.follow(own, now);
+        self.raw.open(now);
+        self.overlay.open(now);
+    }
+
+    fn gap(&self, source: SourceId) -> Option<String> {
+        match source {
+            SourceId::Echo => self.echo.gap.clone(),
+            SourceId::Inert => self.raw.gap.clone(),
+            SourceId::Overlay => self.overlay.gap.clone(),
+            _ => None,
+        }
+    }
+
+    fn echo(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.echo.send(bytes, to);
+    }
+
+    fn next_echo(&mut self, now: Moment) -> Option<EchoEvent> {
+        self.echo.try_next(now)
+    }
+
+    fn inert(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
+        self.raw.send(to, bytes)
+    }
+
+    fn unsolicited(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
+        send_unsolicited(to, bytes)
+    }
+
+    fn size_past(&mut self, to: SocketAddr, bytes: &[u8], may_fragment: bool) {
+        self.raw.send_size(to, bytes, may_fragment);
+    }
+
+    fn next_word(&mut self) -> Option<TooLong> {
+        self.raw.next_word()
+    }
+
+    fn overlay(&mut self, to: IpAddr, bytes: &[u8]) {
+        self.overlay.send(bytes, to);
+    }
+
+    fn next_overlay(&mut self) -> Option<EchoEvent> {
+        self.overlay.try_next()
+    }
+
+    fn look_for_data(&mut self, look: Look) {
+        self.data.begin(look);
+    }
+
+    fn data_looked(&mut self) -> Option<(Look, Option<Looked>)> {
+        self.data.take()
+    }
 }
 
 impl Echo {
@@ -273,7 +377,7 @@ impl Raw {
 }
 
 /// Sends past the tunnel from a port that the kernel chooses anew; says whether it left.
-pub(crate) fn send_unsolicited(to: SocketAddr, bytes: &[u8]) -> bool {
+fn send_unsolicited(to: SocketAddr, bytes: &[u8]) -> bool {
     match from_fresh_port(to, bytes) {
         Ok(()) => true,
         Err(error) => {

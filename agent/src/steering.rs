@@ -43,11 +43,13 @@ pub(crate) const WAITS: &str = "not asked: the kubespan device or the links cann
 
 /// One reading of everything that steers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SteeringReading {
-    pub(crate) node: Steering,
-    pub(crate) peers: BTreeMap<PublicKey, Steered>,
+pub struct SteeringReading {
+    /// What holds for all peers.
+    pub node: Steering,
+    /// What holds for each.
+    pub peers: BTreeMap<PublicKey, Steered>,
     /// Why the chains could not be read.
-    pub(crate) chains_gap: Option<String>,
+    pub chains_gap: Option<String>,
 }
 
 /// Reads again and again. Needs what the readers of the device and of the links have read.

@@ -36,6 +36,7 @@ use crate::{
     host, ntp,
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
+    sockets::Sockets,
     steering,
     talos::{self, Machined},
     uplink,
@@ -116,13 +117,16 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
     let (tap_state_sender, tap_state) = watch::channel(None);
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
-    let observer = Observer::new(ObserverConfig {
-        node: config.node,
-        probe_key,
-        echo_budget: config.echo_budget,
-        boot_id: sources::host::boot_id().unwrap_or_default(),
-        clock_offset_ms: config.clock_offset_ms,
-    });
+    let observer = Observer::new(
+        ObserverConfig {
+            node: config.node,
+            probe_key,
+            echo_budget: config.echo_budget,
+            boot_id: sources::host::boot_id().unwrap_or_default(),
+            clock_offset_ms: config.clock_offset_ms,
+        },
+        Sockets::default(),
+    );
     observer
         .run(read(config.sources, secret, tap, tap_state), published)
         .await;
@@ -137,13 +141,16 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> (Moment, Facts) {
     let (_, tap) = mpsc::channel(1);
     let (_, tap_state) = watch::channel(None);
-    let observer = Observer::new(ObserverConfig {
-        node,
-        probe_key: ProbeKey::from_bytes([0; 32]),
-        echo_budget: 1,
-        boot_id: sources::host::boot_id().unwrap_or_default(),
-        clock_offset_ms: 0,
-    });
+    let observer = Observer::new(
+        ObserverConfig {
+            node,
+            probe_key: ProbeKey::from_bytes([0; 32]),
+            echo_budget: 1,
+            boot_id: sources::host::boot_id().unwrap_or_default(),
+            clock_offset_ms: 0,
+        },
+        Sockets::default(),
+    );
     observer
         .read_once(read(config, None, tap, tap_state), patience)
         .await

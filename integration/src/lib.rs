@@ -7,4 +7,5 @@ pub mod facts;
 pub mod fakes;
 pub mod lab;
 pub mod machined;
+pub mod sim;
 pub mod vm;

@@ -29,14 +29,14 @@ const EDGES: &[(&str, &str, &str)] = &[
     (
         "mesh-probe",
         "diagnosis",
-        "the pages of explain, and the judgement of a bundle",
+        "the pages of explain, the judgement of a bundle, and a gate graph of a file",
     ),
+    ("mesh-probe", "proto", "the questions it asks"),
     (
         "mesh-probe",
         "mesh-collector",
-        "tests: the evidence of a real one, to be judged again",
+        "tests: the command line against every other surface, and evidence to be judged again",
     ),
-    ("mesh-probe", "proto", "the questions it asks"),
     (
         "mesh-probe",
         "mesh-agent",

@@ -8,7 +8,8 @@ use proto::{
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, EvidenceRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
+        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, Question, WaitRequest,
+        gate_client::GateClient,
         mesh_client::MeshClient,
     },
 };
@@ -19,7 +20,9 @@ use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use crate::{
     args::{Connection, Target},
     bundle::{Bundle, Gathering},
+    document,
     error::ProbeError,
+    graph::GraphLevel,
     secret,
 };
 
@@ -36,6 +39,19 @@ pub struct Collector {
 pub struct LevelQuestion {
     pub level: String,
     pub may_start: bool,
+    /// Yes only if it has been yes for so long without a break.
+    pub stable: Duration,
+}
+
+impl LevelQuestion {
+    /// As documents name it.
+    pub const fn asked(&self) -> document::Question {
+        if self.may_start {
+            document::Question::MayStart
+        } else {
+            document::Question::Ready
+        }
+    }
 }
 
 /// What a wait gave.
@@ -48,8 +64,18 @@ pub struct Waited {
 impl Collector {
     /// Reads the key and prepares TLS; nothing is dialled yet.
     pub fn new(connection: &Connection) -> Result<Self, ProbeError> {
-        let target = connection.collector.clone();
-        let target = target.ok_or(ProbeError::NoCollector)?;
+        let mut all = Self::all(connection)?;
+        if all.len() > 1 {
+            return Err(ProbeError::SeveralCollectors);
+        }
+        all.pop().ok_or(ProbeError::NoCollector)
+    }
+
+    /// All that were given, at least one.
+    pub fn all(connection: &Connection) -> Result<Vec<Self>, ProbeError> {
+        if connection.collector.is_empty() {
+            return Err(ProbeError::NoCollector);
+        }
         let tls = match &connection.credentials {
             Some(file) => secret::credentials(file)
                 .map_err(ProbeError::Secret)?
@@ -59,12 +85,18 @@ impl Collector {
                 key.reader_config()
             }
         };
-        let tls = tls.map_err(ProbeError::Trust)?;
-        Ok(Self {
-            target,
-            tls: Arc::new(tls),
+        let tls = Arc::new(tls.map_err(ProbeError::Trust)?);
+        let one = |target: &Target| Self {
+            target: target.clone(),
+            tls: Arc::clone(&tls),
             timeout: connection.timeout,
-        })
+        };
+        Ok(connection.collector.iter().map(one).collect())
+    }
+
+    /// Where it is.
+    pub const fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Connects.
@@ -182,7 +214,7 @@ impl Asking {
             question: asked(question).into(),
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             sit_out,
-            stable_ms: 0,
+            stable_ms: u64::try_from(question.stable.as_millis()).unwrap_or(u64::MAX),
         });
         let limit = time + self.collector.timeout;
         let state = self.request("wait at a gate", limit, request).await;
@@ -200,6 +232,19 @@ impl Asking {
         let request = client.watch(check_request(question));
         let states = self.request("watch a gate", limit, request).await?;
         Ok(Gates(states))
+    }
+
+    /// The gate graph, with the present state of each level.
+    pub async fn graph(&self) -> Result<Vec<GraphLevel>, ProbeError> {
+        let mut client = self.gates();
+        let limit = self.collector.timeout;
+        let request = client.graph(GraphRequest {});
+        let graph = self.request("read the gate graph", limit, request).await?;
+        Ok(graph
+            .levels
+            .into_iter()
+            .map(GraphLevel::from_wire)
+            .collect())
     }
 
     fn gates(&self) -> GateClient<Channel> {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
+use diagnosis::graph::Problems;
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
@@ -31,6 +32,16 @@ pub enum ProbeError {
     Usage(String),
     #[error("no collector: give --collector HOST:PORT, or MESH_COLLECTOR")]
     NoCollector,
+    #[error("this command asks one collector; only gate and wait ask several")]
+    SeveralCollectors,
+    #[error("the gate graph cannot be used:\n{0}")]
+    Graph(Problems),
+    #[error("failed to read the gate graph {}", path.display())]
+    GraphFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("no usable mesh key")]
     Key(#[source] KeyError),
     #[error("there is no finding with the code {code:?}")]
@@ -153,6 +164,9 @@ impl ProbeError {
         match self {
             Self::Usage(_)
             | Self::NoCollector
+            | Self::SeveralCollectors
+            | Self::Graph(_)
+            | Self::GraphFile { .. }
             | Self::Key(_)
             | Self::Secret(_)
             | Self::PeerIsSelf

@@ -9,6 +9,7 @@ mod facts;
 mod findings;
 mod gate;
 mod gates;
+mod graph;
 mod health;
 mod install;
 mod list;
@@ -25,7 +26,8 @@ pub mod text;
 pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;
-pub use gate::{Asked, gate, one_line};
+pub use gate::{Asked, gate, nagios, one_line, terraform, voices};
+pub use graph::{dot, graph, mermaid};
 pub use install::install;
 pub use node::node;
 pub use pairs::pairs;
@@ -40,6 +42,15 @@ pub struct Style {
     pub colour: bool,
     /// Every detail.
     pub wide: bool,
+}
+
+/// Lines that are neither coloured nor laid out.
+pub fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    let mut screen = Screen::new(false);
+    for line in lines {
+        screen.line(&line);
+    }
+    screen.finish()
 }
 
 /// Meshes of at most this many nodes are shown whole; of larger ones only what is not well.

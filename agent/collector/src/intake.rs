@@ -1,6 +1,6 @@
 //! The Report service: reports in, acknowledgements and the peer list out.
 
-mod check;
+pub(crate) mod check;
 mod replies;
 mod stream;
 

@@ -91,7 +91,7 @@ enum Usage {
         source: io::Error,
     },
     #[error("the gate graph cannot be used:\n{0}")]
-    Graph(#[from] Problems),
+    Graph(Problems),
 }
 
 #[tokio::main]
@@ -165,7 +165,7 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
 fn expectation(arguments: &Arguments) -> Result<Expectation, Usage> {
     let mut expectation = Expectation::default();
     if let Some(path) = &arguments.gates {
-        let file = parse(&path.display().to_string(), &read(path)?)?;
+        let file = parse(&path.display().to_string(), &read(path)?).map_err(Usage::Graph)?;
         expectation.graph = file.graph;
         expectation.names = file.nodes;
         expectation.min_nodes = file.min_nodes.unwrap_or(expectation.min_nodes);

@@ -5,13 +5,14 @@ use std::time::Duration;
 use evidence::{FactKey, Facts, Moment, SourceId};
 use probe_io::clock;
 
-use super::{Observer, next};
+use super::{Observer, Ways as _, run::next};
 use crate::{
     readers::{Reading, Readings},
+    sockets::Sockets,
     steering::WAITS,
 };
 
-impl Observer {
+impl Observer<Sockets> {
     /// Takes in what the sources say until each has been tried, at most for `patience`; sends nothing.
     pub(crate) async fn read_once(
         mut self,
@@ -20,10 +21,11 @@ impl Observer {
     ) -> (Moment, Facts) {
         let until = clock::moment().plus(patience);
         while !self.has_tried_all() && clock::moment() < until {
-            let event = next(&mut self.echo, &mut self.overlay, &mut readings, until).await;
+            let event = next(&mut self.ways, &mut readings, until).await;
             self.handle(event, &mut readings, clock::stamp());
         }
-        self.clock.follow(self.look(), clock::kernel);
+        let look = self.look();
+        self.clock.follow(look, || self.ways.kernel_clock());
         let now = clock::moment();
         if self.steering.is_none() && now < until {
             self.steering = Some(Reading {

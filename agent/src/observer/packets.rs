@@ -15,7 +15,7 @@ use probe_core::{
 use probe_io::{Cause, EchoEvent, OVERLAY_PORT, Sighted};
 use sources::links;
 
-use super::{ECHO_BATCH, Observer, PUBLISH_EVERY};
+use super::{ECHO_BATCH, Observer, PUBLISH_EVERY, Ways};
 
 /// Words about probes of size that are read in one turn.
 const MAX_WORDS: usize = 64;
@@ -29,8 +29,9 @@ pub(super) const fn layer_of(port: u16) -> Layer {
     }
 }
 
-impl Observer {
-    pub(super) fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
+impl<W: Ways> Observer<W> {
+    /// Something came to the echo socket.
+    pub fn on_echo(&mut self, event: EchoEvent, now: Stamp) {
         match event {
             EchoEvent::Datagram {
                 from,
@@ -67,7 +68,7 @@ impl Observer {
             return;
         };
         match machines.responder.handle(bytes, now.moment(), walls) {
-            echo::Answer::Reply(reply) => self.echo.send(&reply, from),
+            echo::Answer::Reply(reply) => self.ways.echo(from, &reply),
             echo::Answer::Reject(echo::Reject::NotARequest) => {
                 let reply = echo::Input::Datagram { bytes, received_at };
                 machines.prober.handle(reply, now);
@@ -99,7 +100,7 @@ impl Observer {
             Ok((peer, tally)) => {
                 if let Some(address) = self.peers.address(&peer) {
                     let to = SocketAddr::new(address.into(), proto::limits::PORT);
-                    self.echo.send(&tally, to);
+                    self.ways.echo(to, &tally);
                 }
             }
             Err(SizeReject::NotAProbe) => machines.sizes.handle(size::Input::Datagram(bytes), now),
@@ -126,7 +127,8 @@ impl Observer {
         }
     }
 
-    pub(super) fn on_sighted(&mut self, sighted: &Sighted, now: Stamp) {
+    /// The tap saw a datagram.
+    pub fn on_sighted(&mut self, sighted: &Sighted, now: Stamp) {
         let (Some(machines), Ok(datagram)) = (&mut self.machines, sighted.datagram()) else {
             return;
         };
@@ -176,7 +178,7 @@ impl Observer {
         match machines.tracker.handle(&arrived, now) {
             Ok(counted) => {
                 if let Some(reply) = counted.reply {
-                    self.raw.send(datagram.source, &reply);
+                    self.ways.inert(datagram.source, &reply);
                 }
             }
             Err(inert::InertReject::NotAProbe) => {
@@ -195,7 +197,7 @@ impl Observer {
     /// Replies that have come must be known before anything is given up for lost.
     pub(super) fn read_echo_empty(&mut self, now: Stamp) {
         for _ in 0..ECHO_BATCH {
-            match self.echo.try_next(now.moment()) {
+            match self.ways.next_echo(now.moment()) {
                 Some(event) => self.on_echo(event, now),
                 None => return,
             }
@@ -204,7 +206,7 @@ impl Observer {
 
     pub(super) fn read_overlay_empty(&mut self, now: Stamp) {
         for _ in 0..ECHO_BATCH {
-            match self.overlay.try_next() {
+            match self.ways.next_overlay() {
                 Some(EchoEvent::TooBig { to, mtu, reporter }) => {
                     if let Some(peer) = self.peers.node_owner(to.ip()) {
                         self.on_too_big((peer, Layer::Overlay), reporter, mtu, now.moment());
@@ -220,7 +222,7 @@ impl Observer {
     /// Who objected to what was sent past the tunnel. Of several peers behind one address the port tells which, if it is known.
     pub(super) fn read_underlay_words(&mut self, now: Moment) {
         for _ in 0..MAX_WORDS {
-            let Some(word) = self.raw.next_word() else {
+            let Some(word) = self.ways.next_word() else {
                 return;
             };
             let is_for = |to: SocketAddr| {
@@ -249,14 +251,14 @@ impl Observer {
                     payload,
                     ..
                 } => self
-                    .echo
-                    .send(&payload, SocketAddr::new(to, proto::limits::PORT)),
+                    .ways
+                    .echo(SocketAddr::new(to, proto::limits::PORT), &payload),
                 size::Output::Transmit {
                     layer: Layer::Overlay,
                     to,
                     payload,
                     ..
-                } => self.overlay.send(&payload, to),
+                } => self.ways.overlay(to, &payload),
                 size::Output::Transmit {
                     peer,
                     payload,
@@ -264,7 +266,7 @@ impl Observer {
                     ..
                 } => {
                     if let Some(to) = self.peers.fact(&peer).and_then(|fact| fact.endpoint) {
-                        self.raw.send_size(to, &payload, may_fragment);
+                        self.ways.size_past(to, &payload, may_fragment);
                     }
                 }
                 size::Output::Wait(until) => return until,

@@ -6,10 +6,10 @@ use evidence::{
 };
 use sources::links;
 
-use super::Observer;
+use super::{Observer, Ways};
 use crate::{facts, readers::Reading, steering::chains_tried};
 
-impl Observer {
+impl<W: Ways> Observer<W> {
     pub(super) fn facts(&mut self, now: Moment) -> Facts {
         let mut facts: Facts = self.sources(now).into_iter().collect();
         facts.insert(Fact::Identity(self.identity()));
@@ -33,7 +33,10 @@ impl Observer {
             talos.facts(&mut facts);
         }
         let known = self.peers.facts().map(|(key, _)| key);
-        self.data.facts(known, &mut facts);
+        let seen = known.filter_map(|peer| Some(Fact::DataSeen(peer, self.looks.seen(&peer)?)));
+        for fact in seen {
+            facts.insert(fact);
+        }
         facts.insert(Fact::Health(self.health.fact()));
         if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
             facts.insert(Fact::Discovery(seen.clone()));
@@ -81,9 +84,12 @@ impl Observer {
             (SourceId::WireGuard, tried(self.device.as_ref())),
             (SourceId::Links, tried(self.links.as_ref())),
             (SourceId::Tap, tried(self.tap.as_ref())),
-            (SourceId::Echo, Some((now, self.echo.gap.clone()))),
-            (SourceId::Inert, Some((now, self.raw.gap.clone()))),
-            (SourceId::Overlay, Some((now, self.overlay.gap.clone()))),
+            (SourceId::Echo, Some((now, self.ways.gap(SourceId::Echo)))),
+            (SourceId::Inert, Some((now, self.ways.gap(SourceId::Inert)))),
+            (
+                SourceId::Overlay,
+                Some((now, self.ways.gap(SourceId::Overlay))),
+            ),
             (SourceId::Routes, tried(self.steering.as_ref())),
             (SourceId::Discovery, tried(self.discovery.as_ref())),
             (

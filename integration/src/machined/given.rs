@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
-use super::{CANDIDATES_FILE, DISCOVERY_FILE, TIME_SERVERS_FILE, plan::Neighbour};
+use evidence::Stage;
+
+use super::{CANDIDATES_FILE, DISCOVERY_FILE, STAGE_FILE, TIME_SERVERS_FILE, plan::Neighbour};
 
 /// The files as they are now. What none says is as planned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,7 @@ pub(super) struct Given {
     pub(super) candidates: BTreeMap<String, Vec<SocketAddr>>,
     pub(super) time_servers: Vec<String>,
     pub(super) discovery: Discovery,
+    pub(super) stage: Option<Stage>,
 }
 
 /// Where the discovery service is.
@@ -38,6 +41,7 @@ impl Given {
             candidates: candidates(&fs::read_to_string(CANDIDATES_FILE).unwrap_or_default()),
             time_servers: words(TIME_SERVERS_FILE),
             discovery: Discovery::said(words(DISCOVERY_FILE)),
+            stage: stage(&fs::read_to_string(STAGE_FILE).unwrap_or_default()),
         }
     }
 
@@ -55,6 +59,11 @@ impl Discovery {
             Some(_) => Self::At(words),
         }
     }
+}
+
+fn stage(text: &str) -> Option<Stage> {
+    let named = |stage: &Stage| stage.as_str() == text.trim();
+    Stage::ALL.into_iter().find(named)
 }
 
 fn candidates(text: &str) -> BTreeMap<String, Vec<SocketAddr>> {

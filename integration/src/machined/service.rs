@@ -9,16 +9,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-<<<<<<< HEAD
 use evidence::Stage;
-use sources::{host, wireguard};
-=======
 use sources::{
     host,
     talos::{DiscoveryConfig, Kind as _},
     wireguard,
 };
->>>>>>> truth
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep},
@@ -32,12 +28,8 @@ use upstream::cosi::{
 use wireguard_control::{Backend, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::{
-<<<<<<< HEAD
-    CANDIDATES_FILE, LOOK, STAGE_FILE,
-=======
     LOOK,
     given::Given,
->>>>>>> truth
     mood::Mood,
     peers::Memory,
     plan::{Neighbour, Plan},
@@ -81,19 +73,11 @@ impl World {
     /// Looks at the device for ever, as often as Talos does, and at once when a scenario gives other candidates.
     pub(super) async fn turn(&self) {
         let mut memory = Memory::default();
-<<<<<<< HEAD
-        let (mut looked, mut given) = (None::<Instant>, BTreeMap::new());
-        let mut stage = Stage::Running;
-=======
         let (mut looked, mut given) = (None::<Instant>, Given::default());
->>>>>>> truth
         loop {
             let now_given = Given::now();
             let changed = now_given != given;
-            let now_stage = given_stage();
-            let moved = now_stage != stage;
-            stage = now_stage;
-            if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed || moved {
+            if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed {
                 if changed {
                     self.forget(&mut memory, [&given, &now_given]);
                     given = now_given;
@@ -138,12 +122,8 @@ impl World {
             }
         }
         let mut next = Resources::of(&self.plan);
-<<<<<<< HEAD
-        next.machine(given_stage());
-        next.specs(&self.plan, |node| candidates(node, given));
-=======
+        next.machine(given.stage.unwrap_or(Stage::Running));
         next.specs(&self.plan, |node| given.of(node));
->>>>>>> truth
         next.statuses(&self.plan, memory);
         // As by default: traffic to a peer is forced into the tunnel, whatever its state.
         next.steering(&self.plan, |_| true);
@@ -220,33 +200,6 @@ impl World {
     }
 }
 
-<<<<<<< HEAD
-/// Candidates in a scenario's words, by the name of the peer.
-type Given = BTreeMap<String, Vec<SocketAddr>>;
-
-fn given_stage() -> Stage {
-    let text = fs::read_to_string(STAGE_FILE).unwrap_or_default();
-    let named = |stage: &Stage| stage.as_str() == text.trim();
-    Stage::ALL.into_iter().find(named).unwrap_or(Stage::Running)
-}
-
-fn given_candidates() -> Given {
-    let text = fs::read_to_string(CANDIDATES_FILE).unwrap_or_default();
-    let line = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let name = words.next()?.to_owned();
-        Some((name, words.filter_map(|word| word.parse().ok()).collect()))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-fn candidates(node: &Neighbour, given: &Given) -> Vec<SocketAddr> {
-    let given = given.get(&node.name).cloned();
-    given.unwrap_or_else(|| node.candidates())
-}
-
-=======
->>>>>>> truth
 /// What Talos does when it rotates. A device that is gone meanwhile is looked at again in the next turn.
 fn set_endpoint(key: &str, to: SocketAddr) {
     let (Ok(key), Ok(link)) = (Key::from_base64(key), LINK.parse()) else {

@@ -23,7 +23,7 @@ pub const RESPONSE_LENGTH: usize = 92;
 pub const COOKIE_REPLY_LENGTH: usize = 64;
 
 /// Leading bytes of an initiation that `mac1` covers.
-const MAC1_COVERS: usize = 116;
+pub const MAC1_COVERS: usize = 116;
 /// Set before the responder's key when the `mac1` key is made (`WireGuard` paper, section 5.4.4).
 const MAC1_LABEL: &[u8] = b"mac1----";
 
@@ -112,9 +112,7 @@ impl Initiation {
 
     /// The same as [`Initiation::is_for`] with the key made beforehand. Compares in constant time.
     pub fn matches(&self, key: &Mac1Key) -> bool {
-        let mut mac = Blake2sMac::<U16>::new((&key.0).into());
-        Update::update(&mut mac, &self.covered);
-        mac.finalize_fixed().as_slice().ct_eq(&self.mac1).into()
+        key.mark(&self.covered).ct_eq(&self.mac1).into()
     }
 
     fn read(cursor: &mut Cursor<'_>, payload: &[u8]) -> Option<Self> {
@@ -135,6 +133,13 @@ impl Mac1Key {
             .chain_update(MAC1_LABEL)
             .chain_update(responder.as_bytes());
         Self(hash.finalize().into())
+    }
+
+    /// What marks an initiation that begins with `covered`.
+    pub fn mark(&self, covered: &[u8; MAC1_COVERS]) -> [u8; 16] {
+        let mut mac = Blake2sMac::<U16>::new((&self.0).into());
+        Update::update(&mut mac, covered);
+        mac.finalize_fixed().into()
     }
 }
 

@@ -89,6 +89,7 @@ impl Gathering {
                 expectation: Expectation {
                     min_nodes,
                     names: expected,
+                    ..Expectation::default()
                 },
             },
         })

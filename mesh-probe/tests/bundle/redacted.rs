@@ -41,7 +41,7 @@ fn number(node: &NodeRef, verdict: &Verdict) -> Option<usize> {
 }
 
 fn place(subject: &Subject, verdict: &Verdict) -> String {
-    let number = |node| number(node, verdict);
+    let number = |node: &NodeRef| number(node, verdict);
     match subject {
         Subject::Cluster => "cluster".to_owned(),
         Subject::Node { node } => format!("{:?}", number(node)),
@@ -49,6 +49,10 @@ fn place(subject: &Subject, verdict: &Verdict) -> String {
         Subject::Pair { a, b } => format!("{:?} <-> {:?}", number(a), number(b)),
         Subject::Site { nodes, .. } => {
             format!("{:?}", nodes.iter().map(number).collect::<Vec<_>>())
+        }
+        Subject::Ends { a, b, both_ways } => {
+            let all = |end: &evidence::End| end.nodes.iter().map(number).collect::<Vec<_>>();
+            format!("{:?} -> {:?} {both_ways}", all(a), all(b))
         }
     }
 }

@@ -33,6 +33,9 @@ async fn a_gate_is_one_document_and_its_exit_code_stays() {
         json!({
             "apiVersion": "mesh.talos/v1",
             "kind": "Gate",
+            "question": "ready",
+            "answer": "not-ready",
+            "ready": false,
             "gate": {
                 "level": "mesh",
                 "phase": "not-ready",

@@ -11,13 +11,13 @@ use crate::{refusal::Refusal, state::identity};
 /// From the agent's timeline to the collector's. One for the whole stream: another for each message would make facts
 /// that nobody touched seem to move.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Offset(i64);
+pub(crate) struct Offset(i64);
 
 /// The sequence of the snapshot.
-pub(super) const FIRST: u64 = 1;
+pub(crate) const FIRST: u64 = 1;
 
 /// The first message of a stream, received at `at`.
-pub(super) fn snapshot(
+pub(crate) fn snapshot(
     node: &NodeName,
     request: ReportRequest,
     at: Moment,
@@ -40,7 +40,7 @@ pub(super) fn snapshot(
 }
 
 /// A later message of a stream.
-pub(super) fn delta(
+pub(crate) fn delta(
     node: &NodeName,
     request: ReportRequest,
     expected: u64,

@@ -85,6 +85,7 @@ fn bundle(facts: Facts, conflict: Option<Conflict>) -> Bundle {
             expectation: Expectation {
                 min_nodes: 2,
                 names: vec![name],
+                ..Expectation::default()
             },
         },
     }

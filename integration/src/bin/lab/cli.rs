@@ -51,6 +51,8 @@ pub(crate) enum LabCommand {
     Facts(FactsArguments),
     /// Stage all scenarios and write down what was expected, what was named, and after how long
     Record(RecordArguments),
+    /// Hours of trouble in virtual time: nobody may be accused of what is not so
+    Sim(SimArguments),
     /// List the scenarios and the running labs
     List,
     #[command(flatten)]
@@ -134,6 +136,25 @@ pub(crate) struct RecordArguments {
 /// More labs than that would only wait for each other.
 fn at_once() -> impl TypedValueParser<Value = usize> {
     clap::value_parser!(u8).range(1..=16).map(usize::from)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimArguments {
+    /// How many hours, in chapters of ten minutes; with --faults, how many stories of three faults
+    #[arg(default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) hours: u64,
+    /// Seed of the first chapter; the others follow
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub(crate) seed: u64,
+    /// Break and heal instead: each fault has to be named, and forgotten
+    #[arg(long)]
+    pub(crate) faults: bool,
+    /// Play the one chapter of this seed and print what happens in it
+    #[arg(long)]
+    pub(crate) replay: bool,
+    /// How many chapters at a time
+    #[arg(long, default_value_t = 2, value_parser = at_once())]
+    pub(crate) threads: usize,
 }
 
 #[derive(Debug, Args)]

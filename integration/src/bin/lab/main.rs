@@ -5,6 +5,7 @@
 mod cli;
 mod inside;
 mod record;
+mod sim;
 mod vm;
 
 use std::{
@@ -67,6 +68,7 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
         LabCommand::Vm(arguments) => vm::run(arguments),
         LabCommand::Facts(arguments) => in_sandbox("facts", &arguments.to_arguments()),
         LabCommand::Record(arguments) => record::run(&arguments, &scenario_files()?),
+        LabCommand::Sim(arguments) => sim::run(&arguments),
         LabCommand::List => list(),
         LabCommand::Process(process) => run_process(process),
     }

@@ -1,0 +1,319 @@
+//! One simulated node: its device, and an agent with the readings it gets of it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use evidence::{
+    EndpointWay, Facts, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
+};
+use mesh_agent::{DeviceReading, Observer, ObserverConfig, Reading, SteeringReading, TapState};
+use probe_core::{ProbeKey, Stamp, Wall};
+use probe_io::{Delivered, Sighted};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sources::{
+    links::{Address, Link, OperState, Scope, Snapshot},
+    pressure::Pressure,
+    wireguard::{self, AllowedIp, Backend, Dropped},
+};
+
+use super::{
+    plan::{Plan, TUNNEL_PORT},
+    time::{MILLI, Micros, SECOND, at, moment},
+    uplink::Uplink,
+    ways::{EPOCH, SimWays},
+    wireguard::Device,
+};
+
+/// MTU of the tunnel's device.
+pub const TUNNEL_MTU: u32 = 1420;
+/// Paces of the agent's readers.
+const DEVICE_EVERY: Micros = SECOND;
+const STEERING_EVERY: Micros = 2 * SECOND;
+const TAP_EVERY: Micros = 250 * MILLI;
+
+/// What a node is.
+#[derive(Debug)]
+pub struct Node {
+    pub number: usize,
+    /// When it booted.
+    pub boot: Micros,
+    pub boots: u32,
+    pub powered: bool,
+    pub device: Device,
+    /// When the device wants to be ticked, as far as that is planned.
+    pub device_at: Micros,
+    /// Its firewall drops what is for the tunnel's port, or for the overlay's.
+    pub drops_tunnel: bool,
+    pub drops_overlay: bool,
+    /// The links cannot be read, because there is no device.
+    pub agent: Option<Agent>,
+}
+
+/// An agent.
+#[derive(Debug)]
+pub struct Agent {
+    pub observer: Observer<SimWays>,
+    pub uplink: Uplink,
+    /// It is not run before then.
+    pub stalled_until: Micros,
+    /// When it is to be run next, as far as that is planned.
+    pub step_at: Micros,
+    /// Which life of the node's agent this is.
+    pub life: u64,
+    pending: VecDeque<Input>,
+    device_due: Micros,
+    steering_due: Micros,
+    tap_due: Micros,
+    steering: Option<SteeringReading>,
+}
+
+/// What comes to an agent besides the datagrams in its echo socket.
+#[derive(Debug)]
+pub enum Input {
+    Sighted(Sighted),
+    Delivered(Delivered),
+}
+
+impl Node {
+    pub fn stamp(&self, now: Micros) -> Stamp {
+        let since_boot = now.saturating_sub(self.boot);
+        Stamp::from_micros(u64::try_from(since_boot).unwrap_or(0))
+    }
+
+    pub fn start_agent(&mut self, plan: &Plan, life: u64, now: Micros, random: &mut StdRng) {
+        let Some(own) = plan.nodes.get(self.number) else {
+            return;
+        };
+        let config = ObserverConfig::new(
+            own.name.clone(),
+            ProbeKey::from_bytes([7; 32]),
+            format!("{}-{}", own.name, self.boots),
+        );
+        let stamp = self.stamp(now);
+        let ways = SimWays::new(stamp, StdRng::seed_from_u64(random.random()));
+        let mut observer = Observer::new(config, ways);
+        let reading = Reading {
+            at: stamp.moment(),
+            value: Ok(links(plan, self.number, self.device.up)),
+        };
+        observer.on_links(Some(reading), stamp.moment());
+        let phase = random.random_range(0..200 * MILLI);
+        self.agent = Some(Agent {
+            observer,
+            uplink: Uplink::default(),
+            stalled_until: now,
+            step_at: now + phase,
+            life,
+            pending: VecDeque::new(),
+            device_due: now + phase,
+            steering_due: now + phase,
+            tap_due: now,
+            steering: None,
+        });
+    }
+
+    /// The links changed.
+    pub fn reread_links(&mut self, plan: &Plan, now: Micros) {
+        let at = self.stamp(now).moment();
+        let value = Ok(links(plan, self.number, self.device.up));
+        if let Some(agent) = &mut self.agent {
+            agent.observer.on_links(Some(Reading { at, value }), at);
+        }
+    }
+
+    /// Runs the agent: what came, what is to be read, one step. Gives new facts, if there are.
+    pub fn step(&mut self, plan: &Plan, now: Micros) -> Option<Facts> {
+        let stamp = self.stamp(now);
+        let here = stamp.moment();
+        let (boot, number) = (self.boot, self.number);
+        let agent = self.agent.as_mut()?;
+        let ways = agent.observer.ways();
+        ways.now = stamp;
+        ways.wall = Wall::from_micros(EPOCH + now);
+        agent.observer.woke(here);
+        if now >= agent.device_due {
+            agent.device_due = now + DEVICE_EVERY;
+            let value = reading(&self.device, now);
+            agent
+                .observer
+                .on_device(Some(Reading { at: here, value }), here);
+        }
+        if now >= agent.steering_due {
+            agent.steering_due = now + STEERING_EVERY;
+            let value = Ok(agent.steer(plan, number, &self.device, here));
+            agent
+                .observer
+                .on_steering(Some(Reading { at: here, value }));
+        }
+        for input in std::mem::take(&mut agent.pending) {
+            match input {
+                Input::Sighted(sighted) => agent.observer.on_sighted(&sighted, stamp),
+                Input::Delivered(delivered) => agent.observer.on_delivered(&delivered, here),
+            }
+        }
+        if now >= agent.tap_due {
+            agent.tap_due = now + TAP_EVERY;
+            let value = Ok(TapState { dropped: 0 });
+            agent
+                .observer
+                .on_tap_state(Some(Reading { at: here, value }), here);
+            agent.observer.on_pressure(quiet(), here);
+        }
+        let facts = agent.observer.step(stamp);
+        let until = at(agent.observer.until(), boot);
+        agent.step_at = until.min(agent.device_due).max(now + 1);
+        facts
+    }
+}
+
+impl Agent {
+    pub fn take(&mut self, input: Input) {
+        self.pending.push_back(input);
+    }
+
+    /// What steers is as Talos makes it; endpoints are those of the device.
+    fn steer(
+        &mut self,
+        plan: &Plan,
+        own: usize,
+        device: &Device,
+        now: evidence::Moment,
+    ) -> SteeringReading {
+        let endpoints = |reading: &SteeringReading| {
+            let same = |peer: &super::wireguard::Peer| {
+                let steered = reading.peers.get(&peer.key);
+                steered.map(|steered| steered.endpoint.as_ref().map(|way| way.to))
+                    == Some(peer.endpoint)
+            };
+            reading.peers.len() == device.peers.len() && device.peers.iter().all(same)
+        };
+        if let Some(last) = self.steering.as_ref().filter(|last| endpoints(last)) {
+            return last.clone();
+        }
+        let since = self.steering.as_ref().map_or(now, |last| last.node.since);
+        let source = plan.nodes.get(own).map(|node| IpAddr::from(node.address));
+        let peers = device.peers.iter().map(|peer| {
+            let single = |ip: &&IpAddr| ip.is_ipv4();
+            let prefixes = peer.allowed.iter().filter(single).map(|ip| SteeredPrefix {
+                prefix: format!("{ip}/32"),
+                outgoing: Some(true),
+                prerouting: Some(true),
+                marked_via: Some("kubespan".to_owned()),
+                source,
+            });
+            let steered = Steered {
+                since,
+                prefixes: prefixes.collect(),
+                left_out: 0,
+                endpoint: peer.endpoint.map(|to| EndpointWay {
+                    to,
+                    via: Some("eth0".to_owned()),
+                    mtu: Some(1500),
+                    looped: None,
+                }),
+            };
+            (peer.key, steered)
+        });
+        let family = SteeringFamily {
+            rule_priority: Some(32_500),
+            default_route: true,
+            undecoded: false,
+        };
+        let reading = SteeringReading {
+            peers: peers.collect::<BTreeMap<_, _>>(),
+            node: Steering {
+                since,
+                ipv4: family,
+                ipv6: family,
+                chains: Some(SteeringChains {
+                    outgoing: true,
+                    prerouting: true,
+                }),
+            },
+            chains_gap: None,
+        };
+        self.steering = Some(reading.clone());
+        reading
+    }
+}
+
+/// Nothing was dropped.
+fn quiet() -> Pressure {
+    Pressure {
+        socket_drops: Some(0),
+        backlog_drops: Some(0),
+        squeezed: Some(0),
+        conntrack: None,
+    }
+}
+
+fn reading(device: &Device, now: Micros) -> Result<DeviceReading, String> {
+    if !device.up {
+        return Err("no such device".to_owned());
+    }
+    let wall = |at: Micros| Duration::from_micros(u64::try_from(EPOCH + at).unwrap_or(0));
+    let peers = device.peers.iter().map(|peer| {
+        let whole = |ip: &IpAddr| AllowedIp::new(*ip, if ip.is_ipv4() { 32 } else { 128 });
+        wireguard::Peer {
+            endpoint: peer.endpoint,
+            allowed_ips: peer.allowed.iter().filter_map(whole).collect(),
+            last_handshake: peer.last_handshake.map(wall),
+            rx_bytes: peer.rx,
+            tx_bytes: peer.tx,
+            keepalive: Some(25),
+            ..wireguard::Peer::new(peer.key)
+        }
+    });
+    Ok(DeviceReading {
+        device: wireguard::Device {
+            public_key: Some(device.key),
+            listen_port: TUNNEL_PORT,
+            fwmark: 0x20,
+            peers: peers.collect(),
+            source: Backend::Kernel,
+            dropped: Dropped::default(),
+        },
+        wall: wall(now),
+    })
+}
+
+fn links(plan: &Plan, node: usize, tunnel: bool) -> Snapshot {
+    let address = |ip: IpAddr, prefix_len| Address {
+        ip,
+        prefix_len,
+        scope: Scope::Global,
+        tentative: false,
+    };
+    let link = |index, name: &str, mtu, kind: Option<&str>, addresses| Link {
+        index,
+        name: name.to_owned(),
+        mtu,
+        up: true,
+        oper_state: OperState::Up,
+        kind: kind.map(ToOwned::to_owned),
+        vxlan: None,
+        hardware_address: None,
+        addresses,
+    };
+    let own = plan.nodes.get(node);
+    let own = own.map(|own| address(own.address.into(), 24));
+    let mut links = vec![link(2, "eth0", 1500, None, own.into_iter().collect())];
+    if tunnel {
+        let inside = vec![address(plan.tunnel_address(node).into(), 64)];
+        links.push(link(7, "kubespan", TUNNEL_MTU, Some("wireguard"), inside));
+    }
+    Snapshot { links, dropped: 0 }
+}
+
+/// The far end of what passes on the tunnel's own port.
+pub fn tunnel_end(address: impl Into<IpAddr>) -> SocketAddr {
+    SocketAddr::new(address.into(), TUNNEL_PORT)
+}
+
+/// The moment of a node.
+pub fn here(node: &Node, now: Micros) -> evidence::Moment {
+    moment(now, node.boot)
+}

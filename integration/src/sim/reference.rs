@@ -1,0 +1,346 @@
+//! What is true of the world, held against each verdict.
+
+use std::{collections::BTreeMap, fmt};
+
+use evidence::{Finding, Phase, Verdict};
+
+use super::{
+    fault::{Action, Fault},
+    plan::Plan,
+    time::{Micros, SECOND},
+    world::{Clock, World},
+};
+
+/// A gate may be open for so long after something below it broke: three losses, their reports, and the age at which an
+/// echo proves nothing any more.
+const GATE_SHUTS_WITHIN: Micros = 20 * SECOND;
+/// The same for full-size packets.
+const MTU_SHUTS_WITHIN: Micros = 30 * SECOND;
+/// What was true may be told for so long after it was healed: handshakes are tried each five seconds, and a round of sizes.
+const LINGERS: Micros = 45 * SECOND;
+/// All is to be well again so long after everything was healed.
+pub const RECOVERS_WITHIN: Micros = 150 * SECOND;
+/// Bytes of an echo on the underlay, and of a full-size packet of the tunnel.
+const SMALL: usize = 250;
+const LARGE: usize = 1420 + 60;
+
+/// Something that a verdict says and that is not so, or does not say and should.
+#[derive(Clone, Debug)]
+pub struct Flaw {
+    pub at: Micros,
+    pub kind: FlawKind,
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlawKind {
+    /// Something is accused that is well.
+    WrongAccusation,
+    /// A gate is open that must be shut.
+    OpenGate,
+    /// A fault is not named in time.
+    NotNamed,
+    /// Not all is well long after all was healed.
+    NotRecovered,
+}
+
+/// Something that may be said for a time.
+#[derive(Clone, Debug)]
+struct Excuse {
+    codes: Vec<&'static str>,
+    subject: String,
+    until: Micros,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    fault: Fault,
+    began: Micros,
+    healed: Option<Micros>,
+    named: Option<Micros>,
+    told: bool,
+}
+
+/// The reference model.
+#[derive(Debug)]
+pub struct Reference {
+    plan: Plan,
+    excuses: Vec<Excuse>,
+    troubles: Vec<Trouble>,
+    /// Since when each way carries nothing, and since when no full-size packet.
+    broken: BTreeMap<(usize, usize), Micros>,
+    narrow: BTreeMap<(usize, usize), Micros>,
+    /// When something last happened that makes a mesh not ready for a while.
+    unwell_until: Micros,
+    /// What is said at present and is not so, to be told once.
+    standing: BTreeMap<String, Micros>,
+    pub flaws: Vec<Flaw>,
+    pub verdicts: u64,
+    /// Verdicts with an open gate, of those in which it could be.
+    pub ready: u64,
+    pub well: u64,
+    /// Time from each fault to its name.
+    pub times: Vec<(Fault, Micros)>,
+}
+
+impl Reference {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            plan: plan.clone(),
+            excuses: Vec::new(),
+            troubles: Vec::new(),
+            broken: BTreeMap::new(),
+            narrow: BTreeMap::new(),
+            unwell_until: 60 * SECOND,
+            standing: BTreeMap::new(),
+            flaws: Vec::new(),
+            verdicts: 0,
+            ready: 0,
+            well: 0,
+            times: Vec::new(),
+        }
+    }
+
+    /// Something is going to happen: what may be said of it, and for how long.
+    pub fn expect(&mut self, at: Micros, action: &Action) {
+        let name = |node: usize| self.plan.nodes[node].name.to_string();
+        let mut excuse = |codes: &[&'static str], node: usize, until: Micros| {
+            self.excuses.push(Excuse {
+                codes: codes.to_vec(),
+                subject: name(node),
+                until,
+            });
+        };
+        let unwell = match *action {
+            Action::Stall { node, time } => {
+                // That its agent was not run is true of it.
+                excuse(&["observer-overloaded"], node, at + time + 30 * SECOND);
+                at + time + 20 * SECOND
+            }
+            Action::Reboot { node, away } => {
+                let codes = ["agent-not-reporting", "reports-stale", "peer-silent"];
+                excuse(&codes, node, at + away + 10 * SECOND);
+                at + away + 60 * SECOND
+            }
+            Action::RestartAgent { away, .. } | Action::RestartCollector { away } => {
+                at + away + 30 * SECOND
+            }
+            Action::Break(fault) => {
+                self.troubles.push(Trouble {
+                    fault,
+                    began: at,
+                    healed: None,
+                    named: None,
+                    told: false,
+                });
+                Micros::MAX
+            }
+            Action::Heal(fault) => {
+                let mut open = self.troubles.iter_mut();
+                if let Some(trouble) =
+                    open.find(|trouble| trouble.fault == fault && trouble.healed.is_none())
+                {
+                    trouble.healed = Some(at);
+                }
+                if self.troubles.iter().any(|trouble| trouble.healed.is_none()) {
+                    Micros::MAX
+                } else {
+                    self.unwell_until = 0;
+                    at + RECOVERS_WITHIN
+                }
+            }
+            _ => 0,
+        };
+        self.unwell_until = self.unwell_until.max(unwell);
+    }
+
+    /// Holds a verdict against what is true.
+    pub fn check(&mut self, world: &World, verdict: &Verdict) {
+        let now = world.now;
+        self.verdicts += 1;
+        self.excuses.retain(|excuse| excuse.until >= now);
+        self.follow(world);
+        let wrong: Vec<String> = verdict
+            .roots()
+            .filter(|root| !self.is_true(root, now))
+            .map(|root| format!("{} ({}): {}", root.code, root.subject_text, root.summary))
+            .collect();
+        self.note_standing(FlawKind::WrongAccusation, &wrong, now);
+        self.check_gates(verdict, now);
+        self.check_names(verdict, now);
+        self.check_recovery(verdict, now);
+    }
+
+    fn follow(&mut self, world: &World) {
+        let now = world.now;
+        let lost = |node: usize| {
+            let node = &world.nodes[node];
+            !node.powered || !node.device.up || node.agent.is_none() || node.drops_tunnel
+        };
+        for (a, b) in self.plan.pairs() {
+            let down = lost(a) || lost(b);
+            for (length, since) in [(SMALL, &mut self.broken), (LARGE, &mut self.narrow)] {
+                if down || !world.network.passes(a, b, length) {
+                    since.entry((a, b)).or_insert(now);
+                } else {
+                    since.remove(&(a, b));
+                }
+            }
+        }
+    }
+
+    fn is_true(&self, root: &Finding, now: Micros) -> bool {
+        let (code, subject) = (root.code.as_str(), root.subject_text.as_str());
+        let excused =
+            |excuse: &Excuse| excuse.codes.contains(&code) && subject.contains(&excuse.subject);
+        if self.excuses.iter().any(excused) {
+            return true;
+        }
+        self.troubles.iter().any(|trouble| {
+            if trouble.healed.is_some_and(|healed| now > healed + LINGERS) {
+                return false;
+            }
+            let expected = trouble.fault.expected(&self.plan);
+            if expected.is_some_and(|expected| {
+                (expected.code, expected.subject.as_str()) == (code, subject)
+            }) {
+                return true;
+            }
+            let (codes, subjects) = trouble.fault.also_true(&self.plan);
+            codes.contains(&code) && subjects.iter().any(|known| subject.contains(known))
+        })
+    }
+
+    /// What is wrong now, and was not a moment ago, is one flaw.
+    fn note_standing(&mut self, kind: FlawKind, wrong: &[String], now: Micros) {
+        let key = |what: &String| what.split(": ").next().unwrap_or_default().to_owned();
+        for what in wrong {
+            if self.standing.insert(key(what), now).is_none() {
+                self.flaws.push(Flaw {
+                    at: now,
+                    kind,
+                    what: what.clone(),
+                });
+            }
+        }
+        self.standing.retain(|_, last| now - *last < 30 * SECOND);
+    }
+
+    fn check_gates(&mut self, verdict: &Verdict, now: Micros) {
+        let phase = |level: &str| {
+            let gate = verdict.gates.iter().find(|gate| gate.level == level);
+            gate.map_or(Phase::Unknown, |gate| gate.phase)
+        };
+        if now >= self.unwell_until {
+            self.well += 1;
+            self.ready += u64::from(phase("mesh") == Phase::Ready);
+        }
+        for (level, since, bound) in [
+            ("mesh", &self.broken, GATE_SHUTS_WITHIN),
+            ("mtu", &self.narrow, MTU_SHUTS_WITHIN),
+        ] {
+            let long = since.iter().find(|(_, since)| now - **since > bound);
+            if let Some(((a, b), since)) = long
+                && phase(level) == Phase::Ready
+            {
+                let name = |node: &usize| &self.plan.nodes[*node].name;
+                let what = format!(
+                    "gate {level} is ready, though {} -> {} carries nothing since {}",
+                    name(a),
+                    name(b),
+                    Clock(*since)
+                );
+                if !self.flaws.iter().any(|flaw| flaw.what == what) {
+                    self.flaws.push(Flaw {
+                        at: now,
+                        kind: FlawKind::OpenGate,
+                        what,
+                    });
+                }
+            }
+        }
+    }
+
+    fn check_names(&mut self, verdict: &Verdict, now: Micros) {
+        for trouble in &mut self.troubles {
+            let Some(expected) = trouble.fault.expected(&self.plan) else {
+                continue;
+            };
+            if trouble.named.is_some() || trouble.told || trouble.healed.is_some() {
+                continue;
+            }
+            let mut roots = verdict.roots();
+            if roots.any(|root| root.code == expected.code && root.subject_text == expected.subject)
+            {
+                trouble.named = Some(now);
+                self.times.push((trouble.fault, now - trouble.began));
+            } else if now > trouble.began + expected.within {
+                trouble.told = true;
+                let said: Vec<String> = verdict
+                    .roots()
+                    .map(|root| format!("{} ({})", root.code, root.subject_text))
+                    .collect();
+                self.flaws.push(Flaw {
+                    at: now,
+                    kind: FlawKind::NotNamed,
+                    what: format!(
+                        "{:?} is not named as {} ({}); named: [{}]",
+                        trouble.fault,
+                        expected.code,
+                        expected.subject,
+                        said.join(", ")
+                    ),
+                });
+            }
+        }
+    }
+
+    fn check_recovery(&mut self, verdict: &Verdict, now: Micros) {
+        let healed = self
+            .troubles
+            .iter()
+            .map(|trouble| trouble.healed)
+            .collect::<Option<Vec<_>>>();
+        let Some(last) = healed.and_then(|healed| healed.into_iter().max()) else {
+            return;
+        };
+        if now < last + RECOVERS_WITHIN {
+            return;
+        }
+        let shut = |level: &&str| {
+            !verdict
+                .gates
+                .iter()
+                .any(|gate| gate.level == **level && gate.phase == Phase::Ready)
+        };
+        let shut: Vec<&str> = ["mesh", "mtu"].into_iter().filter(shut).collect();
+        let roots: Vec<String> = verdict
+            .roots()
+            .map(|root| format!("{} ({})", root.code, root.subject_text))
+            .collect();
+        if !(shut.is_empty() && roots.is_empty()) && now >= self.unwell_until {
+            self.flaws.push(Flaw {
+                at: now,
+                kind: FlawKind::NotRecovered,
+                what: format!(
+                    "after healing, shut: [{}], named: [{}]",
+                    shut.join(", "),
+                    roots.join(", ")
+                ),
+            });
+        }
+        self.troubles.clear();
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FlawKind::WrongAccusation => "wrong accusation",
+            FlawKind::OpenGate => "open gate",
+            FlawKind::NotNamed => "not named",
+            FlawKind::NotRecovered => "not recovered",
+        };
+        write!(f, "{} {kind}: {}", Clock(self.at), self.what)
+    }
+}

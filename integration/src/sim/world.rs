@@ -1,0 +1,776 @@
+//! The loop: events in the order of virtual time, on one thread.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    fmt,
+    net::SocketAddr,
+};
+
+use diagnosis::Expectation;
+use evidence::{Facts, Verdict};
+use probe_core::{data, echo, sightings::Direction};
+use probe_io::{Cause, Delivered, EchoEvent, OVERLAY_PORT, Sighted};
+use proto::wire::ReportRequest;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use super::{
+    datagram::{Datagram, Inner, InnerKind, Message, captured},
+    fault::{Action, Effect},
+    network::{Arrival, Network},
+    node::{Input, Node, TUNNEL_MTU, here, tunnel_end},
+    plan::{Plan, TUNNEL_PORT},
+    time::{MILLI, Micros, SECOND},
+    uplink::Collector,
+    ways::Sent,
+    wireguard::{Device, Out, Peer},
+};
+
+/// Port of the agents' echo.
+const ECHO_PORT: u16 = proto::limits::PORT;
+const ECONNREFUSED: i32 = 111;
+/// The collector ends a stream whose connection is dead after so long.
+const DEAD: Micros = 10 * SECOND;
+/// Lines of the log that are kept: a replay prints them.
+const LOG: usize = 100_000;
+
+/// A simulation.
+#[derive(Debug)]
+pub struct World {
+    pub now: Micros,
+    pub plan: Plan,
+    pub nodes: Vec<Node>,
+    pub network: Network,
+    pub collector: Collector,
+    /// Time from one judgement to the next.
+    pub judge_every: Micros,
+    /// What happened, if somebody wants to read it.
+    pub log: Option<Vec<String>>,
+    /// Datagrams that were sent.
+    pub datagrams: u64,
+    judge_at: Micros,
+    queue: BinaryHeap<Reverse<Due>>,
+    /// Breaks ties in the order in which events were planned.
+    count: u64,
+    streams: u64,
+    lives: u64,
+    /// When the newest message of each stream comes.
+    carried: BTreeMap<u64, Micros>,
+    /// Added to the way of each node's reports.
+    report_delays: Vec<Micros>,
+    random: StdRng,
+}
+
+#[derive(Debug)]
+struct Due {
+    at: Micros,
+    count: u64,
+    what: Event,
+}
+
+#[derive(Debug)]
+enum Event {
+    Step(usize, u64),
+    Device(usize),
+    Arrive(Arrival, Datagram),
+    Report {
+        node: usize,
+        stream: u64,
+        message: Box<ReportRequest>,
+    },
+    Dead {
+        node: usize,
+        stream: u64,
+    },
+    Do(Action),
+}
+
+impl World {
+    pub fn new(plan: &Plan, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let network = Network::new(plan, StdRng::seed_from_u64(random.random()));
+        let names = plan.nodes.iter().map(|node| node.name.clone()).collect();
+        let expectation = Expectation {
+            min_nodes: plan.nodes.len(),
+            names,
+            ..Expectation::default()
+        };
+        let mut world = Self {
+            now: 0,
+            plan: plan.clone(),
+            nodes: Vec::new(),
+            network,
+            collector: Collector::new(0, expectation),
+            judge_every: SECOND,
+            log: None,
+            datagrams: 0,
+            judge_at: 0,
+            queue: BinaryHeap::new(),
+            count: 0,
+            streams: 0,
+            lives: 0,
+            carried: BTreeMap::new(),
+            report_delays: vec![0; plan.nodes.len()],
+            random,
+        };
+        for number in 0..plan.nodes.len() {
+            let node = world.node(number);
+            world.nodes.push(node);
+            world.start_agent(number);
+            world.follow_device(number);
+        }
+        world
+    }
+
+    fn node(&mut self, number: usize) -> Node {
+        let plan = &self.plan;
+        let far = (0..plan.nodes.len()).filter(|far| *far != number);
+        let mut peers: Vec<Peer> = far
+            .map(|far| {
+                let allowed = vec![
+                    plan.nodes[far].address.into(),
+                    plan.tunnel_address(far).into(),
+                ];
+                Peer::new(far, plan.key(far), plan.endpoint(number, far), allowed)
+            })
+            .collect();
+        peers.sort_by_key(|peer| peer.key);
+        let key = plan.key(number);
+        let random = StdRng::seed_from_u64(self.random.random());
+        Node {
+            number,
+            boot: -self.random.random_range(600..60_000) * SECOND,
+            boots: 1,
+            powered: true,
+            device: Device::new(key, peers, random),
+            device_at: Micros::MAX,
+            drops_tunnel: false,
+            drops_overlay: false,
+            agent: None,
+        }
+    }
+
+    /// Plans something.
+    pub fn plan_action(&mut self, at: Micros, action: Action) {
+        self.push(at, Event::Do(action));
+    }
+
+    /// Runs to the next judgement; `None` while the collector is down.
+    pub fn next_verdict(&mut self) -> Option<Verdict> {
+        self.run_until(self.judge_at);
+        self.judge_at += self.judge_every;
+        self.collector.judge(self.now)
+    }
+
+    fn run_until(&mut self, until: Micros) {
+        while let Some(Reverse(due)) = self.queue.peek() {
+            if due.at > until {
+                break;
+            }
+            let Some(Reverse(due)) = self.queue.pop() else {
+                break;
+            };
+            self.now = due.at.max(self.now);
+            self.handle(due.what);
+        }
+        self.now = until.max(self.now);
+    }
+
+    fn push(&mut self, at: Micros, what: Event) {
+        self.count += 1;
+        self.queue.push(Reverse(Due {
+            at,
+            count: self.count,
+            what,
+        }));
+    }
+
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log
+            && log.len() < LOG
+        {
+            log.push(format!("{} {}", Clock(self.now), what()));
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Step(node, life) => {
+                let planned = self.nodes[node]
+                    .agent
+                    .as_ref()
+                    .map(|agent| (agent.life, agent.step_at));
+                if planned.is_some_and(|(now, at)| now == life && at <= self.now) {
+                    self.step(node);
+                }
+            }
+            Event::Device(node) => {
+                if self.nodes[node].powered && self.nodes[node].device_at <= self.now {
+                    self.nodes[node].device_at = Micros::MAX;
+                    let mut out = Out::default();
+                    self.nodes[node].device.tick(self.now, &mut out);
+                    self.carry(node, out);
+                }
+            }
+            Event::Arrive(arrival, datagram) => self.arrive(&arrival, datagram),
+            Event::Report {
+                node,
+                stream,
+                message,
+            } => self.report(node, stream, *message),
+            Event::Dead { node, stream } => {
+                if self.network.is_cut_off(node) || !self.nodes[node].powered {
+                    self.collector.close(stream, self.now);
+                    self.carried.remove(&stream);
+                }
+            }
+            Event::Do(action) => self.perform(action),
+        }
+    }
+
+    // What an agent does.
+
+    fn start_agent(&mut self, node: usize) {
+        self.lives += 1;
+        let (life, now) = (self.lives, self.now);
+        self.nodes[node].start_agent(&self.plan, life, now, &mut self.random);
+        self.plan_step(node);
+    }
+
+    fn stop_agent(&mut self, node: usize, closes: bool) {
+        let agent = self.nodes[node].agent.take();
+        let Some(stream) = agent.and_then(|agent| agent.uplink.stream) else {
+            return;
+        };
+        if closes && !self.network.is_cut_off(node) {
+            self.collector.close(stream, self.now);
+        } else {
+            self.push(self.now + DEAD, Event::Dead { node, stream });
+        }
+    }
+
+    fn plan_step(&mut self, node: usize) {
+        if let Some(agent) = &mut self.nodes[node].agent {
+            agent.step_at = agent.step_at.max(agent.stalled_until).max(self.now);
+            let (at, life) = (agent.step_at, agent.life);
+            self.push(at, Event::Step(node, life));
+        }
+    }
+
+    /// Something came for an agent that waits.
+    fn wake(&mut self, node: usize) {
+        let now = self.now;
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        if agent.step_at > now {
+            agent.step_at = now;
+            self.plan_step(node);
+        }
+    }
+
+    fn step(&mut self, node: usize) {
+        let facts = self.nodes[node].step(&self.plan, self.now);
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        for sent in std::mem::take(&mut agent.observer.ways().sent) {
+            self.leave(node, sent);
+        }
+        if let Some(facts) = facts {
+            self.publish(node, facts);
+        }
+        self.plan_step(node);
+    }
+
+    fn leave(&mut self, node: usize, sent: Sent) {
+        let own = &self.plan.nodes[node];
+        let inside = self.plan.tunnel_address(node).into();
+        let udp = |port, bytes| InnerKind::Udp { port, bytes };
+        let (port, to, bytes) = match sent {
+            Sent::Echo(to, bytes) => {
+                let inner = Inner {
+                    from: inside,
+                    to: to.ip(),
+                    kind: udp(to.port(), bytes),
+                };
+                return self.enter(node, inner);
+            }
+            Sent::Overlay(to, bytes) => {
+                let inner = Inner {
+                    from: own.address.into(),
+                    to,
+                    kind: udp(OVERLAY_PORT, bytes),
+                };
+                return self.enter(node, inner);
+            }
+            Sent::Inert(to, bytes) | Sent::SizePast(to, bytes) => (TUNNEL_PORT, to, bytes),
+            Sent::Unsolicited(to, bytes) => (self.random.random_range(32_768..60_999), to, bytes),
+        };
+        self.transmit(node, port, to, Datagram::Past { bytes });
+    }
+
+    /// Into the tunnel.
+    fn enter(&mut self, node: usize, inner: Inner) {
+        if inner.length() > TUNNEL_MTU as usize {
+            return;
+        }
+        let mut out = Out::default();
+        self.nodes[node].device.send(inner, self.now, &mut out);
+        self.carry(node, out);
+    }
+
+    /// What a device wants done.
+    fn carry(&mut self, node: usize, out: Out) {
+        for (to, message) in out.sent {
+            self.tapped(
+                node,
+                Direction::Out,
+                (tunnel_end(self.plan.nodes[node].address), to),
+                &message,
+            );
+            self.transmit(node, TUNNEL_PORT, to, Datagram::WireGuard(message));
+        }
+        for inner in out.delivered {
+            self.deliver(node, inner);
+        }
+        self.follow_device(node);
+    }
+
+    fn follow_device(&mut self, node: usize) {
+        let deadline = self.nodes[node].device.deadline();
+        if deadline < self.nodes[node].device_at {
+            self.nodes[node].device_at = deadline;
+            self.push(deadline, Event::Device(node));
+        }
+    }
+
+    fn transmit(&mut self, node: usize, port: u16, to: SocketAddr, datagram: Datagram) {
+        self.datagrams += 1;
+        for arrival in self.network.send((node, port), to, &datagram, self.now) {
+            self.push(arrival.at, Event::Arrive(arrival, datagram.clone()));
+        }
+    }
+
+    // What comes to a node.
+
+    fn arrive(&mut self, arrival: &Arrival, datagram: Datagram) {
+        let node = arrival.node;
+        if !self.nodes[node].powered || self.network.is_cut_off(node) {
+            return;
+        }
+        let ends = (arrival.from, arrival.to);
+        match datagram {
+            Datagram::WireGuard(message) => {
+                if arrival.to.port() != TUNNEL_PORT {
+                    return;
+                }
+                self.tapped(node, Direction::In, ends, &message);
+                if !self.nodes[node].drops_tunnel {
+                    let mut out = Out::default();
+                    self.nodes[node]
+                        .device
+                        .receive(arrival.from, message, self.now, &mut out);
+                    self.carry(node, out);
+                }
+            }
+            Datagram::Past { bytes } => {
+                self.sighted(node, Direction::In, ends, &bytes);
+                let packet = bytes.len() + 28;
+                if !self.nodes[node].drops_tunnel && bytes.starts_with(&probe_core::size::MAGIC) {
+                    self.delivered(node, TUNNEL_PORT, bytes, packet);
+                }
+            }
+        }
+    }
+
+    fn tapped(
+        &mut self,
+        node: usize,
+        direction: Direction,
+        ends: (SocketAddr, SocketAddr),
+        message: &Message,
+    ) {
+        let remote = match direction {
+            Direction::In => ends.0,
+            Direction::Out => ends.1,
+        };
+        if let Some(bytes) = message.handshake() {
+            self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            self.sighted(node, direction, ends, &bytes);
+            return;
+        }
+        let at = here(&self.nodes[node], self.now);
+        if let Some(agent) = &mut self.nodes[node].agent {
+            agent.observer.ways().saw(data::Message {
+                direction,
+                interface: 2,
+                remote,
+                length: message.length(),
+                at,
+            });
+        }
+    }
+
+    fn sighted(
+        &mut self,
+        node: usize,
+        direction: Direction,
+        (from, to): (SocketAddr, SocketAddr),
+        bytes: &[u8],
+    ) {
+        let seen_at = self.nodes[node].stamp(self.now);
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        agent.take(Input::Sighted(Sighted {
+            direction,
+            interface: 2,
+            seen_at,
+            packet: captured(from, to, bytes),
+        }));
+        self.wake(node);
+    }
+
+    fn delivered(&mut self, node: usize, port: u16, payload: Vec<u8>, packet: usize) {
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        agent.take(Input::Delivered(Delivered {
+            payload,
+            packet,
+            port,
+        }));
+        self.wake(node);
+    }
+
+    /// Out of the tunnel.
+    fn deliver(&mut self, node: usize, inner: Inner) {
+        let length = inner.length();
+        match inner.kind {
+            InnerKind::Udp {
+                port: ECHO_PORT,
+                bytes,
+            } => {
+                let received_at = self.nodes[node].stamp(self.now);
+                let to = SocketAddr::new(inner.to, ECHO_PORT);
+                let Some(agent) = &mut self.nodes[node].agent else {
+                    let refused = Inner {
+                        from: inner.to,
+                        to: inner.from,
+                        kind: InnerKind::Refused { to },
+                    };
+                    return self.enter(node, refused);
+                };
+                let reply = bytes.starts_with(&echo::MAGIC)
+                    && bytes.get(echo::KIND_AT) == Some(&echo::KIND_OF_REPLY);
+                agent.observer.ways().inbox.push_back(EchoEvent::Datagram {
+                    from: SocketAddr::new(inner.from, ECHO_PORT),
+                    length: bytes.len(),
+                    bytes,
+                    received_at,
+                });
+                // Replies are left in their socket until there is time for them.
+                if !reply {
+                    self.wake(node);
+                }
+            }
+            InnerKind::Udp { port, bytes } => {
+                let ends = (
+                    SocketAddr::new(inner.from, port),
+                    SocketAddr::new(inner.to, port),
+                );
+                self.sighted(node, Direction::In, ends, &bytes);
+                if !self.nodes[node].drops_overlay {
+                    self.delivered(node, port, bytes, length);
+                }
+            }
+            InnerKind::Refused { to } => {
+                let Some(agent) = &mut self.nodes[node].agent else {
+                    return;
+                };
+                agent.observer.ways().inbox.push_back(EchoEvent::Refused {
+                    to,
+                    cause: Cause {
+                        errno: ECONNREFUSED,
+                        icmp: Some((1, 4)),
+                        reporter: Some(inner.from),
+                        mtu: 0,
+                    },
+                });
+                self.wake(node);
+            }
+        }
+    }
+
+    // Reports.
+
+    fn publish(&mut self, node: usize, facts: Facts) {
+        let (now, up, cut) = (
+            self.now,
+            self.collector.is_up(),
+            self.network.is_cut_off(node),
+        );
+        let local = here(&self.nodes[node], now);
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        let uplink = &mut agent.uplink;
+        let message = if uplink.stream.is_some() {
+            uplink.delta(now, local, facts)
+        } else if !uplink.wants_to_dial(now) {
+            None
+        } else if up && !cut {
+            self.streams += 1;
+            Some(uplink.snapshot(self.streams, local, &facts))
+        } else {
+            uplink.lost(now);
+            None
+        };
+        let (Some(message), Some(stream)) = (message, uplink.stream) else {
+            return;
+        };
+        if cut {
+            uplink.held.push(message);
+        } else {
+            self.send_report(node, stream, message, 0);
+        }
+    }
+
+    fn send_report(&mut self, node: usize, stream: u64, message: ReportRequest, later: Micros) {
+        let mut way = self.random.random_range(5..40) * MILLI + self.report_delays[node];
+        // What TCP loses comes a retransmission later, and all behind it.
+        if self.network.weather.loss > 0.0 && self.random.random_bool(self.network.weather.loss) {
+            way += 250 * MILLI;
+        }
+        let after = self.carried.get(&stream).map_or(0, |last| last + 1);
+        let at = (self.now + way + later).max(after);
+        self.carried.insert(stream, at);
+        let message = Box::new(message);
+        self.push(
+            at,
+            Event::Report {
+                node,
+                stream,
+                message,
+            },
+        );
+    }
+
+    fn report(&mut self, node: usize, stream: u64, message: ReportRequest) {
+        if self.network.is_cut_off(node) {
+            let agent = self.nodes[node].agent.as_mut();
+            let uplink = agent.map(|agent| &mut agent.uplink);
+            if let Some(uplink) = uplink.filter(|uplink| uplink.stream == Some(stream)) {
+                uplink.held.push(message);
+            }
+            return;
+        }
+        let name = self.plan.nodes[node].name.clone();
+        if let Err(reason) = self.collector.receive(stream, &name, message, self.now) {
+            self.note(|| format!("report stream {stream} of {name} ends: {reason}"));
+            self.collector.close(stream, self.now);
+            self.carried.remove(&stream);
+            let now = self.now;
+            if let Some(agent) = &mut self.nodes[node].agent
+                && agent.uplink.stream == Some(stream)
+            {
+                agent.uplink.lost(now);
+            }
+        }
+    }
+
+    // What is done to the world.
+
+    fn perform(&mut self, action: Action) {
+        self.note(|| format!("{action}"));
+        match action {
+            Action::Weather(weather) => self.network.weather = weather,
+            Action::Break(fault) => {
+                for effect in fault.effects() {
+                    self.apply(effect);
+                }
+            }
+            Action::Heal(fault) => {
+                for effect in fault.effects() {
+                    self.undo(effect);
+                }
+            }
+            Action::Stall { node, time } => {
+                let until = self.now + time;
+                if let Some(agent) = &mut self.nodes[node].agent {
+                    agent.stalled_until = agent.stalled_until.max(until);
+                    agent.step_at = agent.step_at.max(until);
+                }
+                self.plan_step(node);
+            }
+            Action::RestartAgent { node, away } => {
+                self.stop_agent(node, true);
+                self.push(self.now + away, Event::Do(Action::StartAgent { node }));
+            }
+            Action::StartAgent { node } => {
+                if self.nodes[node].powered && self.nodes[node].agent.is_none() {
+                    self.start_agent(node);
+                }
+            }
+            Action::Reboot { node, away } => {
+                self.stop_agent(node, false);
+                self.nodes[node].powered = false;
+                self.push(self.now + away, Event::Do(Action::Boot { node }));
+            }
+            Action::Boot { node } => self.boot(node),
+            Action::RestartCollector { away } => {
+                self.stop_collector();
+                self.push(self.now + away, Event::Do(Action::StartCollector));
+            }
+            Action::StartCollector => {
+                if !self.collector.is_up() {
+                    self.collector.start(self.now);
+                }
+            }
+            Action::DelayReports { node, by } => self.report_delays[node] = by,
+        }
+    }
+
+    fn boot(&mut self, number: usize) {
+        let now = self.now;
+        let plan = &self.plan;
+        let node = &mut self.nodes[number];
+        node.powered = true;
+        node.boot = now - 4 * SECOND;
+        node.boots += 1;
+        node.device.reset(|far| plan.endpoint(number, far), now);
+        node.device_at = Micros::MAX;
+        self.follow_device(number);
+        let agent = Action::StartAgent { node: number };
+        self.push(now + 2 * SECOND, Event::Do(agent));
+    }
+
+    fn stop_collector(&mut self) {
+        self.collector.stop();
+        self.carried.clear();
+        let now = self.now;
+        for node in &mut self.nodes {
+            if let Some(agent) = &mut node.agent {
+                agent.uplink.lost(now);
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Rule(rule) => {
+                self.network.rules.push(rule);
+                let cut = (0..self.nodes.len()).filter(|node| self.network.is_cut_off(*node));
+                for node in cut.collect::<Vec<_>>() {
+                    let agent = self.nodes[node].agent.as_ref();
+                    if let Some(stream) = agent.and_then(|agent| agent.uplink.stream) {
+                        self.push(self.now + DEAD, Event::Dead { node, stream });
+                    }
+                }
+            }
+            Effect::Forget(site) => self.network.routers[site].forget_all(),
+            Effect::DropsTunnel(node) => self.nodes[node].drops_tunnel = true,
+            Effect::DropsOverlay(node) => self.nodes[node].drops_overlay = true,
+            Effect::AgentDead(node) => self.stop_agent(node, true),
+            Effect::CollectorDead => self.stop_collector(),
+            Effect::DeviceDown(node) => {
+                self.nodes[node].device.up = false;
+                self.nodes[node].reread_links(&self.plan, self.now);
+            }
+            Effect::Psk(a, b) => self.share(a, b, 1),
+        }
+    }
+
+    fn undo(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Rule(rule) => {
+                let was: Vec<bool> = (0..self.nodes.len())
+                    .map(|node| self.network.is_cut_off(node))
+                    .collect();
+                if let Some(place) = self.network.rules.iter().position(|known| *known == rule) {
+                    self.network.rules.remove(place);
+                }
+                for (node, was) in was.into_iter().enumerate() {
+                    if was && !self.network.is_cut_off(node) {
+                        self.connected_again(node);
+                    }
+                }
+            }
+            Effect::Forget(_) => {}
+            Effect::DropsTunnel(node) => self.nodes[node].drops_tunnel = false,
+            Effect::DropsOverlay(node) => self.nodes[node].drops_overlay = false,
+            Effect::AgentDead(node) => self.perform(Action::StartAgent { node }),
+            Effect::CollectorDead => self.perform(Action::StartCollector),
+            Effect::DeviceDown(node) => {
+                let plan = &self.plan;
+                self.nodes[node]
+                    .device
+                    .reset(|far| plan.endpoint(node, far), now);
+                self.nodes[node].device.up = true;
+                self.nodes[node].reread_links(&self.plan, now);
+                self.follow_device(node);
+            }
+            Effect::Psk(a, b) => self.share(a, b, 0),
+        }
+    }
+
+    fn share(&mut self, a: usize, b: usize, psk: u64) {
+        if let Some(peer) = self.nodes[a].device.peer_mut(b) {
+            peer.psk = psk;
+        }
+    }
+
+    /// What was held up comes after the next retransmission.
+    fn connected_again(&mut self, node: usize) {
+        let later = self.random.random_range(200..3000) * MILLI;
+        let Some(agent) = &mut self.nodes[node].agent else {
+            return;
+        };
+        let Some(stream) = agent.uplink.stream else {
+            return;
+        };
+        for message in std::mem::take(&mut agent.uplink.held) {
+            self.send_report(node, stream, message, later);
+        }
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.count).cmp(&(other.at, other.count))
+    }
+}
+
+/// Virtual time for a reader: hours, minutes, seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(pub Micros);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.max(0) / MILLI;
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        write!(
+            f,
+            "{:02}:{:02}:{:02}.{millis:03}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        )
+    }
+}
