@@ -43,6 +43,7 @@ static PAGES: &[Page] = &pages! {
     "node-ip-ambiguous": "Kubernetes knows a node by one of several addresses, by chance",
     "ntp-unreachable": "no time server of a node tells it the time",
     "ntp-wrong-time": "a time server tells another time than the nodes have",
+    "node-address-changed": "others know a node by an address that it had before",
     "observer-overloaded": "a node is too busy to be a witness",
     "one-way-loss": "datagrams of one direction are lost",
     "overlay-mtu-too-small": "the overlay's way is narrower than the tunnel",

@@ -17,7 +17,7 @@ use crate::{
     timing,
 };
 
-pub(crate) use steering::{Missing, Trouble};
+pub(crate) use steering::{Missing, Outdated, Trouble};
 use words::{Silent, Told, Words};
 
 /// What is known about one question, how, and from what.

@@ -59,6 +59,9 @@ pub const OVERLAY_SETTLES: Duration = Duration::from_secs(5);
 /// How long an address may take from one node to another, as a virtual IP does, until every device knows.
 pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 
+/// How long a new address of a node may take until every device knows: its affiliate is renewed at once, and pushed to all.
+pub const ADDRESS_TOLD: Duration = Duration::from_secs(15);
+
 /// How long the trouble of an observer is told as the cause of what is undecided: the time that ears get which opened
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);

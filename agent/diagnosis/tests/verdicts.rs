@@ -261,21 +261,6 @@ fn every_code_is_named_by_a_case_and_not_named_by_a_look_alike() {
     }
 }
 
-/// What a person reads of a root rests on something that somebody saw; an effect rests on its root.
-#[test]
-fn every_root_of_every_case_cites_a_fact() {
-    for case in all() {
-        let verdict = case.lab.verdict();
-        for root in verdict.roots() {
-            assert!(!root.evidence.is_empty(), "{}: {root:#?}", case.title);
-            let said = |citation: &evidence::Citation| {
-                !citation.fact.is_empty() && !citation.text.trim().is_empty()
-            };
-            assert!(root.evidence.iter().all(said), "{}: {root:#?}", case.title);
-        }
-    }
-}
-
 #[test]
 fn a_healthy_mesh_opens_what_is_measured_and_nothing_above() {
     let verdict = Lab::healthy().verdict();

@@ -13,12 +13,12 @@ use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
     directions::Directions,
     localise::{Culprit, localise},
-    mesh::Mesh,
+    mesh::{Member, Mesh},
     pair::{
         Answer, Direction,
         sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected, tap_watched},
     },
-    text,
+    text, timing,
 };
 
 /// Below this Talos refuses an MTU for `KubeSpan`: IPv6 inside needs it (RFC 8200 section 5).
@@ -41,7 +41,12 @@ type Maker = fn(&Culprit, &[Direction<'_, '_>]) -> Draft;
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
 fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker) -> Vec<Finding> {
-    let outcome = |direction: &Direction<'_, '_>| direction.outcome(rung);
+    let outcome = |direction: &Direction<'_, '_>| {
+        if rung != Rung::TunnelMtu && moving(mesh, direction) {
+            return Outcome::NotApplicableYet;
+        }
+        direction.outcome(rung)
+    };
     let proved = |direction: &Direction<'_, '_>| outcome(direction) == Outcome::Fail;
     let fails = |direction: &Direction<'_, '_>| {
         let open = outcome(direction) == Outcome::Unknown;
@@ -77,6 +82,15 @@ fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker)
         .filter(|culprit| explained(&culprit.explains, directions).iter().any(proved))
         .map(finding)
         .collect()
+}
+
+/// Whether an address of either end has just changed: what is lost on the way to node addresses may be for that.
+fn moving(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> bool {
+    let changed = |member: &Member<'_>| member.host()?.address_changes.last;
+    [direction.a, direction.b]
+        .into_iter()
+        .filter_map(changed)
+        .any(|at| mesh.recent(at, timing::ADDRESS_MOVES))
 }
 
 fn lost(direction: &Direction<'_, '_>, rung: Rung) -> bool {

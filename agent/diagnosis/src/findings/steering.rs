@@ -7,7 +7,7 @@ use evidence::{Confidence, Finding, Fix, NodeRef, Outcome, Subject};
 use super::{Draft, fix, pair};
 use crate::{
     directions::Directions,
-    pair::{Direction, Missing, Trouble},
+    pair::{Direction, Missing, Outdated, Trouble},
     text,
 };
 
@@ -58,9 +58,21 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     let bypassed = bypassed.iter().map(|(node, hit)| bypassed_at(node, hit));
     let marks = marks.iter().map(|(node, hit)| not_marked(node, hit));
     let missing = missing.values().filter_map(|hit| missing_addresses(hit));
+    let mut changed: BTreeMap<&NodeRef, Vec<Knowing<'_, '_, '_>>> = BTreeMap::new();
+    for (direction, trouble) in &carrying {
+        if let Trouble::Outdated(outdated) = trouble {
+            let hit = changed.entry(&outdated.owner).or_default();
+            hit.push((direction, outdated));
+        }
+    }
+    let changed = changed.values().filter_map(|hit| address_changed(hit));
+    let missing = missing.chain(changed);
     let parts = rules.chain(tables).chain(bypassed);
     parts.chain(marks).chain(missing).collect()
 }
+
+/// A direction that suffers from an address that has changed.
+type Knowing<'t, 'm, 'a> = (&'t Direction<'m, 'a>, &'t Outdated);
 
 /// A direction whose steering fails, and what is wrong.
 type Troubled<'m, 'a> = (Direction<'m, 'a>, Trouble);
@@ -213,6 +225,43 @@ fn missing_addresses(hit: &[&Troubled<'_, '_>]) -> Option<Finding> {
             .extend(direction.told().steering.evidence.clone());
     }
     Some(draft.finish(None))
+}
+
+fn address_changed(hit: &[Knowing<'_, '_, '_>]) -> Option<Finding> {
+    let (_, first) = hit.first()?;
+    let (node, before, after) = (&first.owner, first.before, first.after);
+    let mut knowing: Vec<&NodeRef> = hit
+        .iter()
+        .map(|(direction, _)| {
+            if direction.to == node {
+                direction.from
+            } else {
+                direction.to
+            }
+        })
+        .collect();
+    knowing.sort();
+    knowing.dedup();
+    let summary = format!(
+        "the address of {node} changed to {after}, and {} still know it as {before}: nothing for or from its new address passes the tunnel",
+        text::list(&knowing)
+    );
+    let mut draft = of_node("node-address-changed", node, Confidence::Certain, summary);
+    draft.fixes.push(fix(
+        "who runs the cluster",
+        format!("see whether {node} tells its new address and whether the others hear of it: that is the work of the discovery service"),
+        Some(format!(
+            "talosctl -n {node} get nodeaddresses; talosctl -n {other} get affiliates -o yaml; talosctl -n {other} get kubespanpeerspecs -o yaml",
+            other = knowing.first()?
+        )),
+    ));
+    draft.fixes.push(fix(
+        format!("who runs the network of {node}"),
+        format!("give it a fixed address or a static lease; until then {before} as a second address puts things right"),
+        None,
+    ));
+    let hit: Vec<Direction<'_, '_>> = hit.iter().map(|(direction, _)| **direction).collect();
+    Some(finish(draft, &hit))
 }
 
 fn missing_draft(holders: &[&NodeRef], first: &Missing) -> Draft {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
 
-pub(crate) use missing::Missing;
+pub(crate) use missing::{Missing, Outdated};
 
 use super::{Answer, Words, undecided};
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) enum Trouble {
     NotMarked(IpAddr),
     /// One end's device lacks an address that is the other's.
     Missing(Missing),
+    /// One end's device knows only addresses that the other had before.
+    Outdated(Outdated),
 }
 
 /// An answer, and what is wrong if it is a failure.
@@ -207,7 +209,8 @@ impl<W: Words> Pair<'_, '_, W> {
             .identity()
             .map_or(&[][..], |identity| &identity.addresses);
         let judged = own.iter().filter_map(|address| self.address(*address));
-        Judged::worst(judged.collect()).unwrap_or_else(|| {
+        let judged = Judged::worst(judged.collect()).or_else(|| self.outdated(self.a, self.b));
+        judged.unwrap_or_else(|| {
             let why = || {
                 format!(
                     "no node has an address of {} among its allowed IPs: excluded by configuration?",
@@ -231,6 +234,7 @@ impl<W: Words> Pair<'_, '_, W> {
             .or_else(|| self.marked(address, prefix))
             .or_else(|| self.diverted(address, prefix))
             .or_else(|| self.refused(prefix))
+            .or_else(|| self.outdated(self.b, self.a))
             .unwrap_or_else(|| {
                 let text =
                     || format!("{address} is marked, and marked packets to it leave by kubespan");

@@ -32,7 +32,59 @@ pub(crate) struct Missing {
     pub(crate) wanted: Option<bool>,
 }
 
+/// Addresses of a node before and after a change that a device has not learned of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outdated {
+    /// Whose addresses they are.
+    pub(crate) owner: NodeRef,
+    /// The one that the device has.
+    pub(crate) before: IpAddr,
+    /// The one that the node has.
+    pub(crate) after: IpAddr,
+}
+
 impl<W: Words> Pair<'_, '_, W> {
+    /// Whether the device of `holder` has only such addresses of `owner` as that has no more: its addresses changed, and this was
+    /// not told or not taken. Without a change that the agent there saw, they may be what somebody configured.
+    pub(super) fn outdated(&self, holder: &Member<'_>, owner: &Member<'_>) -> Option<Judged<W>> {
+        let key = owner.key?;
+        let own = &owner.identity()?.addresses;
+        let changed = owner.host()?.address_changes.last?;
+        let told = holder.steered(&key)?;
+        if self.mesh.now.since(changed) < timing::ADDRESS_TOLD || !self.has_settled(told.since) {
+            return None;
+        }
+        let mut hosts = told.prefixes.iter().filter_map(|told| host(&told.prefix));
+        let before = hosts.find(|address| !own.contains(address))?;
+        let mut present = own
+            .iter()
+            .filter(|address| address.is_ipv4() == before.is_ipv4());
+        let after = *present.clone().next()?;
+        if present.any(|address| holder.holdings.holder(*address) == Some(key)) {
+            return None;
+        }
+        let answer = Answer::new(Outcome::Fail, METHOD, || {
+            let text = format!(
+                "has {before} among the allowed IPs of {}, which has {after} instead",
+                owner.node
+            );
+            let at = seen(holder).unwrap_or(told.since);
+            let moved = "its addresses changed".to_owned();
+            vec![
+                self.mesh.cite(holder, FactKey::Steered(key), at, text),
+                self.mesh.cite(owner, FactKey::Host, changed, moved),
+            ]
+        });
+        Some(Judged::fail(
+            answer,
+            Trouble::Outdated(Outdated {
+                owner: owner.node.clone(),
+                before,
+                after,
+            }),
+        ))
+    }
+
     /// Without B's `KubeSpan` address no echo goes, nor is one taken.
     pub(super) fn tunnel_address(&self) -> Option<Judged<W>> {
         let address = IpAddr::V6(self.b.identity()?.kubespan_address?);
@@ -150,6 +202,14 @@ impl<W: Words> Pair<'_, '_, W> {
         let witness = missing.witness.as_ref().and_then(member);
         long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
     }
+}
+
+/// The address of a prefix that is a single one.
+fn host(prefix: &str) -> Option<IpAddr> {
+    let (address, length) = prefix.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let whole = if address.is_ipv4() { "32" } else { "128" };
+    (length == whole).then_some(address)
 }
 
 /// Whether Talos on the holder wants the address among the allowed IPs of this peer, and has wanted the same for a moment.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use evidence::{Drops, Fact, FactKey, Host, Identity, Layer, Ports, ReversePath, SourceId};
+use evidence::{Drops, Fact, FactKey, Host, Identity, Layer, Phase, Ports, ReversePath, SourceId};
 
 use super::{Case, MESH_ONLY, NOT_READY, READY, case};
 use super::{sizes::shut_at, steering::edit_peer};
@@ -157,6 +157,27 @@ fn kept(lab: Lab) -> Lab {
     })
 }
 
+/// The node has another address since then, and the devices of the others have the one before.
+fn renumbered(since: i64) -> Lab {
+    let mut lab = Lab::healthy();
+    let after = IpAddr::from([192, 168, 50, 77]);
+    lab.identity("home-worker", |identity| identity.addresses = vec![after]);
+    lab.host("home-worker", |host| {
+        host.address_changes = Drops {
+            count: 2,
+            last: Some(ago(since)),
+        };
+    });
+    for other in ["vps-1", "vps-2", "home-cp"] {
+        lab = edit_peer(lab, "home-worker", other, |steered| {
+            for prefix in &mut steered.prefixes {
+                prefix.source = Some(after);
+            }
+        });
+    }
+    lab
+}
+
 fn overlaps() -> Vec<Case> {
     let twice = || {
         let mut lab = Lab::healthy();
@@ -179,6 +200,27 @@ fn overlaps() -> Vec<Case> {
         });
     }
     vec![
+        case(
+            "the address of a node changed, and nobody has heard of it",
+            renumbered(20_000),
+            &[("node-address-changed", "home-worker")],
+            MESH_ONLY,
+            &["allowed-ip-missing", OVERLAP],
+        ),
+        case(
+            "an address of a node has just changed, and what is for its node addresses is lost",
+            shut_at(renumbered(5_000), "home-worker"),
+            &[],
+            [Phase::Ready, Phase::Ready, Phase::Unknown],
+            &["overlay-port-blocked"],
+        ),
+        case(
+            "the address of a node has just changed",
+            renumbered(5_000),
+            &[],
+            [Phase::Ready, Phase::Ready, Phase::Unknown],
+            &["node-address-changed"],
+        ),
         case(
             "the kernel of one of two nodes with one address keeps to itself what is for the other",
             kept(twice()),
