@@ -103,7 +103,7 @@ pub enum Command {
     /// One screen: nodes, gates, what is wrong, and what to do
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
-    Pairs,
+    Pairs(PairsArgs),
     /// Is a level ready? Checks once, or waits as long as --wait-timeout says
     Gate(GateArgs),
     /// Wait until a level is ready: gate with a --wait-timeout of 5m
@@ -126,6 +126,30 @@ pub enum Command {
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
     Vxlan(VxlanArgs),
+}
+
+/// Which pairs. Without any of these: all of a small mesh, and of a large one those that are broken or not proved.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PairsArgs {
+    /// Only those of which this node is an end
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Only those that leave this node
+    #[arg(long, value_name = "NODE")]
+    pub from: Option<String>,
+    /// Only those that lead to this node
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Only those that are broken or not proved
+    #[arg(long)]
+    pub broken: bool,
+}
+
+impl PairsArgs {
+    /// Whether all pairs are meant.
+    pub const fn is_all(&self) -> bool {
+        self.node.is_none() && self.from.is_none() && self.to.is_none() && !self.broken
+    }
 }
 
 #[derive(Debug, Args)]

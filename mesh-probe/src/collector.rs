@@ -2,13 +2,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use evidence::{Gate, Verdict};
+use evidence::{Gate, Ladder, PairRef, Verdict};
 use proto::{
-    convert::{gate_from_wire, verdict_from_wire},
+    convert::{gate_from_wire, pair_to_wire, pairs_from_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
+        CheckRequest, GetRequest, PairsRequest, Question, WaitRequest, gate_client::GateClient,
         mesh_client::MeshClient,
     },
 };
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{Connection, Target},
+    args::{Connection, PairsArgs, Target},
     error::ProbeError,
 };
 
@@ -113,6 +113,39 @@ impl Asking {
             .request("read the verdict", limit, client.get(GetRequest {}))
             .await?;
         verdict_from_wire(verdict).map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })
+    }
+
+    /// A page of ladders: the first, or what comes after the last one of the page before. Whether others follow it.
+    pub async fn pairs(
+        &self,
+        wanted: &PairsArgs,
+        after: Option<&Ladder>,
+    ) -> Result<(Vec<Ladder>, bool), ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let PairsArgs {
+            node,
+            from,
+            to,
+            broken,
+        } = wanted.clone();
+        let after = after.map(|last| PairRef {
+            from: last.from.clone(),
+            to: last.to.clone(),
+        });
+        let request = PairsRequest {
+            node,
+            from,
+            to,
+            not_good: broken,
+            after: after.as_ref().map(pair_to_wire),
+        };
+        let limit = self.collector.timeout;
+        let page = self.request("read pairs", limit, client.pairs(request));
+        pairs_from_wire(page.await?).map_err(|source| ProbeError::Answer {
             target: self.collector.target.clone(),
             source,
         })

@@ -41,7 +41,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     let within = cli.connection.timeout;
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
-        Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Pairs(arguments) => pairs::run(&collector()?, arguments, output).await,
         Command::Gate(gate) => {
             gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
         }

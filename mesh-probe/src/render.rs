@@ -24,7 +24,7 @@ pub use explain::{codes, page};
 pub use facts::facts;
 pub use gate::{Asked, gate, one_line};
 pub use node::node;
-pub use pairs::pairs;
+pub use pairs::{pairs, some_pairs};
 pub use screen::{Paint, Screen};
 pub use status::status;
 pub use talos::talos;

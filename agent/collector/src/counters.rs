@@ -50,6 +50,8 @@ pub struct Counters {
     pub streams_replaced: Counter,
     /// Verdicts that are too large for one message.
     pub verdicts_oversized: Counter,
+    /// Pages of pairs that were asked for while another one was made.
+    pub pages_refused: Counter,
 }
 
 impl Counters {
@@ -71,6 +73,7 @@ impl Counters {
             nodes_refused,
             streams_replaced,
             verdicts_oversized,
+            pages_refused,
         } = self;
         [
             ("collector_streams_opened_total", streams_opened),
@@ -88,6 +91,7 @@ impl Counters {
             ("collector_nodes_refused_total", nodes_refused),
             ("collector_streams_replaced_total", streams_replaced),
             ("collector_verdicts_oversized_total", verdicts_oversized),
+            ("collector_pages_refused_total", pages_refused),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))

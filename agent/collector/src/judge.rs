@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::View;
+use diagnosis::{PairFilter, PairPage, View};
 use evidence::{Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -60,6 +60,11 @@ pub(crate) enum Change {
         delta: Delta,
         at: Moment,
         reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// A reader asks for ladders.
+    Pairs {
+        filter: PairFilter,
+        reply: oneshot::Sender<PairPage>,
     },
     Close {
         node: NodeName,
@@ -149,6 +154,7 @@ impl Owner {
                 () = &mut stop => return,
                 () = sleep_until(due.into()) => self.judge().await,
                 change = self.changes.recv() => match change {
+                    Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
                     Some(change) => self.take(change),
                     None => return,
                 },
@@ -185,6 +191,38 @@ impl Owner {
                     info!(%node, why, "node's report stream ended");
                 }
             }
+            // A page is made by `tell_pairs`, which may take a while.
+            Change::Pairs { reply, .. } => drop(reply),
+        }
+    }
+
+    /// Makes a page of ladders. Of a large mesh that takes as long as the part of a judgement that reads the view.
+    async fn tell_pairs(&mut self, filter: PairFilter, reply: oneshot::Sender<PairPage>) {
+        let view = self.state.lend();
+        let at = clock::now();
+        let make = move || (diagnosis::pairs(&view, &filter, at), view);
+        let Some((page, view)) = self.apart(make).await else {
+            return;
+        };
+        self.state.give_back(view);
+        // A reader who does not wait any more needs no page.
+        drop(reply.send(page));
+    }
+
+    /// Does work on the view, on a blocking thread if it is long; none if the runtime ends.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if self.state.node_count() <= INLINE_NODES {
+            return Some(work());
+        }
+        match spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => match error.try_into_panic() {
+                Ok(reason) => panic::resume_unwind(reason),
+                Err(_) => None,
+            },
         }
     }
 
@@ -196,16 +234,8 @@ impl Owner {
             last: Arc::clone(&self.judged.borrow()),
             at: clock::now(),
         };
-        let done = if task.view.nodes.len() > INLINE_NODES {
-            match spawn_blocking(|| task.run()).await {
-                Ok(done) => done,
-                Err(error) => match error.try_into_panic() {
-                    Ok(reason) => panic::resume_unwind(reason),
-                    Err(_) => return,
-                },
-            }
-        } else {
-            task.run()
+        let Some(done) = self.apart(|| task.run()).await else {
+            return;
         };
         let at = done.judged.at;
         self.state.give_back(done.view);

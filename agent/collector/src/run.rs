@@ -12,7 +12,7 @@ use proto::{
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::timeout,
 };
 use tonic::transport::{Server, server::Router};
@@ -132,7 +132,7 @@ pub async fn run(
 fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counters>) -> Router {
     let verdicts = Verdicts::new(owner.judgements());
     let report = Intake {
-        changes,
+        changes: changes.clone(),
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
@@ -142,6 +142,8 @@ fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counter
     };
     let mesh = Mesh {
         verdicts,
+        changes,
+        one_page: Mutex::default(),
         counters: Arc::clone(counters),
     };
     let bytes = limits::MESSAGE_BYTES;
