@@ -139,7 +139,7 @@ pub enum Command {
     /// One screen: nodes, gates, what is wrong, and what to do
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
-    Pairs,
+    Pairs(PairsArgs),
     /// All evidence of the present verdict in one file, to be attached or judged again elsewhere
     Bundle(BundleArgs),
     /// The verdict on a bundle, judged here; needs no collector
@@ -170,6 +170,30 @@ pub enum Command {
     Key(KeyArgs),
     /// What to run to get the extension onto the nodes; prints, and applies nothing
     Install(InstallArgs),
+}
+
+/// Which pairs. Without any of these: all of a small mesh, and of a large one those that are broken or not proved.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PairsArgs {
+    /// Only those of which this node is an end
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Only those that leave this node
+    #[arg(long, value_name = "NODE")]
+    pub from: Option<String>,
+    /// Only those that lead to this node
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Only those that are broken or not proved
+    #[arg(long)]
+    pub broken: bool,
+}
+
+impl PairsArgs {
+    /// Whether all pairs are meant.
+    pub const fn is_all(&self) -> bool {
+        self.node.is_none() && self.from.is_none() && self.to.is_none() && !self.broken
+    }
 }
 
 #[derive(Debug, Args)]

@@ -2,14 +2,16 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use evidence::{Gate, Verdict};
+use evidence::{Gate, Ladder, PairRef, Verdict};
 use proto::{
-    convert::{evidence_from_wire, gate_from_wire, verdict_from_wire},
+    convert::{
+        evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, verdict_from_wire,
+    },
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, Question, WaitRequest,
-        gate_client::GateClient,
+        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, PairsRequest, Question,
+        WaitRequest, gate_client::GateClient,
         mesh_client::MeshClient,
     },
 };
@@ -18,7 +20,7 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{Connection, Target},
+    args::{Connection, PairsArgs, Target},
     bundle::{Bundle, Gathering},
     document,
     error::ProbeError,
@@ -188,6 +190,39 @@ impl Asking {
         }
         let made_by = format!("mesh-probe {}", env!("CARGO_PKG_VERSION"));
         gathering.finish(made_by).map_err(broken)
+    }
+
+    /// A page of ladders: the first, or what comes after the last one of the page before. Whether others follow it.
+    pub async fn pairs(
+        &self,
+        wanted: &PairsArgs,
+        after: Option<&Ladder>,
+    ) -> Result<(Vec<Ladder>, bool), ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let PairsArgs {
+            node,
+            from,
+            to,
+            broken,
+        } = wanted.clone();
+        let after = after.map(|last| PairRef {
+            from: last.from.clone(),
+            to: last.to.clone(),
+        });
+        let request = PairsRequest {
+            node,
+            from,
+            to,
+            not_good: broken,
+            after: after.as_ref().map(pair_to_wire),
+        };
+        let limit = self.collector.timeout;
+        let page = self.request("read pairs", limit, client.pairs(request));
+        pairs_from_wire(page.await?).map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })
     }
 
     /// The present state of a level.

@@ -68,7 +68,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     let within = cli.connection.timeout;
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
-        Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::Pairs(arguments) => pairs::run(&collector()?, arguments, output).await,
         Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
         Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(GateArgs {

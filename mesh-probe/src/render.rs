@@ -30,7 +30,7 @@ pub use gate::{Asked, gate, nagios, one_line, terraform, voices};
 pub use graph::{dot, graph, mermaid};
 pub use install::install;
 pub use node::node;
-pub use pairs::pairs;
+pub use pairs::{pairs, some_pairs};
 pub use screen::{Paint, Screen};
 pub use status::status;
 pub use talos::talos;

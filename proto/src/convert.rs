@@ -33,7 +33,10 @@ pub use report::{
     Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
     snapshot_to_wire,
 };
-pub use verdict::{gate_from_wire, gate_to_wire, verdict_from_wire, verdict_to_wire};
+pub use verdict::{
+    gate_from_wire, gate_to_wire, pair_from_wire, pair_to_wire, pairs_from_wire, pairs_to_wire,
+    verdict_from_wire, verdict_to_wire,
+};
 
 /// What is wrong with a message: which field, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -58,6 +58,8 @@ pub struct Counters {
     pub http_connections_refused: Counter,
     /// HTTP requests that are malformed, or ask for what this listener does not tell.
     pub http_requests_refused: Counter,
+    /// Pages of pairs that were asked for while another one was made.
+    pub pages_refused: Counter,
 }
 
 impl Counters {
@@ -83,6 +85,7 @@ impl Counters {
             http_requests,
             http_connections_refused,
             http_requests_refused,
+            pages_refused,
         } = self;
         [
             ("collector_streams_opened_total", streams_opened),
@@ -110,6 +113,7 @@ impl Counters {
                 "collector_http_requests_refused_total",
                 http_requests_refused,
             ),
+            ("collector_pages_refused_total", pages_refused),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))

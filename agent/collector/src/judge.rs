@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::{View, hold::Hold};
+use diagnosis::{PairFilter, PairPage, View, hold::Hold};
 use evidence::{Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -61,6 +61,11 @@ pub(crate) enum Change {
         delta: Delta,
         at: Moment,
         reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// A reader asks for ladders.
+    Pairs {
+        filter: PairFilter,
+        reply: oneshot::Sender<PairPage>,
     },
     Close {
         node: NodeName,
@@ -158,6 +163,7 @@ impl Owner {
                 () = &mut stop => return,
                 () = sleep_until(due.into()) => self.judge().await,
                 change = self.changes.recv() => match change {
+                    Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
                     Some(change) => self.take(change),
                     None => return,
                 },
@@ -195,6 +201,39 @@ impl Owner {
                 }
             }
             Change::Evidence { reply } => self.witnessed.push(reply),
+            // A page is made by `tell_pairs`, which may take a while.
+            Change::Pairs { reply, .. } => drop(reply),
+        }
+    }
+
+    /// Makes a page of ladders. Of a large mesh that takes as long as the part of a judgement that reads the view.
+    async fn tell_pairs(&mut self, filter: PairFilter, reply: oneshot::Sender<PairPage>) {
+        let view = self.state.lend();
+        let at = clock::now();
+        let nodes = view.nodes.len();
+        let make = move || (diagnosis::pairs(&view, &filter, at), view);
+        let Some((page, view)) = Self::apart(nodes, make).await else {
+            return;
+        };
+        self.state.give_back(view);
+        // A reader who does not wait any more needs no page.
+        drop(reply.send(page));
+    }
+
+    /// Does work on a view of so many nodes, on a blocking thread if it is long; none if the runtime ends.
+    async fn apart<T: Send + 'static>(
+        nodes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if nodes <= INLINE_NODES {
+            return Some(work());
+        }
+        match spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => match error.try_into_panic() {
+                Ok(reason) => panic::resume_unwind(reason),
+                Err(_) => None,
+            },
         }
     }
 
@@ -206,16 +245,9 @@ impl Owner {
             last: Arc::clone(&self.judged.borrow()),
             at: clock::now(),
         };
-        let done = if task.view.nodes.len() > INLINE_NODES {
-            match spawn_blocking(|| task.run()).await {
-                Ok(done) => done,
-                Err(error) => match error.try_into_panic() {
-                    Ok(reason) => panic::resume_unwind(reason),
-                    Err(_) => return,
-                },
-            }
-        } else {
-            task.run()
+        let nodes = task.view.nodes.len();
+        let Some(done) = Self::apart(nodes, || task.run()).await else {
+            return;
         };
         let at = done.judged.at;
         for reply in self.witnessed.drain(..) {

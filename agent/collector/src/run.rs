@@ -12,7 +12,7 @@ use proto::{
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::timeout,
 };
 use tonic::{
@@ -183,7 +183,7 @@ fn services(
     } = surface;
     let witness = Witness::new(changes.clone());
     let report = Intake {
-        changes,
+        changes: changes.clone(),
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
@@ -195,6 +195,8 @@ fn services(
     let mesh = Mesh {
         verdicts: answers.verdicts.clone(),
         witness,
+        changes,
+        one_page: Mutex::default(),
         counters: Arc::clone(counters),
     };
     let health = Healths {

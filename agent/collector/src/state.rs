@@ -158,7 +158,7 @@ impl State {
     }
 
     pub(crate) fn node_count(&self) -> usize {
-        self.view.nodes.len()
+        self.members.len()
     }
 
     /// Whether a judgement could differ from the last for another reason than the time.

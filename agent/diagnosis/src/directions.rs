@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use evidence::{Finding, NodeRef};
+use evidence::{Finding, NodeRef, Tally, limits};
 
 use crate::{
     mesh::{Member, Mesh},
@@ -39,6 +39,22 @@ impl Table {
             }
         }
         table
+    }
+
+    /// How the pairs are.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.iter().for_each(|one| tally.add(one.health()));
+        tally
+    }
+
+    /// The pairs that are told unasked: all, or those that are not good in everything.
+    pub(crate) fn told(&self) -> Vec<Way> {
+        let all = self.nodes * self.nodes.saturating_sub(1);
+        if all > limits::LADDERS {
+            return self.odd.iter().take(limits::LADDERS).copied().collect();
+        }
+        ways(self.nodes).filter(|(from, to)| from != to).collect()
     }
 
     /// Of all ordered pairs, in their order.
@@ -104,6 +120,22 @@ impl<'m, 'a> Directions<'m, 'a> {
     pub(crate) fn into(&self, member: &Member<'_>) -> impl Iterator<Item = Direction<'m, 'a>> {
         let to = member.index;
         (0..self.table.nodes).filter_map(move |from| self.get((from, to)))
+    }
+
+    /// Those that leave one of these nodes or lead to one of those, in order.
+    pub(crate) fn touching<'n>(
+        &'n self,
+        from: &'n BTreeSet<usize>,
+        to: &'n BTreeSet<usize>,
+    ) -> impl Iterator<Item = Direction<'m, 'a>> + use<'n, 'm, 'a> {
+        let nodes = self.table.nodes;
+        let row = move |one: usize| {
+            let all = from.contains(&one);
+            let whole = if all { 0..nodes } else { 0..0 };
+            let some = to.iter().copied().filter(move |_| !all);
+            whole.chain(some).map(move |other| (one, other))
+        };
+        (0..nodes).flat_map(row).filter_map(|way| self.get(way))
     }
 
     /// Those between which no root stands yet, either way.

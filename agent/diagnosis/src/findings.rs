@@ -20,7 +20,7 @@ mod uplink;
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject};
+use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject, limits};
 
 use crate::{
     directions::{Directions, Finder, Table, Way},
@@ -32,9 +32,9 @@ use crate::{
 
 /// Most citations that one finding carries; the ladders have the rest.
 const CITED: usize = 6;
-/// Most effects that are told, of one root and of all. What a root explains it tells itself, whole.
-const EFFECTS_OF_ONE: usize = 128;
-const EFFECTS: usize = 1024;
+/// Most effects that are told, of one root and of all: a root counts what it explains.
+const EFFECTS_OF_ONE: usize = limits::EXPLAINED;
+const EFFECTS: usize = limits::FINDINGS;
 
 /// All findings, roots first.
 pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
@@ -207,6 +207,7 @@ impl Draft {
                 .into_iter()
                 .map(|(from, to)| PairRef { from, to })
                 .collect(),
+            explains_more: 0,
             suppressed_by: suppressed_by.map(str::to_owned),
         }
     }

@@ -27,6 +27,7 @@ pub mod levels;
 mod localise;
 mod mesh;
 mod overlay;
+mod page;
 mod pages;
 mod pair;
 mod prefix;
@@ -34,12 +35,13 @@ mod text;
 pub mod timing;
 mod view;
 
+pub use page::{Page as PairPage, PairFilter, pairs};
 pub use pages::{Page, explain, pages};
 pub use view::{Conflict, Expectation, NodeView, Stream, View};
 
-use evidence::{Moment, NodeState, Verdict};
+use evidence::{Finding, Ladder, Moment, NodeState, Verdict, limits};
 
-use directions::Table;
+use directions::{Table, Way};
 use mesh::{Member, Mesh, millis};
 
 /// Judges a view.
@@ -48,17 +50,38 @@ pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let table = Table::of(&mesh);
     let findings = findings::find(&mesh, &table);
     let gates = gates::gates(&mesh, &table, &findings);
-    let members = || mesh.members.values();
-    let pairs = members().flat_map(|a| members().map(move |b| (a, b)));
+    let told = table.told().into_iter();
+    let (findings, findings_left_out) = bounded(findings);
     Verdict {
-        nodes: members().map(|member| node_state(&mesh, member)).collect(),
-        pairs: pairs
-            .filter(|(a, b)| a.index != b.index)
-            .map(|(a, b)| pair::ladder_of(&mesh, a, b))
+        nodes: mesh
+            .members
+            .values()
+            .map(|member| node_state(&mesh, member))
             .collect(),
+        pairs: told.filter_map(|way| ladder(&mesh, way)).collect(),
+        tally: table.tally(),
         findings,
+        findings_left_out,
         gates,
     }
+}
+
+fn ladder(mesh: &Mesh<'_>, (from, to): Way) -> Option<Ladder> {
+    let ends = mesh.members.at(from).zip(mesh.members.at(to))?;
+    Some(pair::ladder_of(mesh, ends.0, ends.1))
+}
+
+/// What one verdict tells of all findings, and how many it leaves out. Roots come first.
+fn bounded(mut findings: Vec<Finding>) -> (Vec<Finding>, u64) {
+    let over = |len: usize, limit| u64::try_from(len.saturating_sub(limit)).unwrap_or(u64::MAX);
+    let left_out = over(findings.len(), limits::FINDINGS);
+    findings.truncate(limits::FINDINGS);
+    for finding in &mut findings {
+        finding.explains_more = over(finding.explains.len(), limits::EXPLAINED);
+        finding.explains.truncate(limits::EXPLAINED);
+        finding.explains.shrink_to_fit();
+    }
+    (findings, left_out)
 }
 
 fn node_state(mesh: &Mesh<'_>, member: &Member<'_>) -> NodeState {

@@ -238,16 +238,14 @@ impl<'a> Member<'a> {
 
     /// What it says of a key, if it speaks freshly. Of one that is nobody's and in no device, only what is asked for.
     fn said(&self, key: &PublicKey, fact: fn(PublicKey) -> FactKey) -> Said<'a> {
-        match self.register.keys.of(key) {
-            Some(place) => self.said.get(place).copied().unwrap_or_default(),
-            None => {
-                let mut said = Said::default();
-                if let Some(fact) = self.fact(fact(*key)) {
-                    said.put(fact);
-                }
-                said
-            }
+        if let Some(place) = self.register.keys.of(key) {
+            return self.said.get(place).copied().unwrap_or_default();
         }
+        let mut said = Said::default();
+        if let Some(fact) = self.fact(fact(*key)) {
+            said.put(fact);
+        }
+        said
     }
 
     pub(crate) fn peer(&self, key: &PublicKey) -> Option<&'a Peer> {

@@ -9,7 +9,8 @@ mod underlay;
 mod words;
 
 use evidence::{
-    Citation, EchoSent, FactKey, Ladder, Moment, NodeRef, Outcome, Rung, RungState, SourceId,
+    Citation, EchoSent, FactKey, Ladder, Moment, NodeRef, Outcome, PairHealth, Rung, RungState,
+    SourceId,
 };
 
 use crate::{
@@ -99,14 +100,14 @@ impl Outcomes {
     }
 
     /// What was found of one question, whatever was found of those below.
-    pub(crate) fn asked(&self, rung: Rung) -> Outcome {
+    pub(crate) fn asked(self, rung: Rung) -> Outcome {
         let mut all = ASKED.iter().zip(&self.0);
         let found = all.find(|(asked, _)| **asked == rung);
         found.map_or(Outcome::NotApplicableYet, |(_, outcome)| *outcome)
     }
 
     /// What the ladder has: what lies above the first failure is not judged.
-    pub(crate) fn outcome(&self, rung: Rung) -> Outcome {
+    pub(crate) fn outcome(self, rung: Rung) -> Outcome {
         match self.broken_at() {
             Some(broken) if rung > broken => Outcome::NotApplicableYet,
             _ => self.asked(rung),
@@ -114,21 +115,29 @@ impl Outcomes {
     }
 
     /// The first rung that fails.
-    pub(crate) fn broken_at(&self) -> Option<Rung> {
+    pub(crate) fn broken_at(self) -> Option<Rung> {
         let mut all = ASKED.iter().zip(&self.0);
         let broken = all.find(|(_, outcome)| **outcome == Outcome::Fail);
         broken.map(|(rung, _)| *rung)
     }
 
     /// The highest rung that is good with all below it good.
-    pub(crate) fn highest(&self) -> Option<Rung> {
+    pub(crate) fn highest(self) -> Option<Rung> {
         let all = ASKED.iter().zip(&self.0);
         let good = all.take_while(|(_, outcome)| outcome.is_good());
         good.last().map(|(rung, _)| *rung)
     }
 
+    /// Whether the direction works.
+    pub(crate) fn health(self) -> PairHealth {
+        match self.broken_at() {
+            Some(_) => PairHealth::Broken,
+            None => PairHealth::of_unbroken(|rung| self.asked(rung)),
+        }
+    }
+
     /// Whether all that was asked is good.
-    pub(crate) fn all_good(&self) -> bool {
+    pub(crate) fn all_good(self) -> bool {
         self.0.iter().all(|outcome| outcome.is_good())
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Ladder, NodeRef, Outcome, Rung, Verdict};
+use evidence::{Ladder, NodeRef, Outcome, PairHealth, Rung, Verdict};
 
 use super::{
-    health::Health,
     screen::{Paint, Screen},
     table::{Cell, Table},
 };
@@ -39,10 +38,10 @@ fn cell(ladder: Option<&Ladder>) -> Cell {
     let Some(ladder) = ladder else {
         return Cell::plain("?");
     };
-    match Health::of(ladder) {
-        Health::Broken => Cell::new(Paint::Bad, "X"),
-        Health::Good => Cell::new(Paint::Good, &good(ladder)),
-        Health::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
+    match ladder.health() {
+        PairHealth::Broken => Cell::new(Paint::Bad, "X"),
+        PairHealth::Good => Cell::new(Paint::Good, &good(ladder)),
+        PairHealth::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The JSON documents, as scripts read them.
 
-use evidence::{Phase, Verdict};
+use evidence::{Ladder, PairHealth, Phase, Verdict};
 use serde_json::json;
 
 use crate::{
@@ -21,6 +21,50 @@ async fn status_and_pairs_carry_the_whole_verdict() {
         let back: Verdict = serde_json::from_value(document["verdict"].clone()).unwrap();
         assert_eq!(back, verdict);
     }
+}
+
+#[tokio::test]
+async fn pairs_can_be_asked_for_by_node_and_come_whole_though_in_pages() {
+    let verdict = blocked_inbound();
+    let address = serve(Canned::saying(verdict.clone()));
+    let told = |document: serde_json::Value| -> Vec<Ladder> {
+        serde_json::from_value(document["verdict"]["pairs"].clone()).unwrap()
+    };
+    let wanted = |which: fn(&Ladder) -> bool| {
+        let mut pairs: Vec<Ladder> = verdict
+            .pairs
+            .iter()
+            .filter(|one| which(one))
+            .cloned()
+            .collect();
+        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        pairs
+    };
+    let of = ask(address, "pairs --node home-worker -o json")
+        .await
+        .json();
+    let ends = |one: &Ladder| [&one.from, &one.to].map(ToString::to_string);
+    let expected = wanted(|one| {
+        [&one.from, &one.to]
+            .iter()
+            .any(|end| end.to_string() == "home-worker")
+    });
+    assert!(
+        expected.len() > 2,
+        "{:?}",
+        expected.iter().map(ends).collect::<Vec<_>>()
+    );
+    assert_eq!(told(of), expected);
+    let broken = ask(address, "pairs --broken -o json").await.json();
+    assert_eq!(told(broken), wanted(|one| one.health() != PairHealth::Good));
+    let one = ask(address, "pairs --from vps-1 --to home-worker -o wide").await;
+    assert!(one.stdout.contains("vps-1 -> home-worker"), "{one:?}");
+    let nobody = ask(address, "pairs --node vps-9").await;
+    assert_eq!(nobody.code, 2, "{nobody:?}");
+    assert!(
+        nobody.stderr.contains("there is no node \"vps-9\""),
+        "{nobody:?}"
+    );
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ fn of_nodes(nodes: &[(&str, &str)]) -> Verdict {
         pairs: nodes.iter().flat_map(ladders).collect(),
         findings: Vec::new(),
         gates: LEVELS.iter().map(|level| ready(level)).collect(),
+        ..Verdict::default()
     }
 }
 
@@ -235,6 +236,7 @@ fn finding(code: &str, subject: Subject, summary: &str) -> Finding {
         could_also_be: Vec::new(),
         decided_by: None,
         explains: Vec::new(),
+        explains_more: 0,
         suppressed_by: None,
     }
 }

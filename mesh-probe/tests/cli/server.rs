@@ -2,14 +2,15 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use evidence::{Gate, Phase, Verdict};
+use evidence::{Gate, Ladder, NodeRef, PairHealth, PairRef, Phase, Verdict};
 use proto::{
-    convert::{gate_to_wire, verdict_to_wire},
+    convert::{gate_to_wire, pair_from_wire, pairs_to_wire, verdict_to_wire},
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
         self, CheckRequest, EvidenceRequest, ExplainRequest, ExplainResponse, GateState,
-        GetRequest, GraphLevel, GraphRequest, GraphResponse, Question, WaitRequest,
+        GetRequest, GraphLevel, GraphRequest, GraphResponse, PairsPage, PairsRequest, Question,
+        WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -203,6 +204,31 @@ impl Mesh for Canned {
 
     async fn evidence(&self, _: Request<EvidenceRequest>) -> Result<Response<Parts>, Status> {
         Err(Status::unimplemented("of an earlier version"))
+    }
+
+    async fn pairs(&self, request: Request<PairsRequest>) -> Result<Response<PairsPage>, Status> {
+        const PAGE: usize = 2;
+        let request = request.into_inner();
+        let after = request
+            .after
+            .map(|pair| pair_from_wire("after", pair).unwrap());
+        let is = |wanted: &Option<String>, node: &NodeRef| {
+            wanted.as_ref().is_none_or(|name| *name == node.to_string())
+        };
+        let verdict = self.verdict.borrow();
+        let mut pairs: Vec<Ladder> = verdict.pairs.clone();
+        pairs.retain(|pair| {
+            let later = |after: &PairRef| (&pair.from, &pair.to) > (&after.from, &after.to);
+            (is(&request.node, &pair.from) || is(&request.node, &pair.to))
+                && is(&request.from, &pair.from)
+                && is(&request.to, &pair.to)
+                && (!request.not_good || pair.health() != PairHealth::Good)
+                && after.as_ref().is_none_or(later)
+        });
+        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        let more = pairs.len() > PAGE;
+        pairs.truncate(PAGE);
+        Ok(Response::new(pairs_to_wire(&pairs, more)))
     }
 
     async fn explain(

@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `verdict`, `limits`.
+//! `source`, `fact`, `snapshot`, `verdict`, `tally`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -22,6 +22,7 @@ mod size;
 mod snapshot;
 mod source;
 mod steering;
+mod tally;
 mod talos;
 mod verdict;
 mod vxlan;
@@ -44,6 +45,7 @@ pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
 pub use source::{Gap, SourceId, SourceState};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
+pub use tally::{PairHealth, Tally};
 pub use talos::{
     Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,
     TalosPeerStatus, TalosService, TalosTime, next_candidate,

@@ -46,5 +46,13 @@ pub const ARRIVALS: usize = 128;
 pub const INERT_TIMES: usize = 8;
 /// Bytes of any text in a report (a reason, a version, a boot id).
 pub const TEXT: usize = 512;
+/// Ladders in one verdict: all of 32 nodes. Of more nodes it tells those that are not good first, and the others are asked for.
+pub const LADDERS: usize = 1024;
+/// Ladders in one page.
+pub const PAGE: usize = 256;
+/// Findings in one verdict, roots first.
+pub const FINDINGS: usize = 512;
+/// Pairs that one finding names of those that it explains; the others it counts.
+pub const EXPLAINED: usize = 64;
 /// Nodes in one view.
 pub const NODES: usize = 1024;

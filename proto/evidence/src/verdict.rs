@@ -6,7 +6,7 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, PublicKey};
+use crate::{NodeName, PairHealth, PublicKey, Tally};
 
 /// What is known about one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -314,6 +314,21 @@ impl Ladder {
     }
 }
 
+impl Ladder {
+    /// Whether the direction works.
+    pub fn health(&self) -> PairHealth {
+        let fails = |state: &RungState| state.outcome == Outcome::Fail;
+        if self.broken_at.is_some() || self.rungs.iter().any(fails) {
+            return PairHealth::Broken;
+        }
+        // A rung that a collector of another version does not tell is in no doubt.
+        PairHealth::of_unbroken(|rung| {
+            let told = self.rungs.iter().find(|state| state.rung == rung);
+            told.map_or(Outcome::NotApplicableYet, |state| state.outcome)
+        })
+    }
+}
+
 /// How sure a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -371,8 +386,11 @@ pub struct Finding {
     pub could_also_be: Vec<String>,
     /// The observation that would decide.
     pub decided_by: Option<String>,
-    /// The ordered pairs that it explains.
+    /// The ordered pairs that it explains, at most [`crate::limits::EXPLAINED`].
     pub explains: Vec<PairRef>,
+    /// How many more there are.
+    #[serde(default)]
+    pub explains_more: u64,
     /// The code of the root under which this is folded; `None` for a root.
     pub suppressed_by: Option<String>,
 }
@@ -452,10 +470,17 @@ pub struct NodeState {
 pub struct Verdict {
     /// The nodes.
     pub nodes: Vec<NodeState>,
-    /// The ladders of all ordered pairs.
+    /// The ladders of all ordered pairs, if they are no more than [`crate::limits::LADDERS`]; else the first so many of those that
+    /// are not good in everything.
     pub pairs: Vec<Ladder>,
-    /// What is wrong: roots first, then what is folded under them.
+    /// How all ordered pairs are, also those that are not told.
+    #[serde(default)]
+    pub tally: Tally,
+    /// What is wrong: roots first, then what is folded under them; at most [`crate::limits::FINDINGS`].
     pub findings: Vec<Finding>,
+    /// How many more findings there are.
+    #[serde(default)]
+    pub findings_left_out: u64,
     /// The levels.
     pub gates: Vec<Gate>,
 }
@@ -466,6 +491,11 @@ impl Verdict {
         self.findings
             .iter()
             .filter(|finding| finding.suppressed_by.is_none())
+    }
+
+    /// Whether the ladders of all ordered pairs are told.
+    pub fn tells_all_pairs(&self) -> bool {
+        u64::try_from(self.pairs.len()).is_ok_and(|told| told >= self.tally.all())
     }
 
     /// The gate of a level.

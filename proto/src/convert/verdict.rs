@@ -2,7 +2,7 @@
 
 use evidence::{
     Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
+    PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 
 use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint};
@@ -13,7 +13,9 @@ pub fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {
     let Verdict {
         nodes,
         pairs,
+        tally,
         findings,
+        findings_left_out,
         gates,
     } = verdict;
     wire::Verdict {
@@ -21,7 +23,56 @@ pub fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {
         pairs: pairs.iter().map(ladder_to_wire).collect(),
         findings: findings.iter().map(finding_to_wire).collect(),
         gates: gates.iter().map(gate_to_wire).collect(),
+        tally: Some(tally_to_wire(*tally)),
+        findings_left_out: *findings_left_out,
     }
+}
+
+fn tally_to_wire(tally: Tally) -> wire::Tally {
+    let Tally {
+        good,
+        broken,
+        unproved,
+    } = tally;
+    wire::Tally {
+        good,
+        broken,
+        unproved,
+    }
+}
+
+/// A page of ladders for the wire.
+pub fn pairs_to_wire(pairs: &[Ladder], more: bool) -> wire::PairsPage {
+    wire::PairsPage {
+        pairs: pairs.iter().map(ladder_to_wire).collect(),
+        more,
+    }
+}
+
+/// A page of ladders from the wire, and whether others come after it.
+pub fn pairs_from_wire(page: wire::PairsPage) -> Result<(Vec<Ladder>, bool), ConvertError> {
+    let wire::PairsPage { pairs, more } = page;
+    let pairs = pairs.into_iter().map(ladder_from_wire);
+    Ok((pairs.collect::<Result<_, _>>()?, more))
+}
+
+/// An ordered pair for the wire.
+pub fn pair_to_wire(PairRef { from, to }: &PairRef) -> wire::PairRef {
+    wire::PairRef {
+        from: Some(node_to_wire(from)),
+        to: Some(node_to_wire(to)),
+    }
+}
+
+/// An ordered pair from the wire.
+pub fn pair_from_wire(
+    field: &'static str,
+    wire::PairRef { from, to }: wire::PairRef,
+) -> Result<PairRef, ConvertError> {
+    Ok(PairRef {
+        from: node_from_wire(field, from)?,
+        to: node_from_wire(field, to)?,
+    })
 }
 
 /// A verdict from the wire.
@@ -31,22 +82,41 @@ pub fn verdict_from_wire(verdict: wire::Verdict) -> Result<Verdict, ConvertError
         pairs,
         findings,
         gates,
+        tally,
+        findings_left_out,
     } = verdict;
+    let pairs: Vec<Ladder> = pairs
+        .into_iter()
+        .map(ladder_from_wire)
+        .collect::<Result<_, _>>()?;
     Ok(Verdict {
         nodes: nodes
             .into_iter()
             .map(node_state_from_wire)
             .collect::<Result<_, _>>()?,
-        pairs: pairs
-            .into_iter()
-            .map(ladder_from_wire)
-            .collect::<Result<_, _>>()?,
+        // A collector that tells no tally tells all pairs.
+        tally: tally.map_or_else(|| Tally::of(&pairs), tally_from_wire),
+        pairs,
         findings: findings
             .into_iter()
             .map(finding_from_wire)
             .collect::<Result<_, _>>()?,
+        findings_left_out,
         gates: gates.into_iter().map(gate_from_wire).collect(),
     })
+}
+
+const fn tally_from_wire(tally: wire::Tally) -> Tally {
+    let wire::Tally {
+        good,
+        broken,
+        unproved,
+    } = tally;
+    Tally {
+        good,
+        broken,
+        unproved,
+    }
 }
 
 /// The state of a level for the wire.
@@ -457,6 +527,7 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         could_also_be,
         decided_by,
         explains,
+        explains_more,
         suppressed_by,
     } = finding;
     let confidence = match confidence {
@@ -473,10 +544,6 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         action: action.clone(),
         command: command.clone(),
     };
-    let pair = |PairRef { from, to }: &PairRef| wire::PairRef {
-        from: Some(node_to_wire(from)),
-        to: Some(node_to_wire(to)),
-    };
     wire::Finding {
         code: code.clone(),
         subject: Some(subject_to_wire(subject)),
@@ -486,8 +553,9 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         fixes: fixes.iter().map(fix).collect(),
         could_also_be: could_also_be.clone(),
         decided_by: decided_by.clone(),
-        explains: explains.iter().map(pair).collect(),
+        explains: explains.iter().map(pair_to_wire).collect(),
         suppressed_by: suppressed_by.clone(),
+        explains_more: *explains_more,
     }
 }
 
@@ -508,14 +576,9 @@ fn finding_from_wire(finding: wire::Finding) -> Result<Finding, ConvertError> {
         decided_by,
         explains,
         suppressed_by,
+        explains_more,
     } = finding;
     let subject = subject_from_wire(subject)?;
-    let pair = |wire::PairRef { from, to }: wire::PairRef| -> Result<PairRef, ConvertError> {
-        Ok(PairRef {
-            from: node_from_wire("explains.from", from)?,
-            to: node_from_wire("explains.to", to)?,
-        })
-    };
     Ok(Finding {
         code,
         subject_text: subject.to_string(),
@@ -539,7 +602,11 @@ fn finding_from_wire(finding: wire::Finding) -> Result<Finding, ConvertError> {
             .collect(),
         could_also_be,
         decided_by,
-        explains: explains.into_iter().map(pair).collect::<Result<_, _>>()?,
+        explains: explains
+            .into_iter()
+            .map(|pair| pair_from_wire("finding.explains", pair))
+            .collect::<Result<_, _>>()?,
+        explains_more,
         suppressed_by,
     })
 }

@@ -2516,6 +2516,31 @@ pub mod gate_server {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {}
+/// All pairs, without the fields that are not set. Nodes are named as they are shown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairsRequest {
+    /// One of the two ends.
+    #[prost(string, optional, tag = "1")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub from: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub to: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only pairs that are broken or not proved.
+    #[prost(bool, tag = "4")]
+    pub not_good: bool,
+    /// Only pairs that come after this one: the last of the page before.
+    #[prost(message, optional, tag = "5")]
+    pub after: ::core::option::Option<PairRef>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PairsPage {
+    #[prost(message, repeated, tag = "1")]
+    pub pairs: ::prost::alloc::vec::Vec<Ladder>,
+    /// Others come after them.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
     #[prost(string, tag = "1")]
@@ -2670,6 +2695,9 @@ pub struct Finding {
     pub explains: ::prost::alloc::vec::Vec<PairRef>,
     #[prost(string, optional, tag = "10")]
     pub suppressed_by: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many pairs it explains besides those that it names.
+    #[prost(uint64, tag = "11")]
+    pub explains_more: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeState {
@@ -2686,16 +2714,32 @@ pub struct NodeState {
     #[prost(string, repeated, tag = "6")]
     pub gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// How many ordered pairs are in which state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tally {
+    #[prost(uint64, tag = "1")]
+    pub good: u64,
+    #[prost(uint64, tag = "2")]
+    pub broken: u64,
+    #[prost(uint64, tag = "3")]
+    pub unproved: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Verdict {
     #[prost(message, repeated, tag = "1")]
     pub nodes: ::prost::alloc::vec::Vec<NodeState>,
+    /// All, or of a large mesh the first of those that are not good in everything.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<Ladder>,
     #[prost(message, repeated, tag = "3")]
     pub findings: ::prost::alloc::vec::Vec<Finding>,
     #[prost(message, repeated, tag = "4")]
     pub gates: ::prost::alloc::vec::Vec<GateState>,
+    /// Of all pairs, also those that are not told.
+    #[prost(message, optional, tag = "5")]
+    pub tally: ::core::option::Option<Tally>,
+    #[prost(uint64, tag = "6")]
+    pub findings_left_out: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2891,6 +2935,7 @@ pub mod mesh_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// Of a large mesh not all pairs are told: `Pairs` has them.
         pub async fn get(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequest>,
@@ -2930,6 +2975,25 @@ pub mod mesh_client {
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Watch"));
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// A page of the ladders of the pairs that are asked for, as they are now. RESOURCE_EXHAUSTED while another page is made.
+        pub async fn pairs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PairsRequest>,
+        ) -> std::result::Result<tonic::Response<super::PairsPage>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/Pairs");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Pairs"));
+            self.inner.unary(req, path, codec).await
         }
         /// The page of a finding code. NOT_FOUND for an unknown code.
         pub async fn explain(
@@ -2990,6 +3054,7 @@ pub mod mesh_server {
     /// Generated trait containing gRPC methods that should be implemented for use with MeshServer.
     #[async_trait]
     pub trait Mesh: std::marker::Send + std::marker::Sync + 'static {
+        /// Of a large mesh not all pairs are told: `Pairs` has them.
         async fn get(
             &self,
             request: tonic::Request<super::GetRequest>,
@@ -3005,6 +3070,11 @@ pub mod mesh_server {
             &self,
             request: tonic::Request<super::GetRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// A page of the ladders of the pairs that are asked for, as they are now. RESOURCE_EXHAUSTED while another page is made.
+        async fn pairs(
+            &self,
+            request: tonic::Request<super::PairsRequest>,
+        ) -> std::result::Result<tonic::Response<super::PairsPage>, tonic::Status>;
         /// The page of a finding code. NOT_FOUND for an unknown code.
         async fn explain(
             &self,
@@ -3183,6 +3253,49 @@ pub mod mesh_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Mesh/Pairs" => {
+                    #[allow(non_camel_case_types)]
+                    struct PairsSvc<T: Mesh>(pub Arc<T>);
+                    impl<T: Mesh> tonic::server::UnaryService<super::PairsRequest>
+                    for PairsSvc<T> {
+                        type Response = super::PairsPage;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PairsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::pairs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PairsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use evidence::{
     Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Verdict,
+    PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 use proptest::{
     collection::vec,
@@ -163,9 +163,9 @@ fn finding() -> impl Strategy<Value = Finding> {
         vec(fix(), 0..SOME),
         vec(text(), 0..SOME),
     );
-    let explains = vec((node(), node()), 0..SOME);
+    let explains = (vec((node(), node()), 0..SOME), any::<u64>());
     (subject(), confidence, said, lists, explains).prop_map(
-        |(subject, confidence, said, lists, explains)| {
+        |(subject, confidence, said, lists, (explains, explains_more))| {
             let (code, summary, decided_by, suppressed_by) = said;
             let (evidence, fixes, could_also_be) = lists;
             let explains = explains.into_iter().map(|(from, to)| PairRef { from, to });
@@ -179,6 +179,7 @@ fn finding() -> impl Strategy<Value = Finding> {
                 fixes,
                 could_also_be,
                 decided_by,
+                explains_more,
                 explains: explains.collect(),
                 suppressed_by,
             }
@@ -204,14 +205,23 @@ fn gate() -> impl Strategy<Value = Gate> {
 fn verdict() -> impl Strategy<Value = Verdict> {
     let nodes = vec(node_state(), 0..SOME);
     let pairs = vec(ladder(), 0..SOME);
-    (nodes, pairs, vec(finding(), 0..SOME), vec(gate(), 0..SOME)).prop_map(
-        |(nodes, pairs, findings, gates)| Verdict {
+    let counts = any::<[u64; 4]>();
+    let lists = (vec(finding(), 0..SOME), vec(gate(), 0..SOME));
+    (nodes, pairs, lists, counts).prop_map(|(nodes, pairs, (findings, gates), counts)| {
+        let [good, broken, unproved, findings_left_out] = counts;
+        Verdict {
             nodes,
             pairs,
+            tally: Tally {
+                good,
+                broken,
+                unproved,
+            },
             findings,
+            findings_left_out,
             gates,
-        },
-    )
+        }
+    })
 }
 
 fn carried(verdict: &Verdict) -> Verdict {

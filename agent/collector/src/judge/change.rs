@@ -7,10 +7,14 @@ pub(super) fn same_but_for_ages(a: &Verdict, b: &Verdict) -> bool {
     let Verdict {
         nodes,
         pairs,
+        tally,
         findings,
+        findings_left_out,
         gates,
     } = a;
     *gates == b.gates
+        && *tally == b.tally
+        && *findings_left_out == b.findings_left_out
         && all_same(nodes, &b.nodes, same_node)
         && all_same(findings, &b.findings, same_finding)
         && all_same(pairs, &b.pairs, same_ladder)
@@ -78,6 +82,7 @@ fn same_finding(a: &Finding, b: &Finding) -> bool {
         could_also_be,
         decided_by,
         explains,
+        explains_more,
         suppressed_by,
     } = a;
     *code == b.code
@@ -87,6 +92,7 @@ fn same_finding(a: &Finding, b: &Finding) -> bool {
         && *could_also_be == b.could_also_be
         && *decided_by == b.decided_by
         && *explains == b.explains
+        && *explains_more == b.explains_more
         && *suppressed_by == b.suppressed_by
 }
 

@@ -137,6 +137,7 @@ mod tests {
             could_also_be: Vec::new(),
             decided_by: None,
             explains: Vec::new(),
+            explains_more: 0,
             suppressed_by: under.map(str::to_owned),
         }
     }

@@ -9,7 +9,7 @@ use diagnosis::{
 };
 use evidence::{
     Delta, Fact, FactKey, Facts, Gate, Identity, Ladder, Moment, NodeName, NodeRef, NodeState,
-    Peer, Phase, PublicKey, Verdict,
+    Peer, Phase, PublicKey, Tally, Verdict,
 };
 use mesh_collector::{Config, Counters, Http, Judge, Open, RunError, run};
 use proto::{
@@ -281,18 +281,19 @@ pub(crate) fn picture(view: &View, now: Moment) -> Verdict {
     };
     let terminal = view.nodes.values().any(|node| node.conflict.is_some());
     let reasons = vec![format!("{open} nodes report")];
+    let pairs: Vec<Ladder> = view
+        .nodes
+        .iter()
+        .flat_map(|(name, node)| ladders(name, node, now))
+        .collect();
     Verdict {
         nodes: view
             .nodes
             .iter()
             .map(|(name, node)| node_state(name, node, now))
             .collect(),
-        pairs: view
-            .nodes
-            .iter()
-            .flat_map(|(name, node)| ladders(name, node, now))
-            .collect(),
-        findings: Vec::new(),
+        tally: Tally::of(&pairs),
+        pairs,
         gates: vec![
             Gate {
                 level: MESH.to_owned(),
@@ -311,6 +312,7 @@ pub(crate) fn picture(view: &View, now: Moment) -> Verdict {
                 terminal: false,
             },
         ],
+        ..Verdict::default()
     }
 }
 

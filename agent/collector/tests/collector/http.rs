@@ -66,6 +66,7 @@ async fn findings_say_what_waiting_does_to_them() {
                 could_also_be: Vec::new(),
                 decided_by: None,
                 explains: Vec::new(),
+                explains_more: 0,
                 suppressed_by: None,
             });
         }

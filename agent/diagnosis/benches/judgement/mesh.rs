@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{Expectation, NodeView, Stream, View};
 use evidence::{
-    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Identity, Inert, Layer,
-    Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
-    Steering, SteeringChains, SteeringFamily, Vxlan, WallReading,
+    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, Inert, Layer, Moment,
+    NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering,
+    SteeringChains, SteeringFamily, Vxlan, WallReading,
 };
 
 /// The moment of judgement.
@@ -62,23 +62,7 @@ pub(crate) fn view(size: usize, fault: Fault) -> View {
     }
 }
 
-/// One node reports something new of one peer: a newer echo.
-pub(crate) fn touch(view: &mut View, node: usize, peer: usize, at: Moment) {
-    let Some(view) = view.nodes.get_mut(&name(node)) else {
-        return;
-    };
-    let wanted = FactKey::EchoSent(key(peer));
-    if let Some(Fact::EchoSent(key, echo)) = view.facts.get(&wanted) {
-        let echo = EchoSent {
-            last_answered: Some(at),
-            ..echo.clone()
-        };
-        view.facts.insert(Fact::EchoSent(*key, echo));
-    }
-    view.last_report = at;
-}
-
-pub(crate) fn name(node: usize) -> NodeName {
+fn name(node: usize) -> NodeName {
     NodeName::parse(&format!("node-{node:04}")).expect("a host name")
 }
 

@@ -118,13 +118,8 @@ fn evidence(
 ) -> Vec<Citation> {
     let ends = hit.iter().map(|bad| (bad.a.index, bad.b.index));
     let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = ends.unzip();
-    let shares_an_end = |direction: &Direction<'_, '_>| {
-        from.contains(&direction.a.index) || to.contains(&direction.b.index)
-    };
-    let passing = directions
-        .iter()
-        .filter(|direction| direction.outcome(rung).is_good())
-        .find(shares_an_end);
+    let mut beside = directions.touching(&from, &to);
+    let passing = beside.find(|direction| direction.outcome(rung).is_good());
     let first = hit.first().copied();
     let cited = first.into_iter().chain(passing);
     cited

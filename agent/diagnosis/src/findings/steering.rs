@@ -183,7 +183,7 @@ fn not_marked(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
         text::list(&peers)
     );
     let subject = match hit {
-        [one] => one_way(node, &one.to),
+        [one] => one_way(node, one.to),
         _ => Subject::Node { node: node.clone() },
     };
     let mut draft = Draft::new("nft-set-lacks-peer", subject, Confidence::Likely, summary);

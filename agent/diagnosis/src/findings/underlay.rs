@@ -215,48 +215,39 @@ fn evidence(
 ) -> Vec<Citation> {
     let told = |direction: &Direction<'_, '_>| direction.told().underlay.evidence.clone();
     let failing = hit.iter().take(2).flat_map(told);
-    let contrasts = contrasts(mesh, place, hit);
+    let (from, to, one_end) = ends(mesh, place, hit);
+    let shares = |direction: &Direction<'_, '_>| {
+        !one_end || from.contains(&direction.a.index) != to.contains(&direction.b.index)
+    };
     let passing = directions
-        .iter()
-        .filter(|direction| direction.underlay.outcome == Outcome::Pass && contrasts(direction))
+        .touching(&from, &to)
+        .filter(|direction| direction.underlay.outcome == Outcome::Pass && shares(direction))
         .take(2)
         .flat_map(|direction| told(&direction).into_iter().take(1));
     failing.chain(passing).collect()
 }
 
-/// Whether a direction shares one end with the failing ones: if it passes, it places them.
-fn contrasts(
+/// Which nodes a direction must leave or lead to in order to share an end with the failing ones: if it passes, it places them.
+/// Of a site it must share one end only.
+fn ends(
     mesh: &Mesh<'_>,
     place: &Place,
     hit: &[Direction<'_, '_>],
-) -> impl Fn(&Direction<'_, '_>) -> bool {
+) -> (BTreeSet<usize>, BTreeSet<usize>, bool) {
     let index = |node: &NodeRef| mesh.members.get(node).map(|member| member.index);
-    let (nodes, one_end): (BTreeSet<usize>, bool) = match place {
+    match place {
         Place::NodeIn(node) | Place::NodeBoth(node) | Place::NodeOut(node) => {
-            (index(node).into_iter().collect(), false)
+            let node: BTreeSet<usize> = index(node).into_iter().collect();
+            (node.clone(), node, false)
         }
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
-            (nodes.iter().filter_map(index).collect(), true)
+            let nodes: BTreeSet<usize> = nodes.iter().filter_map(index).collect();
+            (nodes.clone(), nodes, true)
         }
         Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
-            (BTreeSet::new(), false)
-        }
-    };
-    let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = match place {
-        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
-            hit.iter().map(|bad| (bad.a.index, bad.b.index)).unzip()
-        }
-        _ => (nodes.clone(), nodes),
-    };
-    move |direction| {
-        let shares = (
-            from.contains(&direction.a.index),
-            to.contains(&direction.b.index),
-        );
-        if one_end {
-            shares.0 != shares.1
-        } else {
-            shares.0 || shares.1
+            let ends = hit.iter().map(|bad| (bad.a.index, bad.b.index));
+            let (from, to) = ends.unzip();
+            (from, to, false)
         }
     }
 }
