@@ -4,6 +4,7 @@ mod bundle;
 mod explain;
 mod gate;
 mod handshake;
+mod history;
 mod looking;
 mod mtu;
 mod node;
@@ -44,6 +45,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs => pairs::run(&collector()?, output).await,
+        Command::History => history::run(&collector()?, output).await,
         Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
         Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(gate) => {

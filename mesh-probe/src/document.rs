@@ -1,7 +1,7 @@
 //! The JSON documents. Within `v1` fields are only ever added.
 
 use diagnosis::Page;
-use evidence::{Gate, Verdict};
+use evidence::{Gate, Moment, Transition, Verdict};
 use serde::Serialize;
 
 use crate::{adhoc::Facts, bundle::Bundle, error::ProbeError, render::text::is_unsafe};
@@ -32,6 +32,28 @@ impl<'a> VerdictDocument<'a> {
             api_version: API_VERSION,
             kind,
             verdict,
+        }
+    }
+}
+
+/// `history`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    /// The present on the timeline of the transitions, in milliseconds.
+    now: Moment,
+    transitions: &'a [Transition],
+}
+
+impl<'a> HistoryDocument<'a> {
+    pub const fn new(now: Moment, transitions: &'a [Transition]) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "MeshHistory",
+            now,
+            transitions,
         }
     }
 }

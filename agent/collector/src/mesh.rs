@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use proto::{
-    convert::verdict_to_wire,
+    convert::{transition_to_wire, verdict_to_wire},
     limits::MESSAGE_BYTES,
     wire::{
-        self, EvidencePart, EvidenceRequest, ExplainRequest, ExplainResponse, GetRequest, Verdict,
+        self, EvidencePart, EvidenceRequest, ExplainRequest, ExplainResponse, GetRequest,
+        HistoryRequest, HistoryResponse, Verdict,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access,
+    access, clock,
     counters::Counters,
+    judge::Recent,
     verdicts::{Judged, Verdicts},
     witness::Witness,
 };
@@ -27,6 +29,7 @@ const LADDER_BYTES: usize = 64;
 pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
     pub(crate) witness: Witness,
+    pub(crate) recent: Recent,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -69,6 +72,18 @@ impl wire::mesh_server::Mesh for Mesh {
             code: page.code.to_owned(),
             title: page.title.to_owned(),
             page: page.text.to_owned(),
+        }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        access::reader(&request, &self.counters)?;
+        let transitions = self.recent.all();
+        Ok(Response::new(HistoryResponse {
+            now_ms: clock::now().as_millis(),
+            transitions: transitions.iter().map(transition_to_wire).collect(),
         }))
     }
 

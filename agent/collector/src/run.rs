@@ -145,6 +145,7 @@ fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counter
     let mesh = Mesh {
         verdicts,
         witness,
+        recent: owner.recent(),
         counters: Arc::clone(counters),
     };
     let bytes = limits::MESSAGE_BYTES;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View, timing::PAUSE};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View, timing::PAUSE};
 use evidence::{Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, limits};
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
@@ -59,6 +59,7 @@ impl State {
                 started,
                 nodes: BTreeMap::new(),
                 expectation,
+                history: History::default(),
             },
             members: BTreeMap::new(),
             last_id: 0,
@@ -171,6 +172,7 @@ impl State {
             started: self.view.started,
             nodes: BTreeMap::new(),
             expectation: Expectation::default(),
+            history: History::default(),
         };
         mem::replace(&mut self.view, empty)
     }

@@ -3,6 +3,7 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod flapping;
 mod host;
 mod keys;
 mod nodes;
@@ -67,7 +68,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
     roots.extend(stale);
     roots.extend(affiliates::differing(mesh));
     roots.extend(effects);
-    host::refine(mesh, roots)
+    flapping::fold(mesh, directions, host::refine(mesh, roots))
 }
 
 /// The directions between which no root stands yet, either way.

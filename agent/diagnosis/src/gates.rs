@@ -3,7 +3,7 @@
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    clocks, discovery,
+    clocks, discovery, flaps,
     levels::{self, LEVELS, Level, below},
     mesh::{Member, Mesh, Speaks},
     overlay,
@@ -88,11 +88,17 @@ fn judge(
             "{failing} of {all} directions fail at or below {rung}"
         ));
     }
-    let phase = if failing > 0 || (holes.known && mesh.fresh_reporters() > 0) {
-        Phase::NotReady
-    } else {
-        Phase::Unknown
-    };
+    let flapping: Vec<String> = flapping(directions, rung);
+    if !flapping.is_empty() {
+        let (some, which) = (flapping.len(), text::list(&flapping));
+        reasons.push(format!("{some} of {all} directions come and go: {which}"));
+    }
+    let phase =
+        if failing > 0 || !flapping.is_empty() || (holes.known && mesh.fresh_reporters() > 0) {
+            Phase::NotReady
+        } else {
+            Phase::Unknown
+        };
     reasons.extend(holes.reasons);
     if open > 0 {
         reasons.push(format!(
@@ -117,6 +123,15 @@ fn count(directions: &[Direction], rung: Rung) -> (usize, usize) {
         bad,
         directions.len().saturating_sub(bad).saturating_sub(good),
     )
+}
+
+/// The directions that are good at the moment, and were not for long.
+fn flapping(directions: &[Direction], rung: Rung) -> Vec<String> {
+    let marked = |direction: &&Direction| flaps::marked_at(direction).is_some_and(|at| at <= rung);
+    let marked = directions.iter().filter(marked);
+    marked
+        .map(|direction| format!("{} -> {}", direction.from, direction.to))
+        .collect()
 }
 
 /// Why steering is not proved, told for one direction: nothing else in the answer says which source is missing.

@@ -5,7 +5,7 @@
 //!
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
-//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
+//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `history` and `flaps` (what comes and goes), `localise` (where the trouble is), `findings` (what
 //! is wrong), `levels` and
 //! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
@@ -15,8 +15,10 @@ pub mod candidates;
 mod clocks;
 mod discovery;
 mod findings;
+mod flaps;
 mod gates;
 mod health;
+mod history;
 mod journey;
 pub mod levels;
 mod localise;
@@ -29,6 +31,7 @@ mod text;
 pub mod timing;
 mod view;
 
+pub use history::{History, Recorder};
 pub use pages::{Page, explain, pages};
 pub use view::{Conflict, Expectation, NodeView, Stream, View};
 
@@ -39,10 +42,11 @@ use mesh::{Member, Mesh, millis};
 /// Judges a view.
 pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let mesh = Mesh::new(view, now);
-    let directions: Vec<pair::Direction> = mesh
+    let mut directions: Vec<pair::Direction> = mesh
         .pairs()
         .map(|(a, b)| pair::judge(&mesh, a, b))
         .collect();
+    flaps::mark(&mesh, &mut directions);
     let findings = findings::find(&mesh, &directions);
     let gates = gates::gates(&mesh, &directions, &findings);
     Verdict {

@@ -267,6 +267,7 @@ fn ladder(
             .and_then(|peer| peer.last_handshake)
             .map(|at| millis(mesh.now.since(at))),
         endpoint: peer.and_then(|peer| peer.endpoint),
+        flapping: None,
     }
 }
 

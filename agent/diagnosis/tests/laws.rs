@@ -11,7 +11,8 @@ use std::{
 
 use diagnosis::{View, diagnose, explain, levels::LEVELS};
 use evidence::{
-    Citation, EchoSent, Fact, FactKey, Moment, Outcome, Phase, Reporter, Rung, SourceId, Verdict,
+    Citation, EchoSent, Fact, FactKey, Moment, Outcome, PairPast, Phase, Reporter, Rung, SourceId,
+    Verdict,
 };
 use proptest::{
     prelude::*,
@@ -360,7 +361,9 @@ fn exists(view: &View, citation: &Citation) -> bool {
             keys.any(|key| key == citation.fact)
         }),
         Reporter::Collector => {
-            citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
+            let past = |past: PairPast| format!("pair-history/{}/{}", past.from, past.to);
+            let known = view.history.pasts().any(|one| past(one) == citation.fact);
+            known || citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
         }
     }
 }

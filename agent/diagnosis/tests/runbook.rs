@@ -10,6 +10,7 @@ const SOURCES: &[&str] = &[
     include_str!("../src/findings/affiliates.rs"),
     include_str!("../src/findings/candidates.rs"),
     include_str!("../src/findings/discovery.rs"),
+    include_str!("../src/findings/flapping.rs"),
     include_str!("../src/findings/host.rs"),
     include_str!("../src/findings/keys.rs"),
     include_str!("../src/findings/nodes.rs"),

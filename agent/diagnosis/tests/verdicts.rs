@@ -2,6 +2,8 @@
 
 #[path = "verdicts/evidence.rs"]
 mod evidence_lines;
+#[path = "verdicts/history.rs"]
+mod history;
 mod support;
 
 use std::collections::BTreeSet;

@@ -23,7 +23,8 @@ impl Health {
             return Self::Broken;
         }
         // Rungs below the tunnel only explain it: what arrives inside has passed them.
-        let in_doubt = |rung: &Rung| ladder.outcome(*rung) == Outcome::Unknown;
+        let in_doubt =
+            |rung: &Rung| matches!(ladder.outcome(*rung), Outcome::Unknown | Outcome::Flapping);
         let above = ladder.rungs.iter().map(|state| state.rung);
         let doubt = above
             .filter(|rung| *rung > Rung::Tunnel)
@@ -102,6 +103,7 @@ mod tests {
             loss_percent: None,
             handshake_age_ms: None,
             endpoint: None,
+            flapping: None,
         }
     }
 

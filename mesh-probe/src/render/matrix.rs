@@ -31,7 +31,7 @@ pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, nodes: &[&NodeRef]) {
     }
     table.draw(screen, 0);
     screen.line(
-        "highest proved rung; X: broken, ?: not proved, !: with a warning, .: the node itself",
+        "highest proved rung; X: broken, ~: flapping, ?: not proved, !: with a warning, .: the node itself",
     );
 }
 
@@ -42,6 +42,7 @@ fn cell(ladder: Option<&Ladder>) -> Cell {
     match Health::of(ladder) {
         Health::Broken => Cell::new(Paint::Bad, "X"),
         Health::Good => Cell::new(Paint::Good, &good(ladder)),
+        Health::Unproved if ladder.flapping.is_some() => Cell::new(Paint::Bad, "~"),
         Health::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
     }
 }

@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `verdict`, `limits`.
+//! `source`, `fact`, `snapshot`, `verdict`, `history`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -13,6 +13,7 @@ mod data;
 pub mod discovery;
 mod fact;
 pub mod health;
+mod history;
 mod host;
 mod identity;
 pub mod limits;
@@ -31,10 +32,11 @@ pub use clock::{
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, InertReplies, Initiated,
-    Peer, Rtt,
+    Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Identity, Inert,
+    InertReplies, Initiated, Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
+pub use history::{Change, PairPast, Transition};
 pub use host::{
     Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink, Ports, ReversePath, Udp,
 };
@@ -49,7 +51,7 @@ pub use talos::{
     TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
-    Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, Finding, Fix, Flapping, Gate, Ladder, NodeRef, NodeState, Outcome,
+    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
 };
 pub use vxlan::{Vxlan, VxlanDevice};

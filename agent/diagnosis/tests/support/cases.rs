@@ -2,6 +2,7 @@
 
 mod candidates;
 pub(crate) mod discovery;
+pub(crate) mod flapping;
 pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod nodes;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         overlay::cases(),
         candidates::cases(),
         discovery::cases(),
+        flapping::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),

@@ -7,7 +7,7 @@ mod host;
 
 use std::net::SocketAddr;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, Candidate, CandidateWay, Conntrack, DataMessages, DataSeen, Drops, EchoHeard,
     EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
@@ -32,6 +32,7 @@ pub(crate) fn any_view() -> impl Strategy<Value = View> {
                 min_nodes,
                 names: names.into_iter().map(name).collect(),
             },
+            history: History::default(),
         }
     })
 }
@@ -157,6 +158,7 @@ fn any_peer() -> impl Strategy<Value = Fact> {
                 rx_moved,
                 since,
                 keepalive: Some(25),
+                endpoint_changes: Vec::new(),
             };
             Fact::Peer(key, peer)
         })
