@@ -140,6 +140,8 @@ pub enum Command {
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
     Pairs(PairsArgs),
+    /// What has changed of late: gates, findings, pairs
+    History,
     /// All evidence of the present verdict in one file, to be attached or judged again elsewhere
     Bundle(BundleArgs),
     /// The verdict on a bundle, judged here; needs no collector

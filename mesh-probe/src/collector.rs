@@ -2,17 +2,17 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use evidence::{Gate, Ladder, PairRef, Verdict};
+use evidence::{Gate, Ladder, Moment, PairRef, Transition, Verdict};
 use proto::{
     convert::{
-        evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, verdict_from_wire,
+        evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, transition_from_wire,
+        verdict_from_wire,
     },
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, PairsRequest, Question,
-        WaitRequest, gate_client::GateClient,
-        mesh_client::MeshClient,
+        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, HistoryRequest, HistoryResponse,
+        PairsRequest, Question, WaitRequest, gate_client::GateClient, mesh_client::MeshClient,
     },
 };
 use rustls::ClientConfig;
@@ -160,6 +160,25 @@ impl Asking {
             target: self.collector.target.clone(),
             source,
         })
+    }
+
+    /// The newest transitions, oldest first, and the present on their timeline.
+    pub async fn history(&self) -> Result<(Moment, Vec<Transition>), ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let request = client.history(HistoryRequest {});
+        let HistoryResponse {
+            now_ms,
+            transitions,
+        } = self.request("read the history", limit, request).await?;
+        let transitions: Result<Vec<Transition>, _> =
+            transitions.into_iter().map(transition_from_wire).collect();
+        let transitions = transitions.map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })?;
+        Ok((Moment::from_millis(now_ms), transitions))
     }
 
     /// The evidence of the next judgement. Each part of it may take the usual time.

@@ -6,6 +6,7 @@ mod explain;
 mod gate;
 mod graph;
 mod handshake;
+mod history;
 mod install;
 mod key;
 mod looking;
@@ -69,6 +70,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs(arguments) => pairs::run(&collector()?, arguments, output).await,
+        Command::History => history::run(&collector()?, output).await,
         Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
         Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(GateArgs {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use diagnosis::Page;
-use evidence::{Phase, Verdict};
 pub use evidence::document::{API_VERSION, GateDocument, Question, VerdictDocument};
+use evidence::{Moment, Phase, Transition, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,6 +25,28 @@ pub struct GateAnswer<'a> {
 impl<'a> GateAnswer<'a> {
     pub const fn new(gate: GateDocument<'a>, collectors: &'a [Voice]) -> Self {
         Self { gate, collectors }
+    }
+}
+
+/// `history`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    /// The present on the timeline of the transitions, in milliseconds.
+    now: Moment,
+    transitions: &'a [Transition],
+}
+
+impl<'a> HistoryDocument<'a> {
+    pub const fn new(now: Moment, transitions: &'a [Transition]) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "MeshHistory",
+            now,
+            transitions,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod discovery;
 mod evidence;
 mod facts;
 mod health;
+mod history;
 mod host;
 mod inert;
 mod report;
@@ -29,6 +30,7 @@ pub use self::evidence::{
     EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
     facts_to_wire,
 };
+pub use history::{past_from_wire, past_to_wire, transition_from_wire, transition_to_wire};
 pub use report::{
     Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
     snapshot_to_wire,

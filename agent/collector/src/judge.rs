@@ -5,15 +5,16 @@
 
 mod change;
 mod log;
+mod recent;
 
 use std::{
-    panic,
+    mem, panic,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use diagnosis::{PairFilter, PairPage, View, hold::Hold};
-use evidence::{Delta, Facts, Moment, NodeName, Verdict};
+use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold};
+use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -31,6 +32,8 @@ use crate::{
     verdicts::Judged,
     witness::Evidence,
 };
+
+pub(crate) use recent::Recent;
 
 /// The function that judges: [`diagnosis::diagnose`], or another in tests.
 pub type Judge = fn(&View, Moment) -> Verdict;
@@ -91,6 +94,8 @@ pub(crate) struct Owner {
     next: Next,
     /// Who gets what the next judgement is made of.
     witnessed: Vec<oneshot::Sender<Evidence>>,
+    recorder: Recorder,
+    recent: Recent,
     counters: Arc<Counters>,
 }
 
@@ -141,12 +146,18 @@ impl Owner {
                 took: Duration::ZERO,
             },
             witnessed: Vec::new(),
+            recorder: Recorder::default(),
+            recent: Recent::default(),
             counters,
         }
     }
 
     pub(crate) fn judgements(&self) -> watch::Receiver<Arc<Judged>> {
         self.judged.subscribe()
+    }
+
+    pub(crate) fn recent(&self) -> Recent {
+        self.recent.clone()
     }
 
     pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
@@ -242,6 +253,8 @@ impl Owner {
         let task = Task {
             view: self.state.lend(),
             judge: self.judge,
+            recorder: mem::take(&mut self.recorder),
+            witnessed: !self.witnessed.is_empty(),
             last: Arc::clone(&self.judged.borrow()),
             at: clock::now(),
         };
@@ -250,13 +263,18 @@ impl Owner {
             return;
         };
         let at = done.judged.at;
-        for reply in self.witnessed.drain(..) {
-            let view = done.view.clone();
-            // Whoever no longer waits for it has gone away.
-            drop(reply.send(Evidence { view, at }));
+        if let Some(view) = done.witnessed {
+            for reply in self.witnessed.drain(..) {
+                let view = view.clone();
+                // Whoever no longer waits for it has gone away.
+                drop(reply.send(Evidence { view, at }));
+            }
         }
         self.state.give_back(done.view);
+        self.recorder = done.recorder;
         log::write(&done.events);
+        let changes = log::changes(done.events);
+        self.recent.add(at, changes, done.pairs);
         self.judged.send_replace(Arc::new(done.judged));
         self.counters.judgements.add();
         self.tell_peers(at);
@@ -289,18 +307,26 @@ impl Owner {
 struct Task {
     view: View,
     judge: Judge,
+    recorder: Recorder,
+    /// Whether somebody wants what is judged.
+    witnessed: bool,
     last: Arc<Judged>,
     at: Moment,
 }
 
 struct Done {
     view: View,
+    /// The view as it was judged, before the verdict became a part of its history.
+    witnessed: Option<View>,
+    recorder: Recorder,
+    /// Pairs that have changed.
+    pairs: Vec<Changed>,
     judged: Judged,
     events: Vec<log::Event>,
 }
 
 impl Task {
-    fn run(self) -> Done {
+    fn run(mut self) -> Done {
         let mut verdict = (self.judge)(&self.view, self.at);
         let mut hold = self.last.hold.clone();
         let graph = &self.view.expectation.graph;
@@ -308,8 +334,13 @@ impl Task {
         let last = &self.last.verdict;
         let events = log::events(last, &verdict);
         let changed = !change::same_but_for_ages(last, &verdict);
+        let witnessed = self.witnessed.then(|| self.view.clone());
+        let pairs = self.recorder.observe(&mut self.view, &verdict, self.at);
         Done {
             view: self.view,
+            witnessed,
+            recorder: self.recorder,
+            pairs,
             judged: Judged {
                 verdict,
                 at: self.at,

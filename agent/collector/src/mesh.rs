@@ -5,11 +5,11 @@ use std::sync::Arc;
 use diagnosis::{PairFilter, PairPage};
 use prost::Message as _;
 use proto::{
-    convert::{pair_from_wire, pairs_to_wire, verdict_to_wire},
+    convert::{pair_from_wire, pairs_to_wire, transition_to_wire, verdict_to_wire},
     limits::MESSAGE_BYTES,
     wire::{
         self, EvidencePart, EvidenceRequest, ExplainRequest, ExplainResponse, GetRequest,
-        PairsPage, PairsRequest, Verdict,
+        HistoryRequest, HistoryResponse, PairsPage, PairsRequest, Verdict,
     },
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -17,9 +17,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access,
+    access, clock,
     counters::Counters,
-    judge::Change,
+    judge::{Change, Recent},
     verdicts::{Judged, Verdicts},
     witness::Witness,
 };
@@ -31,6 +31,7 @@ pub(crate) struct Mesh {
     /// Asks the owner of the view.
     pub(crate) changes: mpsc::Sender<Change>,
     pub(crate) one_page: Mutex<()>,
+    pub(crate) recent: Recent,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -91,6 +92,18 @@ impl wire::mesh_server::Mesh for Mesh {
             code: page.code.to_owned(),
             title: page.title.to_owned(),
             page: page.text.to_owned(),
+        }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        access::reader(&request, &self.counters)?;
+        let transitions = self.recent.all();
+        Ok(Response::new(HistoryResponse {
+            now_ms: clock::now().as_millis(),
+            transitions: transitions.iter().map(transition_to_wire).collect(),
         }))
     }
 

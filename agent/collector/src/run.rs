@@ -197,6 +197,7 @@ fn services(
         witness,
         changes,
         one_page: Mutex::default(),
+        recent: owner.recent(),
         counters: Arc::clone(counters),
     };
     let health = Healths {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View, timing::PAUSE};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View, timing::PAUSE};
 use evidence::{Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, limits};
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
@@ -61,6 +61,7 @@ impl State {
                 started,
                 nodes: BTreeMap::new(),
                 expectation,
+                history: History::default(),
             },
             members: BTreeMap::new(),
             last_id: 0,
@@ -173,6 +174,7 @@ impl State {
             started: self.view.started,
             nodes: BTreeMap::new(),
             expectation: Expectation::default(),
+            history: History::default(),
         };
         mem::replace(&mut self.view, empty)
     }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use diagnosis::{Conflict, NodeView, Stream, View};
-use evidence::{Moment, NodeName};
+use evidence::{Moment, NodeName, PairPast};
 use prost::Message as _;
 use proto::{
     convert::{EvidenceHeader, EvidencePart, NodeEvidence, evidence_to_wire, facts_to_wire},
@@ -106,11 +106,14 @@ fn parts(evidence: &Evidence) -> impl Iterator<Item = wire::EvidencePart> {
         nodes: view.nodes.len(),
         facts: view.nodes.values().map(|node| node.facts.len()).sum(),
     };
+    let pasts: Vec<PairPast> = view.history.pasts().collect();
+    let pasts = (!pasts.is_empty()).then(|| evidence_to_wire(&EvidencePart::Pasts(pasts)));
     let nodes = view.nodes.iter().flat_map(|(name, node)| {
         let head = EvidencePart::Node(head(name, node));
         std::iter::once(evidence_to_wire(&head)).chain(facts(node))
     });
     std::iter::once(evidence_to_wire(&header))
+        .chain(pasts)
         .chain(nodes)
         .chain(std::iter::once(evidence_to_wire(&end)))
 }

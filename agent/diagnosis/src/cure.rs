@@ -41,7 +41,7 @@ use Shuts::{Absent, Explained, Node, Nothing};
 type Row = (&'static str, Cure, Shuts, &'static str);
 
 #[rustfmt::skip]
-const ROWS: [Row; 56] = [
+const ROWS: [Row; 59] = [
     ("address-overlap", Change, Explained, "addresses are configuration, and a device gives one to a single peer"),
     ("affiliate-stale", Waiting, Nothing, "the service forgets an affiliate after 30 minutes"),
     ("agent-not-reporting", Waiting, Nothing, "an agent may be started, or started again"),
@@ -58,12 +58,14 @@ const ROWS: [Row; 56] = [
     ("dns-failing", Waiting, Nothing, "a resolver comes back"),
     ("endpoint-cannot-work", Waiting, Nothing, "Talos goes on to the next candidate"),
     ("endpoint-hairpin", Waiting, Nothing, "Talos goes on to the next candidate"),
+    ("endpoint-overwritten", Waiting, Nothing, "it is good again after each time, and for longer once the writer rests"),
     ("endpoint-shared-behind-nat", Waiting, Nothing, "Talos goes on to the next candidate, and a NAT gives new mappings"),
     ("endpoint-without-ipv6-route", Waiting, Nothing, "Talos goes on to the next candidate"),
     ("machine-cloned", Change, Node, "two machines with one identity stay two"),
     ("nat-mapping-moved", Waiting, Nothing, "the tunnel follows with the next packet that its device can open"),
     ("nat-symmetric-both-ends", Change, Explained, "neither router will give one port for all, and KubeSpan has no relay"),
     ("nft-set-lacks-peer", Waiting, Nothing, "Talos writes its chains whenever peers change"),
+    ("node-address-changed", Waiting, Nothing, "the others learn the address when Talos has told them"),
     ("node-ip-ambiguous", Waiting, Nothing, "it may come out right, and no measured level rests on it"),
     ("ntp-unreachable", Waiting, Nothing, "a server comes back"),
     ("ntp-wrong-time", Waiting, Nothing, "a server may be set right"),
@@ -72,6 +74,7 @@ const ROWS: [Row; 56] = [
     ("overlay-mtu-too-small", Waiting, Nothing, "a path may be mended"),
     ("overlay-port-blocked", Waiting, Nothing, "a firewall may be changed, and rules come in the order of a rollout"),
     ("path-broken", Waiting, Nothing, "a path may be mended"),
+    ("path-flapping", Waiting, Nothing, "what comes and goes may stay"),
     ("peer-missing", Waiting, Nothing, "discovery may yet tell of it"),
     ("peer-never-connected", Waiting, Nothing, "Talos goes on to the next candidate"),
     ("peer-silent", Waiting, Nothing, "a node may come back"),

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use evidence::{Finding, NodeRef, Tally, limits};
 
 use crate::{
+    flaps,
     mesh::{Member, Mesh},
     pair::{Direction, Outcomes},
 };
@@ -33,7 +34,7 @@ impl Table {
         for (way, cell) in ways(nodes).zip(&mut table.cells) {
             let ends = mesh.members.at(way.0).zip(mesh.members.at(way.1));
             let ends = ends.filter(|(a, b)| a.index != b.index);
-            *cell = ends.map(|(a, b)| Outcomes::of(mesh, a, b));
+            *cell = ends.map(|(a, b)| flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b)));
             if cell.is_some_and(|outcomes| !outcomes.all_good()) {
                 table.odd.push(way);
             }
@@ -48,11 +49,22 @@ impl Table {
         tally
     }
 
-    /// The pairs that are told unasked: all, or those that are not good in everything.
-    pub(crate) fn told(&self) -> Vec<Way> {
+    /// The pairs that are told unasked: all, or those that are not good in everything, after those of which it is remembered that
+    /// they were not.
+    pub(crate) fn told(&self, mesh: &Mesh<'_>) -> Vec<Way> {
         let all = self.nodes * self.nodes.saturating_sub(1);
         if all > limits::LADDERS {
-            return self.odd.iter().take(limits::LADDERS).copied().collect();
+            let mut finder = Finder::new(mesh);
+            let pasts = mesh.view.history.pairs();
+            let remembered = pasts.filter_map(|(from, to)| finder.way(from, to));
+            let mut told: BTreeSet<Way> = remembered.take(limits::LADDERS).collect();
+            for way in &self.odd {
+                if told.len() >= limits::LADDERS {
+                    break;
+                }
+                told.insert(*way);
+            }
+            return told.into_iter().collect();
         }
         ways(self.nodes).filter(|(from, to)| from != to).collect()
     }

@@ -4,6 +4,7 @@ mod affiliates;
 mod candidates;
 mod discovery;
 mod encapsulation;
+mod flapping;
 mod host;
 mod keys;
 mod nat;
@@ -77,7 +78,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
     roots.extend(stale);
     roots.extend(affiliates::differing(mesh));
     roots.extend(effects);
-    host::refine(mesh, roots)
+    flapping::fold(&Directions::new(mesh, table), host::refine(mesh, roots))
 }
 
 fn missing_peers(directions: &Directions<'_, '_>) -> Vec<Finding> {

@@ -7,7 +7,7 @@ use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 use crate::{
     clocks, cure,
     directions::{Directions, Table},
-    discovery, expected,
+    discovery, expected, flaps,
     graph::{Graph, Level},
     levels::Check,
     mesh::{Member, Mesh, Speaks},
@@ -105,11 +105,17 @@ fn judge(
             "{failing} of {all} directions fail at or below {rung}"
         ));
     }
-    let phase = if failing > 0 || (holes.known && mesh.fresh_reporters() > 0) {
-        Phase::NotReady
-    } else {
-        Phase::Unknown
-    };
+    let flapping: Vec<String> = flapping(directions, rung);
+    if !flapping.is_empty() {
+        let (some, which) = (flapping.len(), text::list(&flapping));
+        reasons.push(format!("{some} of {all} directions come and go: {which}"));
+    }
+    let phase =
+        if failing > 0 || !flapping.is_empty() || (holes.known && mesh.fresh_reporters() > 0) {
+            Phase::NotReady
+        } else {
+            Phase::Unknown
+        };
     reasons.extend(holes.reasons);
     if open > 0 {
         reasons.push(format!(
@@ -157,6 +163,19 @@ impl Tally {
         let good: usize = self.proved.range(rung..).map(|(_, count)| count).sum();
         (bad, self.all.saturating_sub(bad).saturating_sub(good))
     }
+}
+
+/// The directions that are good at the moment, and were not for long.
+fn flapping(directions: &Directions<'_, '_>, rung: Rung) -> Vec<String> {
+    if directions.mesh.view.history.is_empty() {
+        return Vec::new();
+    }
+    let marked =
+        |direction: &Direction<'_, '_>| flaps::marked_at(direction).is_some_and(|at| at <= rung);
+    let marked = directions.odd().filter(marked);
+    marked
+        .map(|direction| format!("{} -> {}", direction.from, direction.to))
+        .collect()
 }
 
 /// Why steering is not proved, told for one direction: nothing else in the answer says which source is missing.

@@ -5,7 +5,8 @@
 //!
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
-//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
+//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `history` and `flaps` (what
+//! comes and goes), `localise` (where the trouble is), `findings` (what
 //! is wrong), `graph` and `levels` (what rests on what), `gates` (what may be started), `cure` (what waiting does to a
 //! finding), `hold` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
@@ -18,9 +19,11 @@ mod directions;
 mod discovery;
 mod expected;
 mod findings;
+mod flaps;
 mod gates;
 pub mod graph;
 mod health;
+mod history;
 pub mod hold;
 mod journey;
 pub mod levels;
@@ -35,6 +38,7 @@ mod text;
 pub mod timing;
 mod view;
 
+pub use history::{History, Recorder};
 pub use page::{Page as PairPage, PairFilter, pairs};
 pub use pages::{Page, explain, pages};
 pub use view::{Conflict, Expectation, NodeView, Stream, View};
@@ -50,7 +54,7 @@ pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let table = Table::of(&mesh);
     let findings = findings::find(&mesh, &table);
     let gates = gates::gates(&mesh, &table, &findings);
-    let told = table.told().into_iter();
+    let told = table.told(&mesh).into_iter();
     let (findings, findings_left_out) = bounded(findings);
     Verdict {
         nodes: mesh

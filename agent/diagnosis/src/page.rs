@@ -3,7 +3,7 @@
 use evidence::{Ladder, Moment, NodeRef, PairHealth, PairRef, limits};
 
 use crate::{
-    View,
+    View, flaps,
     mesh::{Member, Mesh},
     pair::{self, Outcomes},
 };
@@ -51,7 +51,10 @@ pub fn pairs(view: &View, filter: &PairFilter, now: Moment) -> Page {
         let after = filter.after.as_ref();
         after.is_none_or(|after| (&a.node, &b.node) > (&after.from, &after.to))
     };
-    let not_good = |a, b| Outcomes::of(&mesh, a, b).health() != PairHealth::Good;
+    let not_good = |a, b| {
+        let outcomes = flaps::marked(&mesh, (a, b), Outcomes::of(&mesh, a, b));
+        outcomes.health() != PairHealth::Good
+    };
     let all = from
         .iter()
         .flat_map(|a| to.iter().map(move |b| (*a, *b)))

@@ -9,11 +9,12 @@ mod underlay;
 mod words;
 
 use evidence::{
-    Citation, EchoSent, FactKey, Ladder, Moment, NodeRef, Outcome, PairHealth, Rung, RungState,
-    SourceId,
+    Citation, EchoSent, FactKey, Flapping, Ladder, Moment, NodeRef, Outcome, PairHealth, Rung,
+    RungState, SourceId,
 };
 
 use crate::{
+    flaps,
     mesh::{Member, Mesh, millis},
     timing,
 };
@@ -136,6 +137,21 @@ impl Outcomes {
         }
     }
 
+    /// Says of a rung that is good at the moment that it flaps.
+    pub(crate) fn mark(&mut self, rung: Rung) {
+        let mut all = ASKED.iter().zip(&mut self.0);
+        if let Some((_, outcome)) = all.find(|(asked, _)| **asked == rung) {
+            *outcome = Outcome::Flapping;
+        }
+    }
+
+    /// The rung that flaps, if one does.
+    pub(crate) fn marked_at(self) -> Option<Rung> {
+        let mut all = ASKED.iter().zip(&self.0);
+        let marked = all.find(|(_, outcome)| **outcome == Outcome::Flapping);
+        marked.map(|(rung, _)| *rung)
+    }
+
     /// Whether all that was asked is good.
     pub(crate) fn all_good(self) -> bool {
         self.0.iter().all(|outcome| outcome.is_good())
@@ -170,8 +186,12 @@ impl<'m, 'a> Direction<'m, 'a> {
         (a, b): (&'m Member<'a>, &'m Member<'a>),
         outcomes: Outcomes,
     ) -> Self {
+        // What flaps is good at the moment: that is what findings ask for.
         let found = |rung| Found {
-            outcome: outcomes.asked(rung),
+            outcome: match outcomes.asked(rung) {
+                Outcome::Flapping => Outcome::Pass,
+                outcome => outcome,
+            },
         };
         Self {
             mesh,
@@ -190,6 +210,16 @@ impl<'m, 'a> Direction<'m, 'a> {
     /// The direction in words.
     pub(crate) fn told(&self) -> Spoken {
         spoken(self.mesh, self.a, self.b)
+    }
+
+    /// How the pair comes and goes, if it does.
+    pub(crate) fn flapping(&self) -> Option<Flapping> {
+        let history = &self.mesh.view.history;
+        if history.is_empty() {
+            return None;
+        }
+        let flaps = history.flaps(self.from, self.to, self.mesh.now);
+        flaps.map(|flaps| flaps.told)
     }
 
     /// When A's echo began to be lost, if it is lost now.
@@ -264,7 +294,9 @@ fn spoken<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Spoken {
 /// The ladder of the direction from `a` to `b`, with all that it rests on.
 pub(crate) fn ladder_of<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Ladder {
     let (answers, _) = judge::<Told>(mesh, a, b);
-    ladder(mesh, a, b, &answers)
+    let mut ladder = ladder(mesh, a, b, &answers);
+    flaps::mark(mesh, &mut ladder);
+    ladder
 }
 
 /// Judges the direction from `a` to `b`.
@@ -429,6 +461,7 @@ fn ladder(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, answers: &Answers<Tol
             .and_then(|peer| peer.last_handshake)
             .map(|at| millis(mesh.now.since(at))),
         endpoint: peer.and_then(|peer| peer.endpoint),
+        flapping: None,
     }
 }
 

@@ -95,6 +95,15 @@ pub const NTP_FRESH: Duration = Duration::from_secs(210);
 /// nothing answers.
 pub const DISCOVERY_FRESH: Duration = Duration::from_mins(4);
 
+/// How long a change between good and failed is remembered. A reconciler that runs each 30 s shows ten times.
+pub const FLAP_WINDOW: Duration = Duration::from_mins(5);
+
+/// Least time that a pair which flapped must be good to count so: more than a failure takes to be seen again.
+pub const STEADY_LEAST: Duration = Duration::from_secs(10);
+
+/// Most time that it must be: a gate has to open in the end.
+pub const STEADY_MOST: Duration = Duration::from_mins(2);
+
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evidence::{Facts, Moment, NodeName};
 
-use crate::graph::Graph;
+use crate::{History, graph::Graph};
 
 /// Everything that is known at one moment; all moments are on the collector's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct View {
     pub nodes: BTreeMap<NodeName, NodeView>,
     /// What the operator expects.
     pub expectation: Expectation,
+    /// How pairs have changed of late.
+    pub history: History,
 }
 
 /// One node's reports.

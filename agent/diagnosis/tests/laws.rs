@@ -11,8 +11,8 @@ use std::{
 
 use diagnosis::{PairFilter, View, diagnose, explain, pairs};
 use evidence::{
-    Citation, EchoSent, Fact, FactKey, Moment, Outcome, PairHealth, Phase, Reporter, Rung,
-    SourceId, Tally, Verdict,
+    Citation, EchoSent, Fact, FactKey, Moment, Outcome, PairHealth, PairPast, Phase, Reporter,
+    Rung, SourceId, Tally, Verdict,
 };
 use proptest::{
     prelude::*,
@@ -377,7 +377,9 @@ fn exists(view: &View, citation: &Citation) -> bool {
             keys.any(|key| key == citation.fact)
         }),
         Reporter::Collector => {
-            citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
+            let past = |past: PairPast| format!("pair-history/{}/{}", past.from, past.to);
+            let known = view.history.pasts().any(|one| past(one) == citation.fact);
+            known || citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
         }
     }
 }

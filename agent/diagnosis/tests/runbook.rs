@@ -22,6 +22,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("mtu", include_str!("../src/findings/uplink.rs")),
     ("overlay", include_str!("../src/findings/encapsulation.rs")),
     ("node", include_str!("../src/findings/node_address.rs")),
+    ("tunnel", include_str!("../src/findings/flapping.rs")),
     ("node", include_str!("../src/findings/host.rs")),
 ];
 

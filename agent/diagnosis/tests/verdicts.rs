@@ -6,6 +6,8 @@ mod discovery_level;
 mod evidence_lines;
 #[path = "verdicts/gates.rs"]
 mod gates;
+#[path = "verdicts/history.rs"]
+mod history;
 mod support;
 
 use std::collections::BTreeSet;

@@ -4,8 +4,10 @@
 //! facts, a fact a line. The last line counts them, so that a file that was cut off is not taken for a small mesh.
 
 use diagnosis::{Conflict, NodeView, Stream};
-use evidence::{Fact, Moment, NodeName};
-use proto::convert::{ConvertError, EvidenceHeader, EvidencePart, NodeEvidence, checked};
+use evidence::{Fact, Moment, NodeName, PairPast, limits};
+use proto::convert::{
+    ConvertError, EvidenceHeader, EvidencePart, NodeEvidence, checked, past_from_wire, past_to_wire,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -98,6 +100,9 @@ struct HeaderLine {
     started: Moment,
     min_nodes: u32,
     expected: Vec<NodeName>,
+    /// How pairs have changed of late.
+    #[serde(default)]
+    pasts: Vec<PairPast>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +166,7 @@ impl Bundle {
             started: self.view.started,
             min_nodes: u32::try_from(self.view.expectation.min_nodes).unwrap_or(u32::MAX),
             expected: self.view.expectation.names.clone(),
+            pasts: self.view.history.pasts().collect(),
         }
     }
 }
@@ -228,6 +234,13 @@ pub fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
     }
     let header: HeaderLine = json(1, first, "the header of a bundle")?;
     let (made_by, redacted) = (header.made_by, header.redacted);
+    let pasts = header
+        .pasts
+        .iter()
+        .map(|past| past_from_wire(past_to_wire(past)));
+    let pasts: Vec<PairPast> = pasts
+        .collect::<Result<_, _>>()
+        .map_err(|source| BundleError::Fact { line: 1, source })?;
     let mut gathering = Gathering::default();
     let header = EvidencePart::Header(EvidenceHeader {
         version: header.collector,
@@ -238,6 +251,15 @@ pub fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
     });
     let mut last = 1;
     take(&mut gathering, 1, header)?;
+    if !pasts.is_empty() {
+        let limit = limits::PAIR_PASTS;
+        if pasts.len() > limit {
+            let what = "pasts of pairs";
+            let source = GatherError::Limit { what, limit };
+            return Err(BundleError::Whole { line: 1, source });
+        }
+        take(&mut gathering, 1, EvidencePart::Pasts(pasts))?;
+    }
     let mut facts = 0;
     for (line, text) in lines {
         last = line;

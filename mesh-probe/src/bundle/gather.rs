@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
-use evidence::{Fact, Facts, NodeName, limits};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
+use evidence::{Fact, Facts, NodeName, PairPast, limits};
 use proto::convert::{EvidenceHeader, EvidencePart, NodeEvidence};
 use thiserror::Error;
 
@@ -13,6 +13,7 @@ use super::Bundle;
 #[derive(Debug, Default)]
 pub struct Gathering {
     header: Option<EvidenceHeader>,
+    pasts: Option<Vec<PairPast>>,
     nodes: BTreeMap<NodeName, NodeView>,
     last: Option<NodeName>,
     facts: usize,
@@ -60,6 +61,10 @@ impl Gathering {
             EvidencePart::Header(header) if self.header.is_none() => self.header = Some(header),
             EvidencePart::Header(_) => return Err(GatherError::Order("a second header")),
             _ if self.header.is_none() => return Err(GatherError::Order("a part without header")),
+            EvidencePart::Pasts(pasts) if self.nodes.is_empty() && self.pasts.is_none() => {
+                self.pasts = Some(pasts);
+            }
+            EvidencePart::Pasts(_) => return Err(GatherError::Order("pasts")),
             EvidencePart::Node(node) => self.node(node)?,
             EvidencePart::Facts(facts) => self.facts(facts)?,
             EvidencePart::End { nodes, facts } => self.end(nodes, facts)?,
@@ -91,6 +96,7 @@ impl Gathering {
                     names: expected,
                     ..Expectation::default()
                 },
+                history: History::of(self.pasts.unwrap_or_default()),
             },
         })
     }

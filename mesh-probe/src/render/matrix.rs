@@ -30,7 +30,7 @@ pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, nodes: &[&NodeRef]) {
     }
     table.draw(screen, 0);
     screen.line(
-        "highest proved rung; X: broken, ?: not proved, !: with a warning, .: the node itself",
+        "highest proved rung; X: broken, ~: flapping, ?: not proved, !: with a warning, .: the node itself",
     );
 }
 
@@ -41,6 +41,7 @@ fn cell(ladder: Option<&Ladder>) -> Cell {
     match ladder.health() {
         PairHealth::Broken => Cell::new(Paint::Bad, "X"),
         PairHealth::Good => Cell::new(Paint::Good, &good(ladder)),
+        PairHealth::Unproved if ladder.flapping.is_some() => Cell::new(Paint::Bad, "~"),
         PairHealth::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Ladder, NodeRef, Outcome, PairHealth, RungState, Verdict};
+use evidence::{Flapping, Ladder, NodeRef, Outcome, PairHealth, RungState, Verdict};
 
 use super::{
     Style, WHOLE,
@@ -100,6 +100,10 @@ fn row(ladder: &Ladder) -> [Cell; 8] {
         Some(rung) => Cell::new(Paint::Bad, rung.as_str()),
         None => Cell::plain("-"),
     };
+    let broken = match (ladder.broken_at, ladder.flapping) {
+        (None, Some(flapping)) => Cell::new(Paint::Bad, &comes_and_goes(flapping)),
+        _ => broken,
+    };
     [
         Cell::plain(ladder.from.to_string()),
         Cell::plain(ladder.to.to_string()),
@@ -114,6 +118,15 @@ fn row(ladder: &Ladder) -> [Cell; 8] {
         ),
         Cell::maybe(ladder.endpoint.map(|endpoint| endpoint.to_string())),
     ]
+}
+
+/// `flapping, each 16 s`
+fn comes_and_goes(flapping: Flapping) -> String {
+    let period = flapping.period_ms.map(human_ms);
+    period.map_or_else(
+        || "flapping".to_owned(),
+        |period| format!("flapping, each {period}"),
+    )
 }
 
 fn rungs(screen: &mut Screen, ladder: &Ladder) {
@@ -132,7 +145,7 @@ fn rungs(screen: &mut Screen, ladder: &Ladder) {
 fn outcome(state: &RungState) -> Cell {
     let paint = match state.outcome {
         Outcome::Pass | Outcome::Warn => Paint::Good,
-        Outcome::Fail => Paint::Bad,
+        Outcome::Fail | Outcome::Flapping => Paint::Bad,
         Outcome::Unknown | Outcome::NotApplicableYet => Paint::Plain,
     };
     Cell::new(paint, state.outcome.as_str())

@@ -68,6 +68,37 @@ async fn pairs_can_be_asked_for_by_node_and_come_whole_though_in_pages() {
 }
 
 #[tokio::test]
+async fn the_history_is_read_as_a_log_and_as_a_document() {
+    let address = serve(Canned::saying(Verdict::default()));
+    let screen = ask(address, "history").await;
+    assert_eq!(screen.code, 0);
+    let lines: Vec<&str> = screen.stdout.lines().collect();
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert!(
+        lines[1].starts_with("1 m 0 s  vps-1 -> home-worker"),
+        "{lines:#?}"
+    );
+    assert!(lines[3].contains("ready -> not-ready"), "{lines:#?}");
+    assert!(
+        lines[4].starts_with("51 s ") && lines[4].ends_with("gone"),
+        "{lines:#?}"
+    );
+    let document = ask(address, "history -o json").await.json();
+    assert_eq!(document["kind"], "MeshHistory");
+    assert_eq!(document["now"], 61_000);
+    assert_eq!(
+        document["transitions"][0],
+        json!({"at": 1000, "change": {
+            "kind": "pair",
+            "from": {"kind": "named", "name": "vps-1"},
+            "to": {"kind": "named", "name": "home-worker"},
+            "good": false,
+            "rung": "tunnel",
+        }})
+    );
+}
+
+#[tokio::test]
 async fn a_gate_is_one_document_and_its_exit_code_stays() {
     let address = serve(Canned::with_gate(gate("mesh", Phase::NotReady)));
     let checked = ask(address, "gate mesh -o json").await;

@@ -166,6 +166,7 @@ fn ladder(from: &str, to: &str, endpoint: &str) -> Ladder {
         loss_percent: Some(0),
         handshake_age_ms: Some(72_000),
         endpoint: endpoint.parse::<SocketAddr>().ok(),
+        flapping: None,
     }
 }
 

@@ -67,6 +67,7 @@ fn device() -> [Fact; 2] {
         rx_moved: None,
         since: seconds_ago(1),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     };
     [Fact::Device(device), Fact::Peer(PEER, peer)]
 }

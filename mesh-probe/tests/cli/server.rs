@@ -2,15 +2,17 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use evidence::{Gate, Ladder, NodeRef, PairHealth, PairRef, Phase, Verdict};
+use evidence::{
+    Change, Gate, Ladder, Moment, NodeRef, PairHealth, PairRef, Phase, Rung, Transition, Verdict,
+};
 use proto::{
-    convert::{gate_to_wire, pair_from_wire, pairs_to_wire, verdict_to_wire},
+    convert::{gate_to_wire, pair_from_wire, pairs_to_wire, transition_to_wire, verdict_to_wire},
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
         self, CheckRequest, EvidenceRequest, ExplainRequest, ExplainResponse, GateState,
-        GetRequest, GraphLevel, GraphRequest, GraphResponse, PairsPage, PairsRequest, Question,
-        WaitRequest,
+        GetRequest, GraphLevel, GraphRequest, GraphResponse, HistoryRequest, HistoryResponse,
+        PairsPage, PairsRequest, Question, WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -89,6 +91,48 @@ impl Canned {
             .collect();
         let missing = || Status::not_found(format!("known levels: {}", known.join(", ")));
         verdict.gate(level).cloned().ok_or_else(missing)
+    }
+}
+
+/// A pair that failed, with what followed.
+fn history() -> HistoryResponse {
+    let node = |name: &str| NodeRef::named(&name.parse().unwrap());
+    let subject = || "home-worker <-> vps-1".to_owned();
+    let code = || "tunnel-silent".to_owned();
+    let failed = Change::Pair {
+        from: node("vps-1"),
+        to: node("home-worker"),
+        good: false,
+        rung: Rung::Tunnel,
+    };
+    let opened = Change::Opened {
+        code: code(),
+        subject: subject(),
+        summary: "nothing passes".to_owned(),
+    };
+    let shut = Change::Gate {
+        level: "mesh".to_owned(),
+        ready: (Phase::Ready, Phase::NotReady),
+        may_start: (Phase::Ready, Phase::Ready),
+        reason: Some("2 of 12 directions fail".to_owned()),
+    };
+    let closed = Change::Closed {
+        code: code(),
+        subject: subject(),
+    };
+    let changes = [
+        (1_000, failed),
+        (1_000, opened),
+        (1_000, shut),
+        (9_500, closed),
+    ];
+    let told = changes.map(|(at, change)| {
+        let at = Moment::from_millis(at);
+        transition_to_wire(&Transition { at, change })
+    });
+    HistoryResponse {
+        now_ms: 61_000,
+        transitions: told.to_vec(),
     }
 }
 
@@ -200,6 +244,13 @@ impl Mesh for Canned {
 
     async fn watch(&self, _: Request<GetRequest>) -> Result<Response<Verdicts>, Status> {
         Err(Status::unimplemented("not asked by mesh-probe"))
+    }
+
+    async fn history(
+        &self,
+        _: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        Ok(Response::new(history()))
     }
 
     async fn evidence(&self, _: Request<EvidenceRequest>) -> Result<Response<Parts>, Status> {

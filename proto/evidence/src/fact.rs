@@ -61,6 +61,21 @@ pub struct Peer {
     pub since: Moment,
     /// Persistent keepalive in seconds.
     pub keepalive: Option<u16>,
+    /// The newest changes of the endpoint that this agent saw, oldest first, at most
+    /// [`crate::limits::ENDPOINT_CHANGES`].
+    #[serde(default)]
+    pub endpoint_changes: Vec<EndpointChange>,
+}
+
+/// A change of the endpoint of a peer: it roamed, or somebody set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointChange {
+    /// When it was seen.
+    pub at: Moment,
+    /// What it was.
+    pub from: SocketAddr,
+    /// What it became.
+    pub to: SocketAddr,
 }
 
 /// What the in-tunnel echo towards one peer gave, seen from the asking side.
@@ -358,6 +373,8 @@ impl Fact {
                 maybe(&mut peer.last_handshake);
                 maybe(&mut peer.rx_moved);
                 one(&mut peer.since);
+                let changes = peer.endpoint_changes.iter_mut();
+                changes.for_each(|change| one(&mut change.at));
             }
             Self::EchoSent(_, echo) => {
                 maybe(&mut echo.loss_since);

@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `verdict`, `tally`, `limits`.
+//! `source`, `fact`, `snapshot`, `verdict`, `tally`, `history`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod document;
 mod fact;
 pub mod health;
+mod history;
 mod host;
 mod identity;
 pub mod limits;
@@ -31,10 +32,11 @@ pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, Wall
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, InertReplies, Initiated,
-    Peer, Rtt,
+    Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Identity, Inert,
+    InertReplies, Initiated, Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
+pub use history::{Change, PairPast, Transition};
 pub use host::{
     Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
     Offload, Ports, ReversePath, Udp,
@@ -51,7 +53,7 @@ pub use talos::{
     TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
-    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef,
-    Phase, Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeRef, NodeState, Outcome,
+    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
 };
 pub use vxlan::{Vxlan, VxlanDevice};

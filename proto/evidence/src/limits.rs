@@ -6,6 +6,14 @@ pub const PEERS: usize = 1024;
 pub const FACTS: usize = 8 * PEERS + 64;
 /// Addresses of one node.
 pub const ADDRESSES: usize = 64;
+/// Changes of the endpoint of one peer that are told.
+pub const ENDPOINT_CHANGES: usize = 8;
+/// Changes of an ordered pair between good and failed that are remembered.
+pub const PAIR_CHANGES: usize = 16;
+/// Ordered pairs whose changes are remembered. In a collapse of a large mesh single pairs say nothing.
+pub const PAIR_PASTS: usize = 4096;
+/// Transitions that are remembered.
+pub const TRANSITIONS: usize = 512;
 /// Allowed IPs of one peer.
 pub const ALLOWED_IPS: usize = 256;
 /// Allowed IPs of one peer that are told with their way; a node has an address or two per family.

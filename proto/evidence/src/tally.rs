@@ -20,7 +20,9 @@ impl PairHealth {
     pub fn of_unbroken(outcome: impl Fn(Rung) -> Outcome) -> Self {
         // Rungs below the tunnel only explain it: what arrives inside has passed them.
         let above = Rung::ALL.into_iter().filter(|rung| *rung > Rung::Tunnel);
-        let in_doubt = above.map(&outcome).any(|found| found == Outcome::Unknown);
+        let in_doubt = above
+            .map(&outcome)
+            .any(|found| matches!(found, Outcome::Unknown | Outcome::Flapping));
         if outcome(Rung::Tunnel).is_good() && !in_doubt {
             Self::Good
         } else {
@@ -91,6 +93,7 @@ mod tests {
             loss_percent: None,
             handshake_age_ms: None,
             endpoint: None,
+            flapping: None,
         }
     }
 

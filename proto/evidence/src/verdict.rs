@@ -18,6 +18,8 @@ pub enum Outcome {
     Warn,
     /// Proved bad by fresh evidence.
     Fail,
+    /// Good at the moment, and not for long enough after it came and went.
+    Flapping,
     /// No fresh evidence, or evidence that decides nothing. Never good.
     Unknown,
     /// Cannot be asked yet: a lower rung is missing, or this version does not measure it.
@@ -31,6 +33,7 @@ impl Outcome {
             Self::Pass => "pass",
             Self::Warn => "warn",
             Self::Fail => "fail",
+            Self::Flapping => "flapping",
             Self::Unknown => "unknown",
             Self::NotApplicableYet => "not-applicable-yet",
         }
@@ -302,6 +305,21 @@ pub struct Ladder {
     pub handshake_age_ms: Option<u64>,
     /// B's endpoint as A uses it.
     pub endpoint: Option<SocketAddr>,
+    /// Set if it comes and goes.
+    #[serde(default)]
+    pub flapping: Option<Flapping>,
+}
+
+/// How a pair comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Flapping {
+    /// Changes between good and failed.
+    pub changes: u32,
+    /// From the first of them to the last.
+    pub over_ms: u64,
+    /// From one failure to the next, if that is regular: then software does it, and not the path.
+    pub period_ms: Option<u64>,
 }
 
 impl Ladder {

@@ -295,6 +295,7 @@ fn wireguard_peer(after: impl Fn(i64) -> Moment) -> Peer {
         rx_moved: Some(after(2)),
         since: after(3),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     }
 }
 

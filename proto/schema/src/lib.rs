@@ -33,7 +33,6 @@ pub const UPSTREAM_GENERATED: [&str; 4] = [
 const SCHEMAS: &[&str] = &[
     "data.proto",
     "facts.proto",
-    "evidence.proto",
     "steering.proto",
     "talos.proto",
     "vxlan.proto",

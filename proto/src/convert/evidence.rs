@@ -1,10 +1,11 @@
 //! The evidence of one judgement, in parts that fit into messages.
 
-use ::evidence::{Fact, Facts, Moment, NodeName, limits};
+use ::evidence::{Fact, Facts, Moment, NodeName, PairPast, limits};
 
 use super::{
     ConvertError, at_most,
     facts::{fact_from_wire, fact_to_wire},
+    history::{past_from_wire, past_to_wire},
     short_text,
 };
 use crate::wire::{self, evidence_part::Part, node_evidence};
@@ -14,6 +15,8 @@ use crate::wire::{self, evidence_part::Part, node_evidence};
 pub enum EvidencePart {
     /// What is not of one node; comes first.
     Header(EvidenceHeader),
+    /// How pairs have changed.
+    Pasts(Vec<PairPast>),
     /// A node, without its facts.
     Node(NodeEvidence),
     /// Facts of the node that came last.
@@ -63,6 +66,9 @@ pub struct NodeEvidence {
 pub fn evidence_to_wire(part: &EvidencePart) -> wire::EvidencePart {
     let part = match part {
         EvidencePart::Header(header) => Part::Header(header_to_wire(header)),
+        EvidencePart::Pasts(pasts) => Part::Pasts(wire::PastEvidence {
+            pasts: pasts.iter().map(past_to_wire).collect(),
+        }),
         EvidencePart::Node(node) => Part::Node(node_to_wire(node)),
         EvidencePart::Facts(facts) => Part::Facts(wire::FactsEvidence {
             facts: facts.iter().map(fact_to_wire).collect(),
@@ -90,6 +96,11 @@ pub fn evidence_from_wire(part: wire::EvidencePart) -> Result<EvidencePart, Conv
     match part.part {
         None => Err(ConvertError::new("part", "a header, node, facts or end")),
         Some(Part::Header(header)) => header_from_wire(header).map(EvidencePart::Header),
+        Some(Part::Pasts(wire::PastEvidence { pasts })) => {
+            at_most("pasts.pasts", pasts.len(), limits::PAIR_PASTS)?;
+            let pasts: Result<Vec<PairPast>, _> = pasts.into_iter().map(past_from_wire).collect();
+            pasts.map(EvidencePart::Pasts)
+        }
         Some(Part::Node(node)) => node_from_wire(node).map(EvidencePart::Node),
         Some(Part::Facts(wire::FactsEvidence { facts })) => {
             at_most("facts.facts", facts.len(), limits::FACTS)?;

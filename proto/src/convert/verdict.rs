@@ -1,8 +1,8 @@
 //! The verdict: from the collector to its readers.
 
 use evidence::{
-    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeName, NodeRef, NodeState,
+    Outcome, PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 
 use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint};
@@ -165,7 +165,7 @@ pub fn gate_from_wire(gate: wire::GateState) -> Gate {
     }
 }
 
-fn phase_to_wire(phase: Phase) -> wire::Phase {
+pub(super) fn phase_to_wire(phase: Phase) -> wire::Phase {
     match phase {
         Phase::Ready => wire::Phase::Ready,
         Phase::NotReady => wire::Phase::NotReady,
@@ -173,7 +173,7 @@ fn phase_to_wire(phase: Phase) -> wire::Phase {
     }
 }
 
-fn phase_from_wire(phase: wire::Phase) -> Phase {
+pub(super) fn phase_from_wire(phase: wire::Phase) -> Phase {
     match phase {
         wire::Phase::Ready => Phase::Ready,
         wire::Phase::NotReady => Phase::NotReady,
@@ -181,7 +181,7 @@ fn phase_from_wire(phase: wire::Phase) -> Phase {
     }
 }
 
-fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
+pub(super) fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
     match node {
         NodeRef::Named { name } => wire::NodeRef {
             name: name.to_string(),
@@ -194,7 +194,7 @@ fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
     }
 }
 
-fn node_from_wire(
+pub(super) fn node_from_wire(
     field: &'static str,
     node: Option<wire::NodeRef>,
 ) -> Result<NodeRef, ConvertError> {
@@ -293,7 +293,7 @@ fn citations_from_wire(citations: Vec<wire::Citation>) -> Result<Vec<Citation>, 
     citations.into_iter().map(citation_from_wire).collect()
 }
 
-fn rung_to_wire(rung: Rung) -> wire::Rung {
+pub(super) fn rung_to_wire(rung: Rung) -> wire::Rung {
     match rung {
         Rung::Discovered => wire::Rung::Discovered,
         Rung::Underlay => wire::Rung::Underlay,
@@ -323,7 +323,10 @@ fn rung_from_wire(rung: wire::Rung) -> Option<Rung> {
 }
 
 /// A rung that we do not know is not the same as none: a pair that breaks there would look whole.
-fn optional_rung(field: &'static str, number: i32) -> Result<Option<Rung>, ConvertError> {
+pub(super) fn optional_rung(
+    field: &'static str,
+    number: i32,
+) -> Result<Option<Rung>, ConvertError> {
     let rung = wire::Rung::try_from(number)
         .map_err(|_| ConvertError::new(field, "one of the known rungs"))?;
     Ok(rung_from_wire(rung))
@@ -334,6 +337,7 @@ fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
         Outcome::Pass => wire::Outcome::Pass,
         Outcome::Warn => wire::Outcome::Warn,
         Outcome::Fail => wire::Outcome::Fail,
+        Outcome::Flapping => wire::Outcome::Flapping,
         Outcome::Unknown => wire::Outcome::Unknown,
         Outcome::NotApplicableYet => wire::Outcome::NotApplicableYet,
     }
@@ -344,6 +348,7 @@ fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
         wire::Outcome::Pass => Outcome::Pass,
         wire::Outcome::Warn => Outcome::Warn,
         wire::Outcome::Fail => Outcome::Fail,
+        wire::Outcome::Flapping => Outcome::Flapping,
         wire::Outcome::Unknown => Outcome::Unknown,
         wire::Outcome::NotApplicableYet => Outcome::NotApplicableYet,
     }
@@ -393,7 +398,17 @@ fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
         loss_percent,
         handshake_age_ms,
         endpoint,
+        flapping,
     } = ladder;
+    let flaps = |Flapping {
+                     changes,
+                     over_ms,
+                     period_ms,
+                 }: Flapping| wire::Flapping {
+        changes,
+        over_ms,
+        period_ms,
+    };
     let rung = |rung: &Option<Rung>| rung.map_or(wire::Rung::Unspecified, rung_to_wire).into();
     wire::Ladder {
         from: Some(node_to_wire(from)),
@@ -405,6 +420,7 @@ fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
         loss_percent: *loss_percent,
         handshake_age_ms: *handshake_age_ms,
         endpoint: endpoint.map(endpoint_to_wire),
+        flapping: flapping.map(flaps),
     }
 }
 
@@ -419,7 +435,17 @@ fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
         loss_percent,
         handshake_age_ms,
         endpoint,
+        flapping,
     } = ladder;
+    let flaps = |wire::Flapping {
+                     changes,
+                     over_ms,
+                     period_ms,
+                 }: wire::Flapping| Flapping {
+        changes,
+        over_ms,
+        period_ms,
+    };
     Ok(Ladder {
         from: node_from_wire("ladder.from", from)?,
         to: node_from_wire("ladder.to", to)?,
@@ -433,6 +459,7 @@ fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
         loss_percent,
         handshake_age_ms,
         endpoint: optional_endpoint("ladder.endpoint", endpoint.as_ref())?,
+        flapping: flapping.map(flaps),
     })
 }
 

@@ -990,7 +990,7 @@ pub struct Endpoint {
     #[prost(uint32, tag = "2")]
     pub port: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Peer {
     #[prost(bytes = "vec", tag = "1")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
@@ -1011,6 +1011,18 @@ pub struct Peer {
     /// Since when the agent has known the device to have this peer.
     #[prost(int64, tag = "20")]
     pub since_ms: i64,
+    /// The newest changes of the endpoint that the agent saw, oldest first.
+    #[prost(message, repeated, tag = "21")]
+    pub endpoint_changes: ::prost::alloc::vec::Vec<EndpointChange>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndpointChange {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<Endpoint>,
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<Endpoint>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rtt {
@@ -1450,84 +1462,6 @@ impl FactKind {
             _ => None,
         }
     }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EvidenceRequest {}
-/// A bounded part of the evidence. In this order: the header; then for each node its head and its facts; then the end.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct EvidencePart {
-    #[prost(oneof = "evidence_part::Part", tags = "1, 2, 3, 4")]
-    pub part: ::core::option::Option<evidence_part::Part>,
-}
-/// Nested message and enum types in `EvidencePart`.
-pub mod evidence_part {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Part {
-        #[prost(message, tag = "1")]
-        Header(super::EvidenceHeader),
-        #[prost(message, tag = "2")]
-        Node(super::NodeEvidence),
-        #[prost(message, tag = "3")]
-        Facts(super::FactsEvidence),
-        /// Without it, something is missing.
-        #[prost(message, tag = "4")]
-        End(super::EvidenceEnd),
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EvidenceHeader {
-    /// Version of the collector that judged.
-    #[prost(string, tag = "1")]
-    pub version: ::prost::alloc::string::String,
-    /// The moment of the judgement.
-    #[prost(int64, tag = "2")]
-    pub now_ms: i64,
-    /// When the collector began to listen.
-    #[prost(int64, tag = "3")]
-    pub started_ms: i64,
-    #[prost(uint32, tag = "4")]
-    pub min_nodes: u32,
-    #[prost(string, repeated, tag = "5")]
-    pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NodeEvidence {
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// When the report stream ended; absent while it is open.
-    #[prost(int64, optional, tag = "2")]
-    pub closed_ms: ::core::option::Option<i64>,
-    #[prost(int64, tag = "3")]
-    pub since_ms: i64,
-    #[prost(int64, tag = "4")]
-    pub last_report_ms: i64,
-    #[prost(int64, tag = "5")]
-    pub steady_since_ms: i64,
-    #[prost(message, optional, tag = "6")]
-    pub conflict: ::core::option::Option<node_evidence::Conflict>,
-}
-/// Nested message and enum types in `NodeEvidence`.
-pub mod node_evidence {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Conflict {
-        #[prost(int64, tag = "1")]
-        pub at_ms: i64,
-        #[prost(string, tag = "2")]
-        pub what: ::prost::alloc::string::String,
-    }
-}
-/// Facts of the node whose head came last.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct FactsEvidence {
-    #[prost(message, repeated, tag = "1")]
-    pub facts: ::prost::alloc::vec::Vec<Fact>,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EvidenceEnd {
-    #[prost(uint32, tag = "1")]
-    pub nodes: u32,
-    #[prost(uint64, tag = "2")]
-    pub facts: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Snapshot {
@@ -2587,6 +2521,19 @@ pub struct RungState {
     #[prost(message, repeated, tag = "4")]
     pub evidence: ::prost::alloc::vec::Vec<Citation>,
 }
+/// A pair that comes and goes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flapping {
+    /// Changes between good and failed.
+    #[prost(uint32, tag = "1")]
+    pub changes: u32,
+    /// In how long.
+    #[prost(uint64, tag = "2")]
+    pub over_ms: u64,
+    /// From one failure to the next, if that is regular.
+    #[prost(uint64, optional, tag = "3")]
+    pub period_ms: ::core::option::Option<u64>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Ladder {
     #[prost(message, optional, tag = "1")]
@@ -2607,6 +2554,8 @@ pub struct Ladder {
     pub handshake_age_ms: ::core::option::Option<u64>,
     #[prost(message, optional, tag = "9")]
     pub endpoint: ::core::option::Option<Endpoint>,
+    #[prost(message, optional, tag = "10")]
+    pub flapping: ::core::option::Option<Flapping>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Subject {
@@ -2741,6 +2690,179 @@ pub struct Verdict {
     #[prost(uint64, tag = "6")]
     pub findings_left_out: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceRequest {}
+/// A bounded part of the evidence of one judgement: whoever has all of it can judge again, on any machine, and comes to the
+/// same verdict. All moments are milliseconds on the collector's timeline. In this order: the header; pasts; then for each node its head and its facts; then the end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvidencePart {
+    #[prost(oneof = "evidence_part::Part", tags = "1, 2, 3, 4, 5")]
+    pub part: ::core::option::Option<evidence_part::Part>,
+}
+/// Nested message and enum types in `EvidencePart`.
+pub mod evidence_part {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::EvidenceHeader),
+        #[prost(message, tag = "2")]
+        Node(super::NodeEvidence),
+        #[prost(message, tag = "3")]
+        Facts(super::FactsEvidence),
+        /// Without it, something is missing.
+        #[prost(message, tag = "4")]
+        End(super::EvidenceEnd),
+        #[prost(message, tag = "5")]
+        Pasts(super::PastEvidence),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceHeader {
+    /// Version of the collector that judged.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The moment of the judgement.
+    #[prost(int64, tag = "2")]
+    pub now_ms: i64,
+    /// When the collector began to listen.
+    #[prost(int64, tag = "3")]
+    pub started_ms: i64,
+    #[prost(uint32, tag = "4")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "5")]
+    pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeEvidence {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When the report stream ended; absent while it is open.
+    #[prost(int64, optional, tag = "2")]
+    pub closed_ms: ::core::option::Option<i64>,
+    #[prost(int64, tag = "3")]
+    pub since_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub last_report_ms: i64,
+    #[prost(int64, tag = "5")]
+    pub steady_since_ms: i64,
+    #[prost(message, optional, tag = "6")]
+    pub conflict: ::core::option::Option<node_evidence::Conflict>,
+}
+/// Nested message and enum types in `NodeEvidence`.
+pub mod node_evidence {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Conflict {
+        #[prost(int64, tag = "1")]
+        pub at_ms: i64,
+        #[prost(string, tag = "2")]
+        pub what: ::prost::alloc::string::String,
+    }
+}
+/// Facts of the node whose head came last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FactsEvidence {
+    #[prost(message, repeated, tag = "1")]
+    pub facts: ::prost::alloc::vec::Vec<Fact>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceEnd {
+    #[prost(uint32, tag = "1")]
+    pub nodes: u32,
+    #[prost(uint64, tag = "2")]
+    pub facts: u64,
+}
+/// What the collector remembers of ordered pairs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PastEvidence {
+    #[prost(message, repeated, tag = "1")]
+    pub pasts: ::prost::alloc::vec::Vec<PairPast>,
+}
+/// How a pair has changed between good and failed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairPast {
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<NodeRef>,
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<NodeRef>,
+    /// What it was when it was last decided.
+    #[prost(bool, tag = "3")]
+    pub good: bool,
+    /// The lowest rung that failed.
+    #[prost(enumeration = "Rung", tag = "4")]
+    pub rung: i32,
+    /// When it changed, oldest first.
+    #[prost(int64, repeated, tag = "5")]
+    pub changes_ms: ::prost::alloc::vec::Vec<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {}
+/// The newest transitions, oldest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryResponse {
+    /// The present on the timeline of the transitions.
+    #[prost(int64, tag = "1")]
+    pub now_ms: i64,
+    #[prost(message, repeated, tag = "2")]
+    pub transitions: ::prost::alloc::vec::Vec<Transition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transition {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    #[prost(oneof = "transition::Change", tags = "2, 3, 4")]
+    pub change: ::core::option::Option<transition::Change>,
+}
+/// Nested message and enum types in `Transition`.
+pub mod transition {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(message, tag = "2")]
+        Gate(super::GateChange),
+        #[prost(message, tag = "3")]
+        Finding(super::FindingChange),
+        #[prost(message, tag = "4")]
+        Pair(super::PairChange),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GateChange {
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
+    #[prost(enumeration = "Phase", tag = "2")]
+    pub ready_before: i32,
+    #[prost(enumeration = "Phase", tag = "3")]
+    pub ready: i32,
+    #[prost(enumeration = "Phase", tag = "4")]
+    pub may_start_before: i32,
+    #[prost(enumeration = "Phase", tag = "5")]
+    pub may_start: i32,
+    #[prost(string, optional, tag = "6")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindingChange {
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub opened: bool,
+    /// Set where it opened.
+    #[prost(string, optional, tag = "4")]
+    pub summary: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairChange {
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<NodeRef>,
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<NodeRef>,
+    #[prost(bool, tag = "3")]
+    pub good: bool,
+    /// Where it fails, or failed.
+    #[prost(enumeration = "Rung", tag = "4")]
+    pub rung: i32,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Outcome {
@@ -2749,6 +2871,8 @@ pub enum Outcome {
     Warn = 2,
     Fail = 3,
     NotApplicableYet = 4,
+    /// Good at the moment, and not for long enough after it came and went.
+    Flapping = 5,
 }
 impl Outcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2762,6 +2886,7 @@ impl Outcome {
             Self::Warn => "OUTCOME_WARN",
             Self::Fail => "OUTCOME_FAIL",
             Self::NotApplicableYet => "OUTCOME_NOT_APPLICABLE_YET",
+            Self::Flapping => "OUTCOME_FLAPPING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2772,6 +2897,7 @@ impl Outcome {
             "OUTCOME_WARN" => Some(Self::Warn),
             "OUTCOME_FAIL" => Some(Self::Fail),
             "OUTCOME_NOT_APPLICABLE_YET" => Some(Self::NotApplicableYet),
+            "OUTCOME_FLAPPING" => Some(Self::Flapping),
             _ => None,
         }
     }
@@ -3017,6 +3143,28 @@ pub mod mesh_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Explain"));
             self.inner.unary(req, path, codec).await
         }
+        /// The newest changes of gates, findings and pairs.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/History");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "History"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The evidence of the next judgement. RESOURCE_EXHAUSTED while another reader is being told.
         pub async fn evidence(
             &mut self,
@@ -3080,6 +3228,11 @@ pub mod mesh_server {
             &self,
             request: tonic::Request<super::ExplainRequest>,
         ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// The newest changes of gates, findings and pairs.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryResponse>, tonic::Status>;
         /// Server streaming response type for the Evidence method.
         type EvidenceStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::EvidencePart, tonic::Status>,
@@ -3328,6 +3481,49 @@ pub mod mesh_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Mesh/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: Mesh>(pub Arc<T>);
+                    impl<T: Mesh> tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

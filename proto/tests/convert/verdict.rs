@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use evidence::{
-    Citation, Confidence, End, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Tally, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeName, NodeRef, NodeState,
+    Outcome, PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 use proptest::{
     collection::vec,
@@ -116,6 +116,11 @@ fn ladder() -> impl Strategy<Value = Ladder> {
                     loss_percent,
                     handshake_age_ms,
                     endpoint,
+                    flapping: rtt_us.map(|changes| Flapping {
+                        changes,
+                        over_ms: 48_000,
+                        period_ms: handshake_age_ms,
+                    }),
                 }
             },
         )

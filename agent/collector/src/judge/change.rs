@@ -51,12 +51,14 @@ fn same_ladder(a: &Ladder, b: &Ladder) -> bool {
         loss_percent: _,
         handshake_age_ms: _,
         endpoint,
+        flapping,
     } = a;
     *from == b.from
         && *to == b.to
         && *highest == b.highest
         && *broken_at == b.broken_at
         && *endpoint == b.endpoint
+        && flapping.is_some() == b.flapping.is_some()
         && all_same(rungs, &b.rungs, same_rung)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Confidence, Finding, Phase, Subject, Verdict};
+use evidence::{Change, Confidence, Finding, Phase, Subject, Verdict};
 use tracing::info;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,35 @@ pub(super) fn write(events: &[Event]) {
             Event::Closed { code, subject } => info!(code, subject, "finding closed"),
         }
     }
+}
+
+/// The same as they are kept and told to others.
+pub(super) fn changes(events: Vec<Event>) -> Vec<Change> {
+    let one = |event| match event {
+        Event::Gate {
+            level,
+            ready,
+            may_start,
+            reason,
+        } => Change::Gate {
+            level,
+            ready,
+            may_start,
+            reason,
+        },
+        Event::Opened {
+            code,
+            subject,
+            confidence: _,
+            summary,
+        } => Change::Opened {
+            code,
+            subject,
+            summary,
+        },
+        Event::Closed { code, subject } => Change::Closed { code, subject },
+    };
+    events.into_iter().map(one).collect()
 }
 
 fn gates(old: &Verdict, new: &Verdict) -> impl Iterator<Item = Event> {

@@ -18,6 +18,7 @@ fn collapsed(nodes: usize) -> Judged {
         key: PublicKey::from_bytes([7; 32]),
     });
     let ladder = |from: &NodeRef, to: &NodeRef| Ladder {
+        flapping: None,
         from: from.clone(),
         to: to.clone(),
         rungs: Vec::new(),

@@ -262,6 +262,7 @@ pub(crate) fn peer(byte: u8, last_handshake: Moment) -> Fact {
         rx_moved: None,
         since: Moment::ZERO,
         keepalive: None,
+        endpoint_changes: Vec::new(),
     };
     Fact::Peer(key(byte), peer)
 }
@@ -346,6 +347,7 @@ fn ladders(name: &NodeName, node: &NodeView, now: Moment) -> Vec<Ladder> {
                 .last_handshake
                 .and_then(|at| u64::try_from(now.since(at).as_millis()).ok()),
             endpoint: None,
+            flapping: None,
         }),
         _ => None,
     };

@@ -54,6 +54,7 @@ impl Fault {
 /// The view of so many nodes.
 pub(crate) fn view(size: usize, fault: Fault) -> View {
     View {
+        history: diagnosis::History::default(),
         started: ago(600_000),
         nodes: (0..size)
             .map(|node| (name(node), node_view(size, node, fault)))
@@ -167,6 +168,7 @@ fn of_peer(
     facts.insert(Fact::Peer(
         key,
         Peer {
+            endpoint_changes: Vec::new(),
             endpoint: Some(to),
             allowed_ips: vec![
                 format!("{}/128", ula(peer)),

@@ -61,7 +61,7 @@ impl<W: Words> Judged<W> {
     fn worst(all: Vec<Self>) -> Option<Self> {
         let rank = |judged: &Self| match judged.answer.outcome {
             Outcome::Fail => 0,
-            Outcome::Unknown | Outcome::NotApplicableYet => 1,
+            Outcome::Flapping | Outcome::Unknown | Outcome::NotApplicableYet => 1,
             Outcome::Warn => 2,
             Outcome::Pass => 3,
         };

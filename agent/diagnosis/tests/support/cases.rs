@@ -3,6 +3,7 @@
 mod candidates;
 pub(crate) mod discovery;
 pub(crate) mod encapsulation;
+pub(crate) mod flapping;
 pub(crate) mod host;
 pub(crate) mod keys;
 mod nat;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         candidates::cases(),
         nat::cases(),
         discovery::cases(),
+        flapping::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),

@@ -7,7 +7,7 @@ mod host;
 
 use std::net::SocketAddr;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, Candidate, CandidateWay, Conntrack, DataMessages, DataSeen, Drops, EchoHeard,
     EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
@@ -33,6 +33,7 @@ pub(crate) fn any_view() -> impl Strategy<Value = View> {
                 names: names.into_iter().map(name).collect(),
                 ..Expectation::default()
             },
+            history: History::default(),
         }
     })
 }
@@ -158,6 +159,7 @@ fn any_peer() -> impl Strategy<Value = Fact> {
                 rx_moved,
                 since,
                 keepalive: Some(25),
+                endpoint_changes: Vec::new(),
             };
             Fact::Peer(key, peer)
         })

@@ -166,6 +166,7 @@ fn healthy_peer(node: &str, other: &str) -> Peer {
         rx_moved: Some(ago(1000)),
         since: ago(590_000),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
 use evidence::{Fact, Facts, Moment, NodeName, limits};
 use mesh_probe::bundle::{Bundle, parse, redact};
 use proto::{
@@ -87,6 +87,7 @@ fn bundle(facts: Facts, conflict: Option<Conflict>) -> Bundle {
                 names: vec![name],
                 ..Expectation::default()
             },
+            history: History::default(),
         },
     }
 }

@@ -328,6 +328,7 @@ fn in_device(mut lab: Lab, key: PublicKey) -> Lab {
         rx_moved: None,
         since: ago(400_000),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     };
     lab.put("vps-1", Fact::Peer(key, peer));
     lab
