@@ -85,7 +85,6 @@ impl OwnClock {
             booted: Moment::ZERO,
             kernel: kernel.ok(),
             stepped: step.or_else(|| last.and_then(|last| last.stepped)),
-            talos: None,
         });
     }
 

@@ -1,19 +1,22 @@
 //! What the host says of itself, with what its counters gained since the agent started.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     time::Duration,
 };
 
 use evidence::{
-    Drops, Fingerprint, HardwareAddress, Host, HostLink, Moment, Ports, ReversePath, Udp, limits,
+    Complaint, Drops, Fingerprint, HardwareAddress, Host, HostLink, Moment, Offload, Ports,
+    ReversePath, Udp, limits,
 };
 use probe_io::clock;
 use sources::{
     host::{
         identity,
+        kernel_log::{self, KernelLog},
         network::{self, Device, Network},
+        offload,
     },
     links::{KUBESPAN, Link, Snapshot, node_addresses},
 };
@@ -23,6 +26,10 @@ use crate::{health::Growth, readers::TUNNEL_PORT};
 
 /// Pace of reading: counters of trouble, none of which is decided by a second.
 const EVERY: Duration = Duration::from_secs(5);
+/// Pace of asking what network cards do: a setting, which people change.
+const OFFLOAD_EVERY: Duration = Duration::from_mins(1);
+/// Over which time wrong checksums count as of late.
+const LATELY: Duration = Duration::from_mins(1);
 /// Port of the overlay, as Cilium and flannel have it on Talos.
 const OVERLAY_PORT: u16 = 8472;
 const LOOPBACK: &str = "lo";
@@ -36,6 +43,9 @@ pub(crate) struct HostReading {
     system_uuid: Option<Fingerprint>,
     /// Sockets on the tunnel's and on the overlay's port.
     sockets: Option<(u32, u32)>,
+    offload: BTreeMap<String, Offload>,
+    /// New lines of the kernel's log; `None` if it may not be read.
+    kernel_log: Option<Vec<kernel_log::Line>>,
 }
 
 /// The newest reading, and what has grown since the first.
@@ -46,11 +56,25 @@ pub(crate) struct OwnHost {
     counters: BTreeMap<String, Growth>,
     addresses: Option<BTreeSet<IpAddr>>,
     changes: Drops,
+    complaints: Vec<Complaint>,
+    /// The counter of wrong checksums at each reading of the last minute.
+    checksums: VecDeque<(Moment, u64)>,
 }
 
 /// Reads the host every few seconds.
 pub(crate) async fn read(sender: watch::Sender<Option<HostReading>>) {
+    let mut log = KernelLog::open();
+    let mut offload = BTreeMap::new();
+    let mut offload_at = None;
     while !sender.is_closed() {
+        let now = clock::moment();
+        if offload_at.is_none_or(|at| now.since(at) >= OFFLOAD_EVERY) {
+            offload = offload::read().await;
+            offload_at = Some(now);
+        }
+        let lines = log.as_mut().and_then(KernelLog::lines);
+        // A log that ended is not tried again: whether it may be read does not change.
+        log = log.filter(|_| lines.is_some());
         let sockets = network::bound_sockets(TUNNEL_PORT);
         let reading = HostReading {
             at: clock::moment(),
@@ -58,6 +82,8 @@ pub(crate) async fn read(sender: watch::Sender<Option<HostReading>>) {
             machine_id: identity::machine_id(),
             system_uuid: identity::system_uuid(),
             sockets: sockets.zip(network::bound_sockets(OVERLAY_PORT)),
+            offload: offload.clone(),
+            kernel_log: lines,
         };
         sender.send_replace(Some(reading));
         sleep(EVERY).await;
@@ -65,25 +91,40 @@ pub(crate) async fn read(sender: watch::Sender<Option<HostReading>>) {
 }
 
 impl OwnHost {
-    /// Takes in a reading, and the newest of the links.
-    pub(crate) fn follow(&mut self, reading: &HostReading, links: Option<&Snapshot>) {
+    /// Takes in a reading, the newest of the links, and how often routes were changed.
+    pub(crate) fn follow(
+        &mut self,
+        reading: &HostReading,
+        links: Option<&Snapshot>,
+        route_changes: u64,
+    ) {
         let HostReading {
             at,
             network,
             machine_id,
             system_uuid,
             sockets,
+            offload,
+            kernel_log,
         } = reading;
         self.at = *at;
         let all: Vec<&Link> = links.map(outside_links).unwrap_or_default();
         let told = all.iter().take(limits::HOST_LINKS);
-        let told = told.map(|link| self.link(link, network, *at)).collect();
+        let told = told.map(|link| HostLink {
+            offload: offload.get(&link.name).copied(),
+            ..self.link(link, network, *at)
+        });
+        let told = told.collect();
         let present: BTreeSet<&str> = network.devices.keys().map(String::as_str).collect();
         // The counters of a link that is gone are of no use, and pods come and go.
         self.counters.retain(|name, _| {
             let (link, of_link) = name.split_once('/').unwrap_or((name, ""));
             of_link.is_empty() || present.contains(link)
         });
+        let route_changes = self.grow("routes", Some(route_changes), *at);
+        for line in kernel_log.iter().flatten() {
+            self.complain(line, *at);
+        }
         let left_out = all.len().saturating_sub(limits::HOST_LINKS);
         self.fact = Some(Host {
             machine_id: *machine_id,
@@ -94,8 +135,44 @@ impl OwnHost {
             ports: sockets.map(|(tunnel, overlay)| ports(tunnel, overlay, &all)),
             udp: self.udp(network, *at),
             checksum_errors: self.grow("checksum", network.checksum_errors, *at),
+            checksum_errors_lately: self.lately(network.checksum_errors, *at),
             address_changes: self.changes,
+            route_changes: route_changes.unwrap_or_default(),
+            complaints: kernel_log.as_ref().map(|_| self.complaints.clone()),
         });
+    }
+
+    /// How much a counter has grown in the last minute.
+    fn lately(&mut self, read: Option<u64>, at: Moment) -> Option<u32> {
+        let read = read?;
+        // The oldest that is kept is the last one before the minute.
+        while self
+            .checksums
+            .get(1)
+            .is_some_and(|(then, _)| at.since(*then) >= LATELY)
+        {
+            self.checksums.pop_front();
+        }
+        self.checksums.push_back((at, read));
+        let before = self.checksums.front().map_or(read, |(_, before)| *before);
+        Some(u32::try_from(read.saturating_sub(before)).unwrap_or(u32::MAX))
+    }
+
+    fn complain(&mut self, (kind, link): &kernel_log::Line, at: Moment) {
+        let known = |complaint: &&mut Complaint| complaint.kind == *kind && complaint.link == *link;
+        if let Some(complaint) = self.complaints.iter_mut().find(known) {
+            complaint.seen.count = complaint.seen.count.saturating_add(1);
+            complaint.seen.last = Some(at);
+        } else if self.complaints.len() < limits::COMPLAINTS {
+            self.complaints.push(Complaint {
+                kind: *kind,
+                link: link.clone(),
+                seen: Drops {
+                    count: 1,
+                    last: Some(at),
+                },
+            });
+        }
     }
 
     /// Takes in the links whenever they were read: an address that comes and goes between two readings has changed twice.
@@ -132,6 +209,7 @@ impl OwnHost {
             up: link.up,
             mtu: link.mtu,
             rp_filter: device.and_then(|device| device.rp_filter),
+            offload: None,
             rx_dropped: grow("rx-dropped", |device| device.rx_dropped),
             tx_dropped: grow("tx-dropped", |device| device.tx_dropped),
             rx_errors: grow("rx-errors", |device| device.rx_errors),
@@ -185,6 +263,7 @@ fn ports(tunnel_sockets: u32, overlay_sockets: u32, links: &[&Link]) -> Ports {
 
 #[cfg(test)]
 mod tests {
+    use evidence::ComplaintKind;
     use sources::links::{Address, OperState, Scope};
 
     use super::*;
@@ -233,8 +312,8 @@ mod tests {
     fn what_a_link_dropped_is_told_from_the_first_look_on() {
         let links = snapshot(vec![link(2, "eth0", None, None)]);
         let mut host = OwnHost::default();
-        host.follow(&reading(0, 90), Some(&links));
-        host.follow(&reading(5_000, 93), Some(&links));
+        host.follow(&reading(0, 90), Some(&links), 0);
+        host.follow(&reading(5_000, 93), Some(&links), 0);
         let dropped = host.fact().unwrap().links[0].rx_dropped.unwrap();
         assert_eq!(
             (dropped.count, dropped.last),
@@ -251,7 +330,7 @@ mod tests {
         ]);
         let mut host = OwnHost::default();
         for at in 0..3 {
-            host.follow(&reading(at, 0), Some(&links));
+            host.follow(&reading(at, 0), Some(&links), 0);
         }
         assert!(host.counters.keys().all(|name| !name.starts_with("veth9")));
         assert!(host.counters.contains_key("eth0/rx-dropped"));
@@ -267,11 +346,39 @@ mod tests {
             link(5, KUBESPAN, Some("wireguard"), None),
         ]);
         let mut host = OwnHost::default();
-        host.follow(&reading(0, 0), Some(&links));
+        host.follow(&reading(0, 0), Some(&links), 0);
         let fact = host.fact().unwrap();
         let names: Vec<&str> = fact.links.iter().map(|link| link.name.as_str()).collect();
         assert_eq!(names, [KUBESPAN, "eth0", "br0", "wg0"]);
         assert_eq!(fact.ports.as_ref().unwrap().other_wireguard, ["wg0"]);
+    }
+
+    #[test]
+    fn wrong_checksums_of_late_are_those_of_the_last_minute() {
+        let mut host = OwnHost::default();
+        let mut lately = |at, read| host.lately(Some(read), Moment::from_millis(at)).unwrap();
+        assert_eq!(lately(0, 100), 0);
+        assert_eq!(lately(30_000, 107), 7);
+        assert_eq!(lately(59_000, 108), 8);
+        assert_eq!(lately(90_500, 110), 3);
+        assert_eq!(lately(200_000, 110), 0);
+    }
+
+    #[test]
+    fn lines_of_one_kind_and_link_are_one_complaint_and_their_number_is_bounded() {
+        let line = |link: String| (ComplaintKind::DeadLoop, Some(link));
+        let mut reading = reading(1, 0);
+        let links = 0..30;
+        reading.kernel_log = Some(links.map(|link| line(format!("vx{link}"))).collect());
+        let mut host = OwnHost::default();
+        host.follow(&reading, None, 0);
+        host.follow(&reading, None, 0);
+        let complaints = host.fact().unwrap().complaints.clone().unwrap();
+        assert_eq!(complaints.len(), limits::COMPLAINTS);
+        assert_eq!(complaints[0].seen.count, 2);
+        reading.kernel_log = None;
+        host.follow(&reading, None, 0);
+        assert_eq!(host.fact().unwrap().complaints, None);
     }
 
     #[test]

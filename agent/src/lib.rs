@@ -45,3 +45,4 @@ pub use observer::{Looked, Observer, ObserverConfig, Ways};
 pub use readers::{DeviceReading, Reading, TapState};
 pub use steering::SteeringReading;
 pub use supervisor::{Config, ECHO_BUDGET, SourcesConfig, look, run};
+pub use talos::Machined;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Parser;
 use evidence::NodeName;
-use mesh_agent::{Config, DiscoveryConfig, SourcesConfig};
+use mesh_agent::{Config, DiscoveryConfig, Machined, SourcesConfig};
 use proto::trust::KeySource;
 use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +39,11 @@ struct Arguments {
     /// Socket on which machined listens. Without Talos there is none, and all that needs only WireGuard and Linux works.
     #[arg(long, env = "MESH_MACHINED_SOCKET", default_value = sources::talos::MACHINED_SOCKET)]
     machined_socket: PathBuf,
-    /// Endpoints of the discovery service, as URLs; each is looked at once a minute. Default: none is.
+    /// Let the agent ask Talos where the discovery service is. Talos keeps that one resource from readers: it is asked for as
+    /// os:admin, and the key in it is dropped unread.
+    #[arg(long, env = "MESH_DISCOVERY_FROM_TALOS")]
+    discovery_from_talos: bool,
+    /// Endpoints of the discovery service, as URLs; each is looked at once a minute. Default: none, or those of Talos.
     #[arg(
         long = "discovery",
         env = "MESH_DISCOVERY",
@@ -47,10 +51,12 @@ struct Arguments {
         value_delimiter = ','
     )]
     discovery: Vec<Endpoint>,
-    /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment.
+    /// The cluster whose affiliates are listed. Whoever knows it can overwrite them: better in the environment. Default: that of
+    /// Talos.
     #[arg(long, env = "MESH_CLUSTER_ID", hide_env_values = true)]
     cluster_id: Option<ClusterId>,
-    /// Time servers of this node, by name or address: each is asked once in 64 seconds, twice more after no answer. Default: none is asked.
+    /// Time servers of this node, by name or address: each is asked once in 64 seconds, twice more after no answer. Default:
+    /// those of Talos.
     #[arg(long = "ntp-server", env = "MESH_NTP_SERVERS", value_delimiter = ',', value_parser = mesh_agent::server_name)]
     ntp_servers: Vec<String>,
     /// Milliseconds to add to this node's wall clock before it is told: for tests, where all nodes share one clock.
@@ -103,7 +109,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         },
         echo_budget: arguments.echo_budget,
         sources: SourcesConfig {
-            machined: arguments.machined_socket,
+            machined: Machined {
+                socket: arguments.machined_socket,
+                as_admin: arguments.discovery_from_talos,
+            },
             discovery: DiscoveryConfig {
                 endpoints: arguments.discovery,
                 cluster_id: arguments.cluster_id,

@@ -1,6 +1,7 @@
-//! Asks the configured time servers, each in a task of its own: one that hangs delays no other.
+//! Asks the time servers, those that were given or else those of Talos, each in a task of its own: one that hangs delays no
+//! other.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use evidence::{Moment, NtpServer, NtpStage, limits};
 use probe_core::{Stamp, Wall};
@@ -9,9 +10,17 @@ use sources::{
     dns::{NameError, Resolver},
     ntp::{self, Answer, NtpError, packet::Refused},
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::sleep,
+};
 
-use crate::{clock::reading, readers::chain};
+use crate::{
+    clock::reading,
+    readers::{Reading, chain},
+    talos::TalosReading,
+};
 
 /// Pace of asking a server that answers, or fails for sure. It is the least pace that a server of the public pool may expect of a client (RFC 5905's
 /// `MINPOLL`).
@@ -21,8 +30,19 @@ const ASK_AGAIN: Duration = Duration::from_secs(8);
 /// Longest name of the domain name system.
 const MAX_NAME: usize = 253;
 
-/// The newest of each server, in the order in which they were given; `None` before the first try has ended.
-pub(crate) type Servers = watch::Receiver<Vec<Option<NtpServer>>>;
+/// Talos takes the path of a clock device for a time server, such as that of a hypervisor.
+const DEVICE: &str = "/dev/";
+
+/// Who is asked, and what came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    /// In their order; none as long as nobody has said which there are.
+    servers: Option<Vec<(String, Option<NtpServer>)>>,
+    /// Why there are none.
+    gap: Option<&'static str>,
+}
+
+pub(crate) type Servers = watch::Receiver<Asked>;
 
 /// Checks the name of a time server that a user gave.
 pub fn server_name(text: &str) -> Result<String, String> {
@@ -35,28 +55,134 @@ pub fn server_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Starts a task for each of the first [`limits::NTP_SERVERS`].
-pub(crate) fn start(mut names: Vec<String>) -> Servers {
-    names.truncate(limits::NTP_SERVERS);
-    let (sender, servers) = watch::channel(vec![None; names.len()]);
-    for (place, name) in names.into_iter().enumerate() {
-        tokio::spawn(follow(name, place, sender.clone()));
+impl Asked {
+    /// The newest of each.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &NtpServer> {
+        let all = self.servers.iter().flatten();
+        all.filter_map(|(_, server)| server.as_ref())
     }
+
+    /// Whether each was tried once, or there is none to try.
+    pub(crate) fn is_tried(&self) -> bool {
+        let mut all = self.servers.iter().flatten();
+        self.servers.is_some() && all.all(|(_, server)| server.is_some())
+    }
+
+    /// When a server was last asked; without servers there is a gap that says why.
+    pub(crate) fn tried(&self, now: Moment) -> Option<(Moment, Option<String>)> {
+        if let Some(gap) = self.gap {
+            return Some((now, Some(gap.to_owned())));
+        }
+        let asked = self.servers().map(|server| server.asked);
+        Some((asked.max()?, None))
+    }
+
+    /// Another list: who was on the last one keeps what it told.
+    fn list(&mut self, names: Result<Vec<String>, &'static str>) {
+        let mut before: BTreeMap<String, Option<NtpServer>> =
+            self.servers.take().into_iter().flatten().collect();
+        self.gap = names.as_ref().err().copied();
+        let names = names.unwrap_or_default().into_iter();
+        let kept = names.map(|name| {
+            let known = before.remove(&name).flatten();
+            (name, known)
+        });
+        self.servers = Some(kept.collect());
+    }
+
+    fn note(&mut self, server: NtpServer) {
+        let mut all = self.servers.iter_mut().flatten();
+        if let Some((_, newest)) = all.find(|(name, _)| *name == server.name) {
+            *newest = Some(server);
+        }
+    }
+}
+
+/// Starts a task for each of the servers that were given, or that Talos has as long as it says so.
+pub(crate) fn start(
+    given: Vec<String>,
+    talos: watch::Receiver<Option<Reading<TalosReading>>>,
+) -> Servers {
+    let (sender, servers) = watch::channel(Asked::default());
+    tokio::spawn(follow_list(given, talos, sender));
     servers
 }
 
-/// When a server was last asked; without servers there is a gap that says so.
-pub(crate) fn tried(servers: &Servers, now: Moment) -> Option<(Moment, Option<String>)> {
-    let servers = servers.borrow();
-    if servers.is_empty() {
-        let gap = "the time servers of this node are not known: give them with --ntp-server";
-        return Some((now, Some(gap.to_owned())));
+async fn follow_list(
+    given: Vec<String>,
+    mut talos: watch::Receiver<Option<Reading<TalosReading>>>,
+    sender: watch::Sender<Asked>,
+) {
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+    let mut last = None;
+    while !sender.is_closed() {
+        let names = names(&given, talos.borrow_and_update().as_ref(), last.as_ref());
+        if let Some(names) = names.filter(|names| last.as_ref() != Some(names)) {
+            let wanted = names.clone().unwrap_or_default();
+            running.retain(|name, task| {
+                let stays = wanted.contains(name);
+                if !stays {
+                    task.abort();
+                }
+                stays
+            });
+            sender.send_modify(|asked| asked.list(names.clone()));
+            for name in wanted {
+                running
+                    .entry(name.clone())
+                    .or_insert_with(|| tasks.spawn(follow(name, sender.clone())));
+            }
+            last = Some(names);
+        }
+        while tasks.try_join_next().is_some() {}
+        tokio::select! {
+            () = sender.closed() => {}
+            Ok(()) = talos.changed() => {}
+            else => sender.closed().await,
+        }
     }
-    let asked = servers.iter().flatten().map(|server| server.asked);
-    Some((asked.max()?, None))
 }
 
-async fn follow(name: String, place: usize, sender: watch::Sender<Vec<Option<NtpServer>>>) {
+/// Whom to ask. A Talos that is not heard for a while has not changed its mind.
+fn names(
+    given: &[String],
+    talos: Option<&Reading<TalosReading>>,
+    last: Option<&Result<Vec<String>, &'static str>>,
+) -> Option<Result<Vec<String>, &'static str>> {
+    if !given.is_empty() {
+        return Some(Ok(distinct(given.iter().cloned())));
+    }
+    let told = match &talos?.value {
+        Ok(reading) => reading.told.time_servers.as_ref(),
+        Err(_) if last.is_some_and(Result::is_ok) => return None,
+        Err(_) => None,
+    };
+    Some(match told {
+        None => Err("the time servers of this node are not known: give them with --ntp-server"),
+        Some(told) if told.is_empty() => Err("Talos has no time server"),
+        Some(told) => {
+            let asked = told.iter().filter(|name| !name.starts_with(DEVICE));
+            let asked = distinct(asked.filter_map(|name| server_name(name).ok()));
+            let device =
+                "Talos takes the time from a clock device of this machine, which is not asked";
+            (!asked.is_empty()).then_some(asked).ok_or(device)
+        }
+    })
+}
+
+/// The first [`limits::NTP_SERVERS`], each once.
+fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut list = Vec::new();
+    for name in names {
+        if !list.contains(&name) && list.len() < limits::NTP_SERVERS {
+            list.push(name);
+        }
+    }
+    list
+}
+
+async fn follow(name: String, sender: watch::Sender<Asked>) {
     let mut last = None;
     for turn in 0_usize.. {
         if sender.is_closed() {
@@ -66,11 +192,7 @@ async fn follow(name: String, place: usize, sender: watch::Sender<Vec<Option<Ntp
         let tried = question(&name, turn).await;
         let server = told(&name, asked, tried, last.as_ref());
         last = Some(server.clone());
-        sender.send_modify(|servers| {
-            if let Some(newest) = servers.get_mut(place) {
-                *newest = Some(server);
-            }
-        });
+        sender.send_modify(|asked| asked.note(server));
         sleep(pause(last.as_ref())).await;
     }
 }
@@ -193,6 +315,7 @@ fn told(name: &str, asked: Moment, tried: Tried, last: Option<&NtpServer>) -> Nt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::talos::Told;
 
     fn tried(outcome: Result<Answer, (NtpStage, String)>) -> Tried {
         Tried {
@@ -216,6 +339,66 @@ mod tests {
         let twice = told("time", Moment::ZERO, silent(), Some(&once));
         assert_eq!((twice.stage, twice.failed_in_a_row), (NtpStage::Silent, 2));
         assert_eq!((twice.told, twice.stratum), (well.told, Some(2)));
+    }
+
+    fn talos(servers: &[&str]) -> Reading<TalosReading> {
+        let servers = servers.iter().map(|name| (*name).to_owned());
+        Reading {
+            at: Moment::ZERO,
+            value: Ok(TalosReading::telling(Told {
+                time_servers: Some(servers.collect()),
+                ..Told::default()
+            })),
+        }
+    }
+
+    #[test]
+    fn the_servers_of_talos_are_asked_where_none_was_given() {
+        let told = talos(&["time.test", "/dev/ptp0", "a b", "time.test", "192.0.2.1"]);
+        let own = ["time.test".to_owned(), "192.0.2.1".to_owned()];
+        let found = names(&[], Some(&told), None);
+        assert_eq!(found, Some(Ok(own.to_vec())));
+        let given = ["mine.test".to_owned()];
+        assert_eq!(
+            names(&given, Some(&told), None),
+            Some(Ok(given.to_vec())),
+            "what was given wins"
+        );
+        assert_eq!(names(&[], None, None), None, "not told yet");
+        let silent = Reading {
+            at: Moment::ZERO,
+            value: Err("not heard".to_owned()),
+        };
+        assert!(names(&[], Some(&silent), None).unwrap().is_err());
+        assert_eq!(names(&[], Some(&silent), found.as_ref()), None);
+    }
+
+    #[test]
+    fn without_a_server_to_ask_the_reason_is_told() {
+        let mut asked = Asked::default();
+        assert!(!asked.is_tried() && asked.tried(Moment::ZERO).is_none());
+        for (servers, part) in [
+            (&["/dev/ptp0"][..], "clock device"),
+            (&[], "no time server"),
+        ] {
+            asked.list(names(&[], Some(&talos(servers)), None).unwrap());
+            let (_, gap) = asked.tried(Moment::ZERO).unwrap();
+            assert!(gap.unwrap().contains(part));
+            assert!(asked.is_tried());
+        }
+    }
+
+    #[test]
+    fn another_list_keeps_what_a_server_told_that_is_on_both() {
+        let list = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
+        let mut asked = Asked::default();
+        asked.list(list(&["one", "two"]));
+        let silent = tried(Err((NtpStage::Silent, String::new())));
+        asked.note(told("two", Moment::ZERO, silent, None));
+        asked.list(list(&["two", "three"]));
+        let known: Vec<_> = asked.servers().map(|server| server.name.as_str()).collect();
+        assert_eq!(known, ["two"]);
+        assert!(!asked.is_tried());
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
     health::OwnHealth,
     host::OwnHost,
     machines::Machines,
-    ntp,
+    ntp::Asked,
     peers::{Changes, Peers},
     readers::{DeviceReading, Reading, TapState},
     sockets::Sockets,
@@ -60,7 +60,6 @@ pub struct ObserverConfig {
     pub(crate) boot_id: String,
     /// Added to the wall clock before it is told; a lab needs it.
     pub(crate) clock_offset_ms: i64,
-    pub(crate) ntp: ntp::Servers,
 }
 
 impl ObserverConfig {
@@ -72,7 +71,6 @@ impl ObserverConfig {
             echo_budget: crate::ECHO_BUDGET,
             boot_id,
             clock_offset_ms: 0,
-            ntp: ntp::start(Vec::new()),
         }
     }
 }
@@ -96,6 +94,7 @@ pub struct Observer<W = Sockets> {
     talos: Option<Reading<TalosReading>>,
     tap: Option<Reading<TapState>>,
     discovery: Option<Reading<Discovery>>,
+    ntp: Asked,
     peers: Peers,
     machines: Option<Machines>,
     ways: W,
@@ -124,6 +123,7 @@ impl<W: Ways> Observer<W> {
             talos: None,
             tap: None,
             discovery: None,
+            ntp: Asked::default(),
             peers: Peers::default(),
             machines: None,
             ways,

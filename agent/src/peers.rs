@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use evidence::{Moment, Peer, PublicKey};
+use evidence::{EndpointChange, Moment, Peer, PublicKey, limits};
 use sources::wireguard;
 
 use crate::readers::DeviceReading;
@@ -133,6 +133,7 @@ fn known(
         .as_ref()
         .is_some_and(|old| peer.rx_bytes > old.fact.rx_bytes);
     let since = old.as_ref().map_or(now, |old| old.fact.since);
+    let endpoint_changes = endpoint_changes(peer, old.as_ref(), now);
     let rx_moved = if grown {
         Some(now)
     } else {
@@ -147,6 +148,7 @@ fn known(
         rx_moved,
         since,
         keepalive: peer.keepalive,
+        endpoint_changes,
     };
     let address = own.and_then(|own| echo_address(peer, own));
     Known {
@@ -155,6 +157,26 @@ fn known(
         address,
         node_address: node_address(peer, address),
     }
+}
+
+/// The newest changes of the endpoint. What was there and back between two readings is not seen.
+fn endpoint_changes(
+    peer: &wireguard::Peer,
+    old: Option<&Known>,
+    now: Moment,
+) -> Vec<EndpointChange> {
+    let Some(old) = old else {
+        return Vec::new();
+    };
+    let mut changes = old.fact.endpoint_changes.clone();
+    if let Some((from, to)) = old.fact.endpoint.zip(peer.endpoint)
+        && from != to
+    {
+        let over = (changes.len() + 1).saturating_sub(limits::ENDPOINT_CHANGES);
+        changes.drain(..over);
+        changes.push(EndpointChange { at: now, from, to });
+    }
+    changes
 }
 
 /// A single address among the peer's allowed IPs that is not its `KubeSpan` address; IPv4 first, as Kubernetes does.
@@ -252,6 +274,26 @@ mod tests {
             Moment::from_millis(61_003),
         );
         assert_eq!(peers.fact(&key).unwrap().last_handshake, first);
+    }
+
+    #[test]
+    fn the_newest_changes_of_an_endpoint_are_kept_with_their_moments() {
+        let mut peers = Peers::default();
+        let key = PublicKey::from_bytes([1; 32]);
+        for step in 0..20_u16 {
+            let mut peer = peer(1, None, 0);
+            // The same endpoint twice in a row is no change.
+            peer.endpoint = Some(([192, 0, 2, 1], 1 + step / 2).into());
+            let now = Moment::from_millis(i64::from(step) * 1000);
+            peers.update(&reading(vec![peer], 0), Some(OWN), now);
+        }
+        let changes = &peers.fact(&key).unwrap().endpoint_changes;
+        let told: Vec<(i64, u16, u16)> = changes
+            .iter()
+            .map(|change| (change.at.as_millis(), change.from.port(), change.to.port()))
+            .collect();
+        let expected = (2..10).map(|port| (i64::from(port) * 2000, port, port + 1));
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
 
     #[test]

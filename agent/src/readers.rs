@@ -6,7 +6,7 @@ use evidence::{Discovery, Moment};
 use probe_io::{Sighted, Tap, TapError, clock};
 use sources::{
     Gap,
-    links::{self, Snapshot},
+    links::{self, Change, Snapshot},
     pressure::{self, Pressure},
     wireguard::{self, Device},
 };
@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{host::HostReading, steering::SteeringReading, talos::TalosReading};
+use crate::{host::HostReading, ntp::Servers, steering::SteeringReading, talos::TalosReading};
 
 /// `KubeSpan`'s port; not configurable in Talos.
 pub(crate) const TUNNEL_PORT: u16 = 51_820;
@@ -43,12 +43,15 @@ pub struct Reading<T> {
 pub(crate) struct Readings {
     pub(crate) wireguard: watch::Receiver<Option<Reading<DeviceReading>>>,
     pub(crate) links: watch::Receiver<Option<Reading<Snapshot>>>,
+    /// Bursts of changes of routes and rules.
+    pub(crate) route_changes: watch::Receiver<u64>,
     pub(crate) steering: watch::Receiver<Option<Reading<SteeringReading>>>,
     pub(crate) tap: mpsc::Receiver<Sighted>,
     pub(crate) tap_state: watch::Receiver<Option<Reading<TapState>>>,
     pub(crate) pressure: watch::Receiver<Pressure>,
     pub(crate) talos: watch::Receiver<Option<Reading<TalosReading>>>,
     pub(crate) discovery: watch::Receiver<Option<Reading<Discovery>>>,
+    pub(crate) ntp: Servers,
     pub(crate) host: watch::Receiver<Option<HostReading>>,
 }
 
@@ -88,7 +91,10 @@ pub(crate) async fn wireguard(sender: watch::Sender<Option<Reading<DeviceReading
 }
 
 /// Reads links and addresses when the kernel says that something changed.
-pub(crate) async fn links(sender: watch::Sender<Option<Reading<Snapshot>>>) {
+pub(crate) async fn links(
+    sender: watch::Sender<Option<Reading<Snapshot>>>,
+    route_changes: watch::Sender<u64>,
+) {
     let mut watch = links::watch().ok();
     while !sender.is_closed() {
         let read = links::read().await;
@@ -99,7 +105,16 @@ pub(crate) async fn links(sender: watch::Sender<Option<Reading<Snapshot>>>) {
         }));
         let changed = async {
             match &mut watch {
-                Some(watch) => watch.changed().await.is_ok(),
+                Some(watch) => {
+                    let change = watch.changed().await;
+                    if matches!(
+                        change,
+                        Ok(Change::Route | Change::Rule | Change::Everything)
+                    ) {
+                        route_changes.send_modify(|count| *count += 1);
+                    }
+                    change.is_ok()
+                }
                 None => std::future::pending().await,
             }
         };

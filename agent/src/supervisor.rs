@@ -16,7 +16,7 @@
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
@@ -37,7 +37,9 @@ use crate::{
     observer::{Observer, ObserverConfig},
     readers::{self, Reading, Readings, TapState},
     sockets::Sockets,
-    steering, talos, uplink,
+    steering,
+    talos::{self, Machined},
+    uplink,
 };
 
 /// Most echo requests a second.
@@ -67,11 +69,11 @@ pub struct Config {
 /// Where the sources are that are not in the kernel.
 #[derive(Clone, Debug)]
 pub struct SourcesConfig {
-    /// Where machined listens, if Talos is there at all.
-    pub machined: PathBuf,
+    /// Talos, if it is there at all.
+    pub machined: Machined,
     /// The discovery service.
     pub discovery: DiscoveryConfig,
-    /// Time servers to ask, by name or address.
+    /// Time servers to ask, by name or address; none: those of Talos.
     pub ntp_servers: Vec<String>,
 }
 
@@ -122,7 +124,6 @@ async fn observe(config: Config) -> anyhow::Result<()> {
             echo_budget: config.echo_budget,
             boot_id: sources::host::boot_id().unwrap_or_default(),
             clock_offset_ms: config.clock_offset_ms,
-            ntp: ntp::start(config.sources.ntp_servers.clone()),
         },
         Sockets::default(),
     );
@@ -147,7 +148,6 @@ pub async fn look(node: NodeName, config: SourcesConfig, patience: Duration) -> 
             echo_budget: 1,
             boot_id: sources::host::boot_id().unwrap_or_default(),
             clock_offset_ms: 0,
-            ntp: ntp::start(config.ntp_servers.clone()),
         },
         Sockets::default(),
     );
@@ -165,6 +165,7 @@ fn read(
 ) -> Readings {
     let (wireguard_sender, wireguard) = watch::channel(None);
     let (links_sender, links) = watch::channel(None);
+    let (route_sender, route_changes) = watch::channel(0);
     let (steering_sender, steering) = watch::channel(None);
     let (talos_sender, talos) = watch::channel(None);
     let (discovery_sender, discovery) = watch::channel(None);
@@ -172,7 +173,7 @@ fn read(
     let (host_sender, host) = watch::channel(None);
     tokio::spawn(host::read(host_sender));
     tokio::spawn(readers::wireguard(wireguard_sender));
-    tokio::spawn(readers::links(links_sender));
+    tokio::spawn(readers::links(links_sender, route_sender));
     tokio::spawn(steering::read_steering(
         steering_sender,
         wireguard.clone(),
@@ -184,18 +185,22 @@ fn read(
     tokio::spawn(discovery::read(
         discovery_sender,
         wireguard.clone(),
+        talos.clone(),
         config.discovery,
         secret,
     ));
+    let ntp = ntp::start(config.ntp_servers, talos.clone());
     Readings {
         wireguard,
         links,
+        route_changes,
         steering,
         tap,
         tap_state,
         pressure,
         talos,
         discovery,
+        ntp,
         host,
     }
 }

@@ -7,7 +7,7 @@ mod node;
 mod state;
 mod ways;
 
-use std::{convert::Infallible, path::Path, time::Duration};
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use evidence::{Fact, Facts};
 use probe_io::clock;
@@ -28,7 +28,8 @@ use crate::readers::Reading;
 use node::NodeAnswers;
 use state::State;
 
-pub(crate) use state::TalosReading;
+pub(crate) use node::Registry;
+pub(crate) use state::{TalosReading, Told};
 
 /// Pace of asking for what is not watched.
 const POLL_EVERY: Duration = Duration::from_secs(10);
@@ -48,6 +49,16 @@ const UPDATES: usize = 16;
 const REWATCH: Duration = Duration::from_secs(1);
 /// A watch that lived shorter than this was no good one, and so many of them in a row end the connection.
 const SHORT_LIVED: (Duration, u32) = (Duration::from_secs(10), 3);
+
+/// Where machined listens, and what may be asked of it.
+#[derive(Clone, Debug)]
+pub struct Machined {
+    /// Its socket, if Talos is there at all.
+    pub socket: PathBuf,
+    /// Whether the one resource that says where the discovery service is may be asked for as `os:admin`: Talos keeps it from
+    /// readers. Everything else is asked for as `os:reader` in any case.
+    pub as_admin: bool,
+}
 
 /// What is new.
 enum Update {
@@ -69,7 +80,7 @@ enum Step<R> {
 
 /// Follows for ever; every end of a connection is a gap, until the next one has told everything.
 pub(crate) async fn follow(
-    socket: &Path,
+    machined: &Machined,
     sender: watch::Sender<Option<Reading<TalosReading>>>,
     links: watch::Receiver<Option<Reading<Snapshot>>>,
 ) {
@@ -77,7 +88,7 @@ pub(crate) async fn follow(
     let mut told = String::new();
     while !sender.is_closed() {
         let begun = Instant::now();
-        let Err(reason) = Box::pin(session(socket, &sender, &links)).await;
+        let Err(reason) = Box::pin(session(machined, &sender, &links)).await;
         // A connection that told everything and lived for a while was a good one: begin with short pauses again.
         let was_heard = matches!(&*sender.borrow(), Some(Reading { value: Ok(_), .. }));
         if was_heard && begun.elapsed() > SHORT_LIVED.0 {
@@ -98,17 +109,18 @@ pub(crate) async fn follow(
 
 /// One connection. The error is for a person.
 async fn session(
-    socket: &Path,
+    machined: &Machined,
     sender: &watch::Sender<Option<Reading<TalosReading>>>,
     links: &watch::Receiver<Option<Reading<Snapshot>>>,
 ) -> Result<Infallible, String> {
-    let talos = connect(socket).await.map_err(told)?;
+    let as_admin = machined.as_admin;
+    let talos = connect(&machined.socket).await.map_err(told)?;
     // Who is not known yet is refused whatever he asks, and so is who asks for a type that is not known: one answer first.
-    let first = node::ask(&talos).await.map_err(told)?;
+    let first = node::ask(&talos, as_admin).await.map_err(told)?;
     let (updates, queue) = mpsc::channel(UPDATES);
     let asking = async {
         tokio::try_join!(
-            poll(&talos, first, &updates),
+            poll(&talos, as_admin, first, &updates),
             keep_watching(&talos, &updates, Update::Specs),
             keep_watching(&talos, &updates, Update::Statuses),
             keep_watching(&talos, &updates, Update::Affiliates),
@@ -129,6 +141,7 @@ fn told(error: TalosError) -> String {
 
 async fn poll<T: Carrier>(
     talos: &Talos<T>,
+    as_admin: bool,
     first: NodeAnswers,
     updates: &mpsc::Sender<Update>,
 ) -> Result<Infallible, String> {
@@ -136,7 +149,7 @@ async fn poll<T: Carrier>(
     loop {
         send(updates, Update::Node(Box::new(answers))).await;
         sleep(POLL_EVERY).await;
-        answers = node::ask(talos).await.map_err(told)?;
+        answers = node::ask(talos, as_admin).await.map_err(told)?;
     }
 }
 
@@ -227,13 +240,13 @@ async fn publish(
             }
             () = sleep_until(ways_at), if state.is_whole() => {
                 ways_at = Instant::now() + WAYS_EVERY;
-                state.ways.clear();
+                state.ask_again();
                 news = true;
             }
             () = sleep_until(publish_at), if news && state.is_whole() => {
                 tell(&mut state, sender, links).await;
                 // What could not be asked is asked again soon: at the start the links are not known yet.
-                news = !state.candidates_without_way().is_empty();
+                news = !state.to_ask().is_empty();
                 publish_at = Instant::now() + if news { WAYS_RETRY } else { PUBLISH_EVERY };
             }
         }
@@ -245,13 +258,11 @@ async fn tell(
     sender: &watch::Sender<Option<Reading<TalosReading>>>,
     links: &watch::Receiver<Option<Reading<Snapshot>>>,
 ) {
-    let unknown = state.candidates_without_way();
-    if !unknown.is_empty() {
+    let to_ask = state.to_ask();
+    if !to_ask.is_empty() {
         let read = links.borrow().clone();
         let snapshot = read.and_then(|read| read.value.ok());
-        state
-            .ways
-            .extend(ways::ask(&unknown, snapshot.as_ref()).await);
+        state.answered(ways::ask(&to_ask, snapshot.as_ref()).await);
     }
     let now = clock::moment();
     let reading = state.reading(now, sources::host::clocks().wall);

@@ -4,9 +4,10 @@
 //! misbehaves as the file [`MOOD_FILE`] says, so that a scenario can make it do so.
 //!
 //! In reading order: `plan` (what a node is told of the cluster), `peers` (Talos' view of each peer), `allowed_ips`, `resources` (all of it as
-//! resources), `mood`, `service` (who asks for it).
+//! resources), `given` (what a scenario says otherwise), `mood`, `service` (who asks for it).
 
 mod allowed_ips;
+mod given;
 mod mood;
 mod peers;
 mod plan;
@@ -32,9 +33,17 @@ pub const SOCKET: &str = "/run/machined/machine.sock";
 pub const PLAN_FILE: &str = "/run/machined/plan.json";
 /// How it behaves: `hang`, `flood`, `garbage`, `die`, `deny` or `overrun`; none is well.
 pub const MOOD_FILE: &str = "/run/machined/mood";
+/// The machine's stage, in Talos' word: `rebooting`, `shutting down`, `resetting`, `upgrading`; none is running.
+pub const STAGE_FILE: &str = "/run/machined/stage";
 /// Endpoint candidates other than the planned ones, a line for a peer: its name, then the candidates. These are set on the
 /// device, as Talos sets them; the planned ones are left to the lab.
 pub const CANDIDATES_FILE: &str = "/run/machined/candidates";
+/// The time servers, in their order; none are planned.
+pub const TIME_SERVERS_FILE: &str = "/run/machined/time-servers";
+/// The address that the kubelet is given, then others that the node has beside its planned one; only that is planned.
+pub const NODE_IPS_FILE: &str = "/run/machined/node-ips";
+/// Where the discovery service is, as `host:port`, or `off`; otherwise it is where Talos has it by default.
+pub const DISCOVERY_FILE: &str = "/run/machined/discovery";
 
 /// Pace of looking at the mood.
 const LOOK: Duration = Duration::from_millis(200);

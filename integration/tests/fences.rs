@@ -26,8 +26,17 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("mesh-collector", "diagnosis", "the judgement"),
     ("mesh-collector", "proto", "what it serves"),
     ("mesh-probe", "evidence", "the verdict it prints"),
-    ("mesh-probe", "diagnosis", "the pages of explain"),
+    (
+        "mesh-probe",
+        "diagnosis",
+        "the pages of explain, the judgement of a bundle, and a gate graph of a file",
+    ),
     ("mesh-probe", "proto", "the questions it asks"),
+    (
+        "mesh-probe",
+        "mesh-collector",
+        "tests: the command line against every other surface, and evidence to be judged again",
+    ),
     (
         "mesh-probe",
         "mesh-agent",
@@ -79,6 +88,12 @@ const EDGES: &[(&str, &str, &str)] = &[
     ),
     ("integration", "fuzz", "tests: the corpora to replay"),
     ("fuzz", "evidence", "keys, moments, nouns"),
+    (
+        "fuzz",
+        "diagnosis",
+        "the view in a bundle, and the reader of gate graphs",
+    ),
+    ("fuzz", "mesh-probe", "the reader of bundles"),
     ("fuzz", "probe-core", "decoders of probes and packets"),
     ("fuzz", "probe-io", "the decoder of error queues"),
     ("fuzz", "sources", "decoders of what the node says"),
@@ -92,11 +107,14 @@ const EDGES: &[(&str, &str, &str)] = &[
 const PURE: [&str; 3] = ["proto/evidence", "mesh-probe/probe-core", "agent/diagnosis"];
 
 /// All that pure crates may use from outside: encodings, hashes, derives. Nothing of these can wait, open or look around.
-const PURE_DEPENDENCIES: [&str; 8] = [
+/// `humantime` reads and writes lengths of time; `serde-saphyr` reads YAML from a text, without its features that open files.
+const PURE_DEPENDENCIES: [&str; 10] = [
     "base64",
     "blake2",
     "hmac",
+    "humantime",
     "serde",
+    "serde-saphyr",
     "sha2",
     "subtle",
     "thiserror",

@@ -51,6 +51,27 @@ fn every_code_that_is_expected_somewhere_must_be_absent_somewhere_else() {
     }
 }
 
+/// The faults of a host and of discovery that a scenario has to show: clocks (T01, T03, T04), identities and addresses (T06, T07,
+/// T09), and the ways in which discovery fails (S). A scenario names those that it shows at the beginning of its `about`.
+const FAULTS: [&str; 13] = [
+    "T01", "T03", "T04", "T06", "T07", "T09", "S01", "S02", "S03", "S04", "S05", "S07", "S10",
+];
+
+#[test]
+fn every_fault_of_a_host_and_of_discovery_has_a_scenario_that_says_so() {
+    let files = files();
+    let scenarios = files.iter().map(|file| Scenario::load(file).unwrap());
+    let shown: BTreeSet<String> = scenarios
+        .filter(|scenario| scenario.expect.is_some())
+        .filter_map(|scenario| Some(scenario.about.split_once(": ")?.0.to_owned()))
+        .collect();
+    let missing: Vec<_> = FAULTS
+        .iter()
+        .filter(|fault| !shown.contains(**fault))
+        .collect();
+    assert!(missing.is_empty(), "no scenario shows {missing:?}");
+}
+
 #[test]
 fn the_program_refuses_a_misspelt_key_before_it_starts_anything() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ const ROOT_README_LINES: usize = 150;
 const RUST_LINES: usize = 500;
 
 /// Folders without a crate that have a README all the same.
-const OTHER_FOLDERS: [&str; 2] = ["talos-ext", "vagrant"];
+const OTHER_FOLDERS: [&str; 1] = ["vagrant"];
 
 /// A generator, not a part of any program: the README of the folder above says how to use it.
 const DESCRIBED_ABOVE: &str = "proto/schema";

@@ -1,6 +1,7 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
 mod adhoc;
+mod install;
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -13,6 +14,8 @@ pub use adhoc::{
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
+pub use install::{InstallArgs, InstallCommand, PlanArgs};
+
 use crate::exit;
 
 /// Longest time that may be given: a typing mistake must not wait for years.
@@ -24,7 +27,10 @@ Examples:
   mesh-probe pairs -o wide                    every direction, rung by rung
   mesh-probe gate mesh                        is the mesh ready? checks once
   mesh-probe wait kubernetes-api --may-start  wait until the API may be started
+  mesh-probe gate graph                       what rests on what
   mesh-probe explain --all                    all findings that there can be
+  mesh-probe bundle mesh.jsonl                all evidence in one file, for a ticket
+  mesh-probe replay mesh.jsonl                the verdict on it, on any machine
   mesh-probe mtu vps-1                        the largest packet that gets there
   mesh-probe udp vps-1:51820                  does anything listen there?
   mesh-probe node                             all that this node says of itself
@@ -41,7 +47,7 @@ Examples:
 pub struct Cli {
     #[command(flatten)]
     pub connection: Connection,
-    /// How to print the answer; json also prints errors as a document on stdout
+    /// How to print the answer; json, yaml and jsonl also print errors as a document on stdout
     #[arg(
         short,
         long,
@@ -57,21 +63,32 @@ pub struct Cli {
 /// Where the collector is, and what proves us to it.
 #[derive(Debug, Args)]
 pub struct Connection {
-    /// Where the collector listens; the port may be left out (21820)
+    /// Where the collector listens; the port may be left out (21820). For gate and wait there may be several
     #[arg(
         long,
         global = true,
         env = "MESH_COLLECTOR",
         hide_env_values = true,
+        value_delimiter = ',',
         value_name = "HOST:PORT"
     )]
-    pub collector: Option<Target>,
+    pub collector: Vec<Target>,
     /// File with the mesh key in base64; the key itself may also be in `MESH_KEY`
     #[arg(long, global = true, value_name = "FILE")]
     pub mesh_key_file: Option<PathBuf>,
     /// Talos' secrets.yaml, whose cluster.secret is the mesh key
     #[arg(long, global = true, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// A reader's credentials, as `mesh-probe key` prints them: instead of the mesh key
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_CREDENTIALS",
+        hide_env_values = true,
+        value_name = "FILE",
+        conflicts_with_all = ["mesh_key_file", "secrets"]
+    )]
+    pub credentials: Option<PathBuf>,
     /// Time that connecting, and then each request, may take
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
     pub timeout: Duration,
@@ -96,6 +113,25 @@ pub enum Format {
     Wide,
     /// For programs: one versioned document
     Json,
+    /// The same document
+    Yaml,
+    /// The same on one line; gate and wait print one for each change while they wait
+    Jsonl,
+    /// gate and wait: gate/LEVEL if the answer is yes; gate graph: all of them
+    Name,
+    /// gate and wait: a flat map of texts, and exit code 0 whatever the answer is
+    TerraformExternal,
+    /// gate graph
+    Mermaid,
+    /// gate graph
+    Dot,
+}
+
+impl Format {
+    /// Whether programs read it as documents, errors too.
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml | Self::Jsonl)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +139,13 @@ pub enum Command {
     /// One screen: nodes, gates, what is wrong, and what to do
     Status,
     /// Every ordered pair of nodes: how far it works, and where it breaks
-    Pairs,
+    Pairs(PairsArgs),
+    /// What has changed of late: gates, findings, pairs
+    History,
+    /// All evidence of the present verdict in one file, to be attached or judged again elsewhere
+    Bundle(BundleArgs),
+    /// The verdict on a bundle, judged here; needs no collector
+    Replay(ReplayArgs),
     /// Is a level ready? Checks once, or waits as long as --wait-timeout says
     Gate(GateArgs),
     /// Wait until a level is ready: gate with a --wait-timeout of 5m
@@ -126,15 +168,77 @@ pub enum Command {
     Steering,
     /// From here, without a collector: UDP 8472 of a host, and the MTU left inside of VXLAN
     Vxlan(VxlanArgs),
+    /// Derive a reader's credentials from the mesh key: for whoever may ask, and may not report
+    Key(KeyArgs),
+    /// What to run to get the extension onto the nodes; prints, and applies nothing
+    Install(InstallArgs),
+}
+
+/// Which pairs. Without any of these: all of a small mesh, and of a large one those that are broken or not proved.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PairsArgs {
+    /// Only those of which this node is an end
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Only those that leave this node
+    #[arg(long, value_name = "NODE")]
+    pub from: Option<String>,
+    /// Only those that lead to this node
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Only those that are broken or not proved
+    #[arg(long)]
+    pub broken: bool,
+}
+
+impl PairsArgs {
+    /// Whether all pairs are meant.
+    pub const fn is_all(&self) -> bool {
+        self.node.is_none() && self.from.is_none() && self.to.is_none() && !self.broken
+    }
 }
 
 #[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Where to write; it must not exist yet. Without it the bundle goes to stdout
+    pub file: Option<PathBuf>,
+    /// Put pseudonyms for names and addresses, the same for the same everywhere
+    #[arg(long)]
+    pub redact: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The bundle; - reads it from stdin
+    pub file: PathBuf,
+    /// Show every ordered pair, as pairs does
+    #[arg(long)]
+    pub pairs: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct GateArgs {
+    #[command(subcommand)]
+    pub command: Option<GateCommand>,
     #[command(flatten)]
     pub level: LevelArgs,
     /// Time to wait until it is; 0 checks once
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
     pub wait_timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GateCommand {
+    /// What rests on what: of a collector, or of a file
+    Graph(GraphArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// Check and print a gate graph that a collector could be given; asks nobody
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -147,15 +251,39 @@ pub struct WaitArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct LevelArgs {
-    /// Name of the level; status lists them
-    pub level: String,
+    /// Name of the level; gate graph lists them
+    #[arg(required = true)]
+    pub level: Option<String>,
     /// Ask whether everything below the level is ready, so that it may be started
     #[arg(long)]
     pub may_start: bool,
     /// Wait on even when waiting cannot cure the cause
     #[arg(long)]
     pub no_fail_fast: bool,
+    /// Yes only if it has been yes for so long without a break
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    pub stable_for: Duration,
+    /// Of several collectors one that says yes is enough; else all must
+    #[arg(long)]
+    pub any: bool,
+    /// As a Nagios plugin: one line, and exit code 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
+    #[arg(long, conflicts_with = "output")]
+    pub nagios: bool,
+    /// With -o terraform-external: exit as usual, so that a level that is not ready fails the plan
+    #[arg(long)]
+    pub require: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// A new file for them, for its owner alone; without this they are printed
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -249,18 +377,30 @@ fn positive(text: &str) -> Result<Duration, TimeError> {
     Ok(time)
 }
 
-/// Whether a command line that cannot be parsed asked for JSON, so that its error can be one document too.
-pub fn asks_for_json(arguments: &[OsString]) -> bool {
+/// The document that a command line asked for which cannot be parsed, so that its error can be one too.
+pub fn asked_document(arguments: &[OsString]) -> Option<Format> {
+    let format = |name: &str| Format::from_str(name, false).ok();
     let mut words = arguments.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
-        match word.as_ref() {
-            "--" => return false,
-            "-o" | "--output" => return words.next().is_some_and(|format| format == "json"),
-            "-ojson" | "-o=json" | "--output=json" => return true,
-            _ => {}
+        let asked = match word.as_ref() {
+            "--" => return None,
+            "-o" | "--output" => words.next().and_then(|name| format(&name)),
+            word => ["--output=", "-o=", "-o"]
+                .iter()
+                .find_map(|option| word.strip_prefix(option))
+                .and_then(format),
+        };
+        if asked.is_some() {
+            return asked.filter(|format| format.is_document());
         }
     }
-    false
+    None
+}
+
+/// Whether a command line that cannot be parsed is that of a Nagios plugin, whose errors are answers too.
+pub fn asks_for_nagios(arguments: &[OsString]) -> bool {
+    let words = arguments.iter().take_while(|word| *word != "--");
+    words.into_iter().any(|word| word == "--nagios")
 }
 
 #[cfg(test)]
@@ -310,15 +450,20 @@ mod tests {
     #[test]
     fn json_is_recognised_on_a_command_line_that_is_wrong_elsewhere() {
         let asks = |line: &str| {
-            asks_for_json(
+            asked_document(
                 &line
                     .split(' ')
                     .map(OsString::from)
                     .collect::<Vec<OsString>>(),
             )
         };
-        assert!(asks("mesh-probe -o json nonsense"));
-        assert!(asks("mesh-probe nonsense --output=json"));
-        assert!(!asks("mesh-probe -o table nonsense json"));
+        assert_eq!(asks("mesh-probe -o json nonsense"), Some(Format::Json));
+        assert_eq!(
+            asks("mesh-probe nonsense --output=yaml"),
+            Some(Format::Yaml)
+        );
+        assert_eq!(asks("mesh-probe nonsense -ojsonl"), Some(Format::Jsonl));
+        assert_eq!(asks("mesh-probe -o table nonsense json"), None);
+        assert_eq!(asks("mesh-probe -o terraform-external nonsense"), None);
     }
 }

@@ -2,14 +2,17 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use evidence::{Gate, Verdict};
+use evidence::{Gate, Ladder, Moment, PairRef, Transition, Verdict};
 use proto::{
-    convert::{gate_from_wire, verdict_from_wire},
+    convert::{
+        evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, transition_from_wire,
+        verdict_from_wire,
+    },
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
     wire::{
-        CheckRequest, GetRequest, Question, WaitRequest, gate_client::GateClient,
-        mesh_client::MeshClient,
+        CheckRequest, EvidenceRequest, GetRequest, GraphRequest, HistoryRequest, HistoryResponse,
+        PairsRequest, Question, WaitRequest, gate_client::GateClient, mesh_client::MeshClient,
     },
 };
 use rustls::ClientConfig;
@@ -17,8 +20,12 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{Connection, Target},
+    args::{Connection, PairsArgs, Target},
+    bundle::{Bundle, Gathering},
+    document,
     error::ProbeError,
+    graph::GraphLevel,
+    secret,
 };
 
 /// A collector that may be asked: where it is and what proves us to it.
@@ -34,6 +41,19 @@ pub struct Collector {
 pub struct LevelQuestion {
     pub level: String,
     pub may_start: bool,
+    /// Yes only if it has been yes for so long without a break.
+    pub stable: Duration,
+}
+
+impl LevelQuestion {
+    /// As documents name it.
+    pub const fn asked(&self) -> document::Question {
+        if self.may_start {
+            document::Question::MayStart
+        } else {
+            document::Question::Ready
+        }
+    }
 }
 
 /// What a wait gave.
@@ -46,15 +66,39 @@ pub struct Waited {
 impl Collector {
     /// Reads the key and prepares TLS; nothing is dialled yet.
     pub fn new(connection: &Connection) -> Result<Self, ProbeError> {
-        let target = connection.collector.clone();
-        let target = target.ok_or(ProbeError::NoCollector)?;
-        let key = connection.key_source().load().map_err(ProbeError::Key)?;
-        let tls = key.reader_config().map_err(ProbeError::Trust)?;
-        Ok(Self {
-            target,
-            tls: Arc::new(tls),
+        let mut all = Self::all(connection)?;
+        if all.len() > 1 {
+            return Err(ProbeError::SeveralCollectors);
+        }
+        all.pop().ok_or(ProbeError::NoCollector)
+    }
+
+    /// All that were given, at least one.
+    pub fn all(connection: &Connection) -> Result<Vec<Self>, ProbeError> {
+        if connection.collector.is_empty() {
+            return Err(ProbeError::NoCollector);
+        }
+        let tls = match &connection.credentials {
+            Some(file) => secret::credentials(file)
+                .map_err(ProbeError::Secret)?
+                .client_config(),
+            None => {
+                let key = connection.key_source().load().map_err(ProbeError::Key)?;
+                key.reader_config()
+            }
+        };
+        let tls = Arc::new(tls.map_err(ProbeError::Trust)?);
+        let one = |target: &Target| Self {
+            target: target.clone(),
+            tls: Arc::clone(&tls),
             timeout: connection.timeout,
-        })
+        };
+        Ok(connection.collector.iter().map(one).collect())
+    }
+
+    /// Where it is.
+    pub const fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Connects.
@@ -118,6 +162,88 @@ impl Asking {
         })
     }
 
+    /// The newest transitions, oldest first, and the present on their timeline.
+    pub async fn history(&self) -> Result<(Moment, Vec<Transition>), ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let request = client.history(HistoryRequest {});
+        let HistoryResponse {
+            now_ms,
+            transitions,
+        } = self.request("read the history", limit, request).await?;
+        let transitions: Result<Vec<Transition>, _> =
+            transitions.into_iter().map(transition_from_wire).collect();
+        let transitions = transitions.map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })?;
+        Ok((Moment::from_millis(now_ms), transitions))
+    }
+
+    /// The evidence of the next judgement. Each part of it may take the usual time.
+    pub async fn evidence(&self) -> Result<Bundle, ProbeError> {
+        const READ: &str = "read the evidence";
+        let target = || self.collector.target.clone();
+        let broken = |source| ProbeError::Evidence {
+            target: target(),
+            source,
+        };
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let limit = self.collector.timeout;
+        let request = client.evidence(EvidenceRequest {});
+        let mut parts = self.request(READ, limit, request).await?;
+        let mut gathering = Gathering::default();
+        while let Some(part) = self
+            .request(READ, limit, async {
+                parts.message().await.map(Response::new)
+            })
+            .await?
+        {
+            let part = evidence_from_wire(part).map_err(|source| ProbeError::Answer {
+                target: target(),
+                source,
+            })?;
+            gathering.take(part).map_err(broken)?;
+        }
+        let made_by = format!("mesh-probe {}", env!("CARGO_PKG_VERSION"));
+        gathering.finish(made_by).map_err(broken)
+    }
+
+    /// A page of ladders: the first, or what comes after the last one of the page before. Whether others follow it.
+    pub async fn pairs(
+        &self,
+        wanted: &PairsArgs,
+        after: Option<&Ladder>,
+    ) -> Result<(Vec<Ladder>, bool), ProbeError> {
+        let mut client =
+            MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let PairsArgs {
+            node,
+            from,
+            to,
+            broken,
+        } = wanted.clone();
+        let after = after.map(|last| PairRef {
+            from: last.from.clone(),
+            to: last.to.clone(),
+        });
+        let request = PairsRequest {
+            node,
+            from,
+            to,
+            not_good: broken,
+            after: after.as_ref().map(pair_to_wire),
+        };
+        let limit = self.collector.timeout;
+        let page = self.request("read pairs", limit, client.pairs(request));
+        pairs_from_wire(page.await?).map_err(|source| ProbeError::Answer {
+            target: self.collector.target.clone(),
+            source,
+        })
+    }
+
     /// The present state of a level.
     pub async fn check(&self, question: &LevelQuestion) -> Result<Gate, ProbeError> {
         let mut client = self.gates();
@@ -142,6 +268,7 @@ impl Asking {
             question: asked(question).into(),
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             sit_out,
+            stable_ms: u64::try_from(question.stable.as_millis()).unwrap_or(u64::MAX),
         });
         let limit = time + self.collector.timeout;
         let state = self.request("wait at a gate", limit, request).await;
@@ -159,6 +286,19 @@ impl Asking {
         let request = client.watch(check_request(question));
         let states = self.request("watch a gate", limit, request).await?;
         Ok(Gates(states))
+    }
+
+    /// The gate graph, with the present state of each level.
+    pub async fn graph(&self) -> Result<Vec<GraphLevel>, ProbeError> {
+        let mut client = self.gates();
+        let limit = self.collector.timeout;
+        let request = client.graph(GraphRequest {});
+        let graph = self.request("read the gate graph", limit, request).await?;
+        Ok(graph
+            .levels
+            .into_iter()
+            .map(GraphLevel::from_wire)
+            .collect())
     }
 
     fn gates(&self) -> GateClient<Channel> {

@@ -1,12 +1,19 @@
 //! The commands: ask, then show.
 
+mod bundle;
+mod collectors;
 mod explain;
 mod gate;
+mod graph;
 mod handshake;
+mod history;
+mod install;
+mod key;
 mod looking;
 mod mtu;
 mod node;
 mod pairs;
+mod replay;
 mod status;
 mod steering;
 mod talos;
@@ -15,8 +22,10 @@ mod udp;
 mod vxlan;
 mod waiting;
 
+pub use gate::nagios_failure;
+
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, Format, GateArgs, GateCommand},
     collector::Collector,
     error::ProbeError,
     exit::Exit,
@@ -25,6 +34,7 @@ use crate::{
 
 /// Runs the command that was typed.
 pub fn run(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
+    fits(cli.output, &cli.command)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -35,20 +45,43 @@ pub fn run(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     exit
 }
 
+/// Some formats are of some commands only.
+fn fits(format: Format, command: &Command) -> Result<(), ProbeError> {
+    let is_graph = matches!(command, Command::Gate(gate) if gate.command.is_some());
+    let is_gate = !is_graph && matches!(command, Command::Gate(_) | Command::Wait(_));
+    let (fits, whose) = match format {
+        Format::Name => (is_gate || is_graph, "gate, wait and gate graph"),
+        Format::TerraformExternal => (is_gate, "gate and wait"),
+        Format::Mermaid | Format::Dot => (is_graph, "gate graph"),
+        Format::Table | Format::Wide | Format::Json | Format::Yaml | Format::Jsonl => (true, ""),
+    };
+    if fits {
+        return Ok(());
+    }
+    let name = clap::ValueEnum::to_possible_value(&format);
+    let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
+    Err(ProbeError::Usage(format!("-o {name} is for {whose} only")))
+}
+
 /// Only who asks the collector needs its address and the mesh key.
 async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     let collector = || Collector::new(&cli.connection);
     let within = cli.connection.timeout;
     match &cli.command {
         Command::Status => status::run(&collector()?, output).await,
-        Command::Pairs => pairs::run(&collector()?, output).await,
-        Command::Gate(gate) => {
-            gate::run(&collector()?, &gate.level, gate.wait_timeout, output).await
-        }
-        Command::Wait(wait) => {
-            gate::run(&collector()?, &wait.level, wait.wait_timeout, output).await
-        }
+        Command::Pairs(arguments) => pairs::run(&collector()?, arguments, output).await,
+        Command::History => history::run(&collector()?, output).await,
+        Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
+        Command::Replay(arguments) => replay::run(arguments, output),
+        Command::Gate(GateArgs {
+            command: Some(GateCommand::Graph(arguments)),
+            ..
+        }) => graph::run(cli, arguments, output).await,
+        Command::Gate(gate) => gate::run(cli, &gate.level, gate.wait_timeout, output).await,
+        Command::Wait(wait) => gate::run(cli, &wait.level, wait.wait_timeout, output).await,
         Command::Explain(arguments) => explain::run(arguments, diagnosis::pages(), output),
+        Command::Key(arguments) => key::run(arguments, &cli.connection),
+        Command::Install(arguments) => install::run(arguments, output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
         Command::Node(arguments) => node::run(arguments, within, output).await,

@@ -1,60 +1,118 @@
 //! The JSON documents. Within `v1` fields are only ever added.
 
+use std::fmt::Write as _;
+
 use diagnosis::Page;
-use evidence::{Gate, Verdict};
+pub use evidence::document::{API_VERSION, GateDocument, Question, VerdictDocument};
+use evidence::{Moment, Phase, Transition, Verdict};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{adhoc::Facts, error::ProbeError, render::text::is_unsafe};
+use crate::{
+    adhoc::Facts, bundle::Bundle, error::ProbeError, install::Plan, render::text::is_unsafe,
+};
 
-/// Version of all documents.
-pub const API_VERSION: &str = "mesh.talos/v1";
-
-/// `status` and `pairs`.
+/// `gate` and `wait`; several collectors have their say one by one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VerdictDocument<'a> {
+pub struct GateAnswer<'a> {
+    #[serde(flatten)]
+    gate: GateDocument<'a>,
+    #[serde(skip_serializing_if = "<[Voice]>::is_empty")]
+    collectors: &'a [Voice],
+}
+
+impl<'a> GateAnswer<'a> {
+    pub const fn new(gate: GateDocument<'a>, collectors: &'a [Voice]) -> Self {
+        Self { gate, collectors }
+    }
+}
+
+/// `history`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryDocument<'a> {
     api_version: &'static str,
     kind: &'static str,
+    /// The present on the timeline of the transitions, in milliseconds.
+    now: Moment,
+    transitions: &'a [Transition],
+}
+
+impl<'a> HistoryDocument<'a> {
+    pub const fn new(now: Moment, transitions: &'a [Transition]) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "MeshHistory",
+            now,
+            transitions,
+        }
+    }
+}
+
+/// `bundle`, where it wrote a file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    file: &'a str,
+    redacted: bool,
+    bytes: usize,
+    nodes: usize,
+    facts: usize,
+}
+
+impl<'a> BundleDocument<'a> {
+    pub fn new(file: &'a str, bytes: usize, bundle: &Bundle) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "BundleWritten",
+            file,
+            redacted: bundle.redacted,
+            bytes,
+            nodes: bundle.view.nodes.len(),
+            facts: bundle.facts(),
+        }
+    }
+}
+
+/// `replay`: the verdict, and where it is from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    made_by: &'a str,
+    collector: &'a str,
+    redacted: bool,
+    /// What a reader must know where versions differ.
+    note: Option<String>,
     verdict: &'a Verdict,
 }
 
-impl<'a> VerdictDocument<'a> {
-    pub const fn status(verdict: &'a Verdict) -> Self {
-        Self::new("MeshStatus", verdict)
-    }
-
-    pub const fn pairs(verdict: &'a Verdict) -> Self {
-        Self::new("MeshPairs", verdict)
-    }
-
-    const fn new(kind: &'static str, verdict: &'a Verdict) -> Self {
+impl<'a> ReplayDocument<'a> {
+    pub fn new(bundle: &'a Bundle, verdict: &'a Verdict) -> Self {
         Self {
             api_version: API_VERSION,
-            kind,
+            kind: "MeshReplay",
+            made_by: &bundle.made_by,
+            collector: &bundle.collector,
+            redacted: bundle.redacted,
+            note: bundle.skew(),
             verdict,
         }
     }
 }
 
-/// `gate` and `wait`.
-#[derive(Debug, Serialize)]
+/// What one of several collectors said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GateDocument<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    gate: &'a Gate,
-    timed_out: bool,
-}
-
-impl<'a> GateDocument<'a> {
-    pub const fn new(gate: &'a Gate, timed_out: bool) -> Self {
-        Self {
-            api_version: API_VERSION,
-            kind: "Gate",
-            gate,
-            timed_out,
-        }
-    }
+pub struct Voice {
+    pub collector: String,
+    /// `None` if there was no answer.
+    pub answer: Option<Phase>,
+    pub error: Option<String>,
 }
 
 /// `explain CODE`.
@@ -136,6 +194,25 @@ impl<'a, F: Facts> FactsDocument<'a, F> {
     }
 }
 
+/// `install plan`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    plan: &'a Plan,
+}
+
+impl<'a> PlanDocument<'a> {
+    pub const fn new(plan: &'a Plan) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "InstallPlan",
+            plan,
+        }
+    }
+}
+
 /// Any command that has no answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -165,7 +242,15 @@ impl ErrorDocument {
 /// One document and a line feed. JSON itself leaves C1 controls and direction overrides as they are, and a terminal obeys
 /// them: they are escaped here too, which no parser notices.
 pub fn to_json<D: Serialize>(document: &D) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string_pretty(document)?;
+    Ok(safe(&serde_json::to_string_pretty(document)?))
+}
+
+/// The same on one line.
+pub fn to_line<D: Serialize>(document: &D) -> Result<String, serde_json::Error> {
+    Ok(safe(&serde_json::to_string(document)?))
+}
+
+fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         if character != '\n' && is_unsafe(character) {
@@ -177,12 +262,91 @@ pub fn to_json<D: Serialize>(document: &D) -> Result<String, serde_json::Error> 
         }
     }
     safe.push('\n');
-    Ok(safe)
+    safe
+}
+
+/// The same document as YAML. Every text is quoted and escaped, which the writers of YAML leave out where they can: then a
+/// terminal would obey what comes from another machine.
+pub fn to_yaml<D: Serialize>(document: &D) -> Result<String, serde_json::Error> {
+    let mut text = String::new();
+    block(&serde_json::to_value(document)?, 0, &mut text);
+    Ok(text)
+}
+
+/// A value that begins a line, each line of it behind so many blanks.
+fn block(value: &Value, indent: usize, text: &mut String) {
+    let blanks = " ".repeat(indent);
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, value) in fields {
+                text.push_str(&blanks);
+                text.push_str(&quoted(key));
+                text.push(':');
+                under(value, indent, text);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                text.push_str(&blanks);
+                text.push('-');
+                under(item, indent, text);
+            }
+        }
+        scalar => {
+            text.push_str(&blanks);
+            text.push_str(&inline(scalar));
+            text.push('\n');
+        }
+    }
+}
+
+/// What stands behind a key or a dash.
+fn under(value: &Value, indent: usize, text: &mut String) {
+    let is_block = match value {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if is_block {
+        text.push('\n');
+        block(value, indent + 2, text);
+    } else {
+        text.push(' ');
+        text.push_str(&inline(value));
+        text.push('\n');
+    }
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        // Numbers, true, false, null, [] and {} read the same in both.
+        other => other.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            // YAML has no pairs of surrogates.
+            other if is_unsafe(other) => {
+                // Writing to a String cannot fail.
+                let _ = write!(quoted, "\\U{:08x}", u32::from(other));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
 mod tests {
-    use evidence::Phase;
+    use evidence::Gate;
 
     use super::*;
 
@@ -197,11 +361,30 @@ mod tests {
             reasons: vec![reason.clone()],
             terminal: false,
         };
-        let text = to_json(&GateDocument::new(&gate, true)).unwrap();
+        let text = to_json(&GateDocument::new(&gate, Question::Ready, true)).unwrap();
         assert!(text.chars().all(|c| c == '\n' || !is_unsafe(c)), "{text}");
-        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let back: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back["gate"]["reasons"][0], reason);
         assert_eq!(back["gate"]["mayStart"], "ready");
         assert_eq!(back["timedOut"], true);
+    }
+
+    #[test]
+    fn yaml_says_what_json_says_and_holds_no_control_character() {
+        let document = serde_json::json!({
+            "a": "\u{1b}[2J\u{9b}31m\u{202e}\u{e0001} \"\\ \n: - # yes",
+            "b": [1, -2.5, true, null, [], {}, ["x", {"y": "no"}]],
+            "c": {"d": {"e": "12"}, "f g": ""},
+        });
+        let text = to_yaml(&document).unwrap();
+        assert!(text.chars().all(|c| c == '\n' || !is_unsafe(c)), "{text}");
+        let back: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(back, document, "{text}");
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let line = to_line(&serde_json::json!({"a": ["b\nc", 1]})).unwrap();
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
+use diagnosis::graph::Problems;
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
@@ -13,7 +14,12 @@ use thiserror::Error;
 use tonic::Code;
 
 use crate::{
-    args::Target, exit::Exit, own_keys::OwnKeyError, render::text::human, secret::SecretError,
+    args::Target,
+    bundle::{BundleError, GatherError, RedactError},
+    exit::Exit,
+    own_keys::OwnKeyError,
+    render::text::human,
+    secret::SecretError,
 };
 
 /// Longest chain of causes that is printed.
@@ -26,6 +32,16 @@ pub enum ProbeError {
     Usage(String),
     #[error("no collector: give --collector HOST:PORT, or MESH_COLLECTOR")]
     NoCollector,
+    #[error("this command asks one collector; only gate and wait ask several")]
+    SeveralCollectors,
+    #[error("the gate graph cannot be used:\n{0}")]
+    Graph(Problems),
+    #[error("failed to read the gate graph {}", path.display())]
+    GraphFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("no usable mesh key")]
     Key(#[source] KeyError),
     #[error("there is no finding with the code {code:?}")]
@@ -102,6 +118,40 @@ pub enum ProbeError {
     NoEndpoint { context: String, path: PathBuf },
     #[error("no endpoint told the members of the cluster: {}", tried.join("; "))]
     NoMembers { tried: Vec<String>, refused: bool },
+    #[error("failed to write the credentials to {}", path.display())]
+    WriteCredentials {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to understand the evidence of the collector {target}")]
+    Evidence {
+        target: Target,
+        #[source]
+        source: GatherError,
+    },
+    #[error("failed to write {}", path.display())]
+    WriteFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to read {}", path.display())]
+    ReadFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to write the bundle")]
+    WriteBundle(#[source] BundleError),
+    #[error("failed to replay {}", path.display())]
+    Bundle {
+        path: PathBuf,
+        #[source]
+        source: BundleError,
+    },
+    #[error("failed to redact the bundle")]
+    Redact(#[source] RedactError),
     #[error("failed to print the answer")]
     Print(#[source] io::Error),
     #[error("failed to write the answer as JSON")]
@@ -114,12 +164,18 @@ impl ProbeError {
         match self {
             Self::Usage(_)
             | Self::NoCollector
+            | Self::SeveralCollectors
+            | Self::Graph(_)
+            | Self::GraphFile { .. }
             | Self::Key(_)
             | Self::Secret(_)
             | Self::PeerIsSelf
             | Self::OwnKey(_)
             | Self::Talosconfig(_)
             | Self::NoEndpoint { .. }
+            | Self::Bundle { .. }
+            | Self::WriteFile { .. }
+            | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
             | Self::UnknownLevel { .. } => Exit::Usage,
             Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
@@ -132,8 +188,12 @@ impl ProbeError {
             | Self::NoAnswer { .. }
             | Self::Request { .. }
             | Self::Answer { .. }
+            | Self::Evidence { .. }
+            | Self::WriteBundle(_)
+            | Self::Redact(_)
             | Self::Unreachable { .. }
             | Self::UnknownHost { .. }
+            | Self::WriteCredentials { .. }
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)

@@ -19,6 +19,42 @@ pub enum Exit {
     TimedOut,
     /// The collector or we refused the other's credentials.
     NotAuthorised,
+    /// As Nagios has it, which gives other meanings to the same numbers.
+    Nagios(Nagios),
+}
+
+/// The states of a Nagios plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nagios {
+    /// Yes.
+    Ok,
+    /// Yes, and not of all who were asked.
+    Warning,
+    /// No.
+    Critical,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Nagios {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    /// The word of the first line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
 }
 
 /// The table as `--help` shows it.
@@ -29,7 +65,8 @@ Exit codes:
   2  usage: a wrong argument, no mesh key, an unknown level or code
   3  cannot tell: the collector is unreachable or says unknown, or a host is silent
   4  the wait timed out
-  5  not authorised: another mesh key, or a role that may not ask";
+  5  not authorised: another mesh key, or a role that may not ask
+With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. With -o terraform-external: 0, 2 or 5.";
 
 impl Exit {
     /// The code of a level that was asked once.
@@ -50,6 +87,7 @@ impl Exit {
             Self::CannotTell => 3,
             Self::TimedOut => 4,
             Self::NotAuthorised => 5,
+            Self::Nagios(state) => state.code(),
         }
     }
 }

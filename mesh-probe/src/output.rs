@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     args::Format,
-    document::{ErrorDocument, to_json},
+    document::{ErrorDocument, to_json, to_line, to_yaml},
     error::ProbeError,
     render::{Paint, Screen, Style},
 };
@@ -50,8 +50,15 @@ impl Output {
     ) -> Result<(), ProbeError> {
         let text = match self.format {
             Format::Json => to_json(document).map_err(ProbeError::Json)?,
-            Format::Table | Format::Wide => render(self.style()),
+            Format::Yaml => to_yaml(document).map_err(ProbeError::Json)?,
+            Format::Jsonl => to_line(document).map_err(ProbeError::Json)?,
+            _ => render(self.style()),
         };
+        Self::text(&text)
+    }
+
+    /// Prints an answer that is neither a document nor rendered for people.
+    pub fn text(text: &str) -> Result<(), ProbeError> {
         let mut stdout = io::stdout().lock();
         unless_closed(
             stdout
@@ -61,33 +68,49 @@ impl Output {
         .map_err(ProbeError::Print)
     }
 
-    /// One line of an answer that goes on; programs get all of it at the end, in one document.
-    pub fn live(self, line: &str) -> Result<(), ProbeError> {
-        if self.format == Format::Json {
-            return Ok(());
-        }
-        let mut screen = Screen::new(false);
-        screen.line(line);
+    /// Prints a text that is a document of its own, whatever the format.
+    pub fn raw(text: &str) -> Result<(), ProbeError> {
         let mut stdout = io::stdout().lock();
         unless_closed(
             stdout
-                .write_all(screen.finish().as_bytes())
+                .write_all(text.as_bytes())
                 .and_then(|()| stdout.flush()),
         )
         .map_err(ProbeError::Print)
     }
 
+    /// What was asked for.
+    pub const fn format(self) -> Format {
+        self.format
+    }
+
+    /// One line of an answer that goes on; programs get all of it at the end, in one document.
+    pub fn live(self, line: &str) -> Result<(), ProbeError> {
+        if self.format.is_document() {
+            return Ok(());
+        }
+        let mut screen = Screen::new(false);
+        screen.line(line);
+        Self::text(&screen.finish())
+    }
+
     /// Prints an error once, with its causes and what to do; for programs also as a document on stdout.
     pub fn error(self, error: &ProbeError) {
         message(&self.rendered(error));
-        if self.format == Format::Json {
+        if self.format.is_document() {
             self.error_document(error);
         }
     }
 
     /// Only the document: clap has already printed the message.
     pub fn error_document(self, error: &ProbeError) {
-        if let Ok(text) = to_json(&ErrorDocument::new(error)) {
+        let document = ErrorDocument::new(error);
+        let text = match self.format {
+            Format::Yaml => to_yaml(&document),
+            Format::Jsonl => to_line(&document),
+            _ => to_json(&document),
+        };
+        if let Ok(text) = text {
             // An error about an error would help nobody: the exit code still tells.
             drop(io::stdout().write_all(text.as_bytes()));
         }

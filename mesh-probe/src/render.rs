@@ -3,12 +3,16 @@
 //! All text goes through [`Screen`], which escapes what a terminal would obey: names, reasons and evidence come from other
 //! machines.
 
+mod bundle;
 mod explain;
 mod facts;
 mod findings;
 mod gate;
 mod gates;
+mod graph;
 mod health;
+mod history;
+mod install;
 mod list;
 mod matrix;
 pub mod node;
@@ -20,11 +24,15 @@ mod table;
 mod talos;
 pub mod text;
 
+pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;
-pub use gate::{Asked, gate, one_line};
+pub use gate::{Asked, gate, nagios, one_line, terraform, voices};
+pub use graph::{dot, graph, mermaid};
+pub use history::history;
+pub use install::install;
 pub use node::node;
-pub use pairs::pairs;
+pub use pairs::{pairs, some_pairs};
 pub use screen::{Paint, Screen};
 pub use status::status;
 pub use talos::talos;
@@ -36,6 +44,15 @@ pub struct Style {
     pub colour: bool,
     /// Every detail.
     pub wide: bool,
+}
+
+/// Lines that are neither coloured nor laid out.
+pub fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    let mut screen = Screen::new(false);
+    for line in lines {
+        screen.line(&line);
+    }
+    screen.finish()
 }
 
 /// Meshes of at most this many nodes are shown whole; of larger ones only what is not well.

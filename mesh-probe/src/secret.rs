@@ -7,11 +7,14 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proto::trust::{Credentials, CredentialsError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Bytes of a file that are read at most: base64 of 32 bytes has 44, and some write blanks around it.
 const MAX_FILE: u64 = 256;
+/// The same of credentials: a few certificates and a key.
+const MAX_CREDENTIALS: u64 = 64 * 1024;
 
 /// 32 secret bytes. They never show themselves, and are wiped when they go.
 pub struct SecretKey(Zeroizing<[u8; 32]>);
@@ -27,11 +30,25 @@ pub enum SecretError {
     },
     #[error("{path} does not hold a key: expected base64 of 32 bytes, as wg genkey writes it")]
     Form { path: PathBuf },
+    #[error("no usable credentials")]
+    Credentials(#[source] CredentialsError),
+}
+
+/// A reader's credentials, as `mesh-probe key` prints them.
+pub fn credentials(path: &Path) -> Result<Credentials, SecretError> {
+    let failed = |source| SecretError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let text = read(path, MAX_CREDENTIALS).map_err(failed)?;
+    // What is not text is no PEM, and is said to be none.
+    let text = str::from_utf8(&text).unwrap_or_default();
+    Credentials::parse(text, &path.display().to_string()).map_err(SecretError::Credentials)
 }
 
 impl SecretKey {
     pub fn load(path: &Path) -> Result<Self, SecretError> {
-        let text = read(path).map_err(|source| SecretError::Read {
+        let text = read(path, MAX_FILE).map_err(|source| SecretError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -60,10 +77,13 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     // With its room made beforehand it is never moved, which would leave a copy behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(512));
-    let mut file = fs::File::open(path)?.take(MAX_FILE);
+    let room = usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2);
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
+    let mut file = fs::File::open(path)?.take(most);
     file.read_to_end(&mut text)?;
     Ok(text)
 }

@@ -6,8 +6,10 @@
 mod clock;
 mod data;
 mod discovery;
+mod evidence;
 mod facts;
 mod health;
+mod history;
 mod host;
 mod inert;
 mod report;
@@ -19,16 +21,24 @@ mod vxlan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use evidence::PublicKey;
+use ::evidence::PublicKey;
 use thiserror::Error;
 
 use crate::wire;
 
+pub use self::evidence::{
+    EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
+    facts_to_wire,
+};
+pub use history::{past_from_wire, past_to_wire, transition_from_wire, transition_to_wire};
 pub use report::{
     Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
     snapshot_to_wire,
 };
-pub use verdict::{gate_from_wire, gate_to_wire, verdict_from_wire, verdict_to_wire};
+pub use verdict::{
+    gate_from_wire, gate_to_wire, pair_from_wire, pair_to_wire, pairs_from_wire, pairs_to_wire,
+    verdict_from_wire, verdict_to_wire,
+};
 
 /// What is wrong with a message: which field, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,7 +70,7 @@ pub(crate) fn at_most(field: &'static str, got: usize, limit: usize) -> Result<(
 }
 
 pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, ConvertError> {
-    let limit = evidence::limits::TEXT;
+    let limit = ::evidence::limits::TEXT;
     if text.len() > limit || text.chars().any(char::is_control) {
         let got = text.len();
         return Err(ConvertError::new(
@@ -72,7 +82,7 @@ pub(crate) fn short_text(field: &'static str, text: String) -> Result<String, Co
 }
 
 pub(crate) fn link_name(field: &'static str, name: String) -> Result<String, ConvertError> {
-    let limit = evidence::limits::LINK_NAME;
+    let limit = ::evidence::limits::LINK_NAME;
     let name = short_text(field, name)?;
     if name.len() > limit {
         return Err(ConvertError::new(

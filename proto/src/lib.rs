@@ -22,3 +22,6 @@ pub mod trust;
 pub mod wire {
     include!("generated/mesh.v1.rs");
 }
+
+/// The schema as data, for reflection: an encoded `FileDescriptorSet`. A test of `proto-schema` fails when it drifts.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/mesh.v1.bin");

@@ -10,26 +10,32 @@
 //! Transport is mutual TLS 1.3. Certificates are derived when a process starts. Their validity spans all of time,
 //! because a wrong wall clock is one of the things to be reported: it must not break the report. A role is the CA that
 //! issued the certificate. Keys are wiped when dropped and have no `Debug` output.
+//!
+//! While a mesh key is changed, a collector serves two ([`server_config`]): a client says by which authority it knows its
+//! collector, and gets the certificate of that one.
 
 mod certificate;
+mod credentials;
+mod serve;
 mod source;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 use evidence::NodeName;
 use hkdf::Hkdf;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer},
-    server::WebPkiClientVerifier,
+    pki_types::CertificateDer,
 };
 use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use certificate::{Authority, Leaf};
+use certificate::Authority;
 pub use certificate::{Caller, CallerError, Role, caller};
+pub use credentials::{Credentials, CredentialsError};
+pub use serve::server_config;
 pub use source::{KeyError, KeySource, MESH_KEY_VARIABLE};
 
 /// The name in every collector's certificate; collectors are dialled by address.
@@ -77,38 +83,7 @@ impl MeshKey {
 
     /// TLS for a collector: proves itself, demands a certificate of an agent or a reader.
     pub fn server_config(&self) -> Result<ServerConfig, TrustError> {
-        let role = "collector";
-        let leaf = self
-            .authority(Role::Collector)?
-            .issue(COLLECTOR_NAME, b"")?;
-        let mut clients = RootCertStore::empty();
-        for role in [Role::Agent, Role::Reader] {
-            add_root(
-                &mut clients,
-                self.authority(role)?.certificate(),
-                role.as_str(),
-            )?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider())
-            .build()
-            .map_err(|source| TrustError::Tls {
-                role,
-                source: source.into(),
-            })?;
-        let (chain, key) = identity(leaf);
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|builder| {
-                builder
-                    .with_client_cert_verifier(verifier)
-                    .with_single_cert(chain, key)
-            })
-            .map_err(|source| TrustError::Tls {
-                role,
-                source: source.into(),
-            })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
+        server_config(slice::from_ref(self))
     }
 
     /// TLS for the agent of a node. `machine` binds the key to the machine (its first hardware address), so that a
@@ -133,30 +108,20 @@ impl MeshKey {
         machine: &[u8],
     ) -> Result<ClientConfig, TrustError> {
         let leaf = self.authority(role)?.issue(subject, machine)?;
-        let mut servers = RootCertStore::empty();
-        add_root(
-            &mut servers,
-            self.authority(Role::Collector)?.certificate(),
-            role.as_str(),
-        )?;
-        let (chain, key) = identity(leaf);
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|builder| {
-                builder
-                    .with_root_certificates(servers)
-                    .with_client_auth_cert(chain, key)
-            })
-            .map_err(|source| TrustError::Tls {
-                role: role.as_str(),
-                source: source.into(),
-            })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
+        let servers = self.authority(Role::Collector)?.certificate();
+        credentials::client_config(vec![servers], leaf, role)
     }
 
     fn authority(&self, role: Role) -> Result<Authority, TrustError> {
-        Authority::new(role, self.derive(role.label()))
+        Authority::new(role, self.derive(role.label()), &self.id())
+    }
+
+    /// What tells this key from others and gives nothing of it away.
+    fn id(&self) -> String {
+        let id = self.derive("id");
+        id.iter()
+            .take(4)
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
@@ -192,10 +157,6 @@ fn add_root(
         role,
         source: source.into(),
     })
-}
-
-fn identity(leaf: Leaf) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    (vec![leaf.certificate], leaf.key)
 }
 
 #[cfg(test)]

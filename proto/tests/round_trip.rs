@@ -125,6 +125,7 @@ fn peer() -> impl Strategy<Value = Fact> {
                         tx_bytes,
                         rx_moved,
                         since,
+                        endpoint_changes: Vec::new(),
                         keepalive,
                     },
                 )

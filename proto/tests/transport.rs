@@ -8,7 +8,7 @@ use evidence::NodeName;
 use proto::{
     limits,
     transport::{DialError, Incoming, Mark, dial, incoming, listen},
-    trust::{MeshKey, Role, caller},
+    trust::{Credentials, MeshKey, Role, caller, server_config},
 };
 use rustls::{ClientConfig, ServerConfig};
 use socket2::SockRef;
@@ -49,6 +49,53 @@ async fn an_agent_is_known_by_the_node_in_its_certificate() {
     let (_, session) = stream.get_ref();
     let who = caller(&session.peer_certificates().unwrap()[0]).unwrap();
     assert_eq!((who.role, who.node), (Role::Agent, Some(node)));
+}
+
+/// While a key is changed: whoever has the old one and whoever has the new one meet the same collector, and each trusts it.
+#[tokio::test]
+async fn a_collector_with_two_mesh_keys_serves_the_holders_of_both_and_of_no_third() {
+    let keys = [key(1), key(2)];
+    let (address, mut connections) = serve(server_config(&keys).unwrap());
+    let node = NodeName::parse("home-cp").unwrap();
+    let mut meshes = Vec::new();
+    for byte in [1, 2, 1] {
+        let agent = key(byte).agent_config(&node, b"mac").unwrap();
+        let accepted = async {
+            let mut stream = connections.recv().await.unwrap().unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            stream
+        };
+        let (reached, stream) = tokio::join!(reach(address, agent), accepted);
+        assert!(reached.is_ok(), "{byte}: {reached:?}");
+        let (_, session) = stream.get_ref();
+        let who = caller(&session.peer_certificates().unwrap()[0]).unwrap();
+        assert_eq!((who.role, who.node), (Role::Agent, Some(node.clone())));
+        meshes.push(who.mesh);
+    }
+    assert_eq!(meshes[0], meshes[2]);
+    assert_ne!(meshes[0], meshes[1]);
+    let stranger = reach(address, key(3).reader_config().unwrap()).await;
+    assert!(
+        matches!(stranger, Err(DialError::Tls { .. })),
+        "{stranger:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reader_with_a_file_of_credentials_gets_in_as_a_reader() {
+    let (address, mut connections) = serve(key(1).server_config().unwrap());
+    let text = key(1).reader_credentials().unwrap();
+    let reader = Credentials::parse(&text, "reader.pem").unwrap();
+    let accepted = async {
+        let mut stream = connections.recv().await.unwrap().unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream
+    };
+    let (reached, stream) = tokio::join!(reach(address, reader.client_config().unwrap()), accepted);
+    assert!(reached.is_ok(), "{reached:?}");
+    let (_, session) = stream.get_ref();
+    let who = caller(&session.peer_certificates().unwrap()[0]).unwrap();
+    assert_eq!((who.role, who.node), (Role::Reader, None));
 }
 
 #[tokio::test]

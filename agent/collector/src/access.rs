@@ -14,22 +14,39 @@ pub(crate) struct Agent {
     pub(crate) node: NodeName,
     /// SHA-256 of its certificate's public key.
     pub(crate) key: [u8; 32],
+    /// Which mesh key its certificate comes from.
+    pub(crate) mesh: String,
     pub(crate) from: Option<SocketAddr>,
 }
 
 /// The agent that calls; nobody else may report.
 pub(crate) fn agent<T>(request: &Request<T>, counters: &Counters) -> Result<Agent, Status> {
-    let Caller { role, node, key } = verified(request, counters)?;
+    let Caller {
+        role,
+        node,
+        key,
+        mesh,
+    } = verified(remote(request), counters)?;
     let Some(node) = node.filter(|_| role == Role::Agent) else {
         return Err(refuse(role, "report", "an agent", counters));
     };
     let from = remote(request).and_then(|remote| remote.address);
-    Ok(Agent { node, key, from })
+    Ok(Agent {
+        node,
+        key,
+        mesh,
+        from,
+    })
 }
 
 /// Lets in who may read: readers and agents.
 pub(crate) fn reader<T>(request: &Request<T>, counters: &Counters) -> Result<(), Status> {
-    let role = verified(request, counters)?.role;
+    may_read(remote(request), counters)
+}
+
+/// The same of whoever is at the other end of a connection.
+pub(crate) fn may_read(remote: Option<&Remote>, counters: &Counters) -> Result<(), Status> {
+    let role = verified(remote, counters)?.role;
     match role {
         Role::Agent | Role::Reader => Ok(()),
         Role::Collector => Err(refuse(role, "read", "a reader or an agent", counters)),
@@ -44,12 +61,12 @@ fn refuse(role: Role, action: &str, needed: &str, counters: &Counters) -> Status
     ))
 }
 
-fn verified<T>(request: &Request<T>, counters: &Counters) -> Result<Caller, Status> {
+fn verified(remote: Option<&Remote>, counters: &Counters) -> Result<Caller, Status> {
     let unknown = |text: String| {
         counters.callers_unknown.add();
         Status::unauthenticated(text)
     };
-    let certificate = remote(request)
+    let certificate = remote
         .and_then(|remote| remote.certificate.as_ref())
         .ok_or_else(|| unknown("no client certificate".to_owned()))?;
     caller(certificate).map_err(|error| unknown(error.to_string()))

@@ -61,6 +61,13 @@ pub(crate) fn bounded(
     })
 }
 
+impl Connection {
+    /// Whether TLS has agreed on that protocol.
+    pub(crate) fn speaks(&self, protocol: &[u8]) -> bool {
+        self.stream.get_ref().1.alpn_protocol() == Some(protocol)
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Remote;
 

@@ -50,6 +50,16 @@ pub struct Counters {
     pub streams_replaced: Counter,
     /// Verdicts that are too large for one message.
     pub verdicts_oversized: Counter,
+    /// Waits over the limit.
+    pub waits_refused: Counter,
+    /// HTTP requests.
+    pub http_requests: Counter,
+    /// HTTP connections over the limit.
+    pub http_connections_refused: Counter,
+    /// HTTP requests that are malformed, or ask for what this listener does not tell.
+    pub http_requests_refused: Counter,
+    /// Pages of pairs that were asked for while another one was made.
+    pub pages_refused: Counter,
 }
 
 impl Counters {
@@ -71,6 +81,11 @@ impl Counters {
             nodes_refused,
             streams_replaced,
             verdicts_oversized,
+            waits_refused,
+            http_requests,
+            http_connections_refused,
+            http_requests_refused,
+            pages_refused,
         } = self;
         [
             ("collector_streams_opened_total", streams_opened),
@@ -88,6 +103,17 @@ impl Counters {
             ("collector_nodes_refused_total", nodes_refused),
             ("collector_streams_replaced_total", streams_replaced),
             ("collector_verdicts_oversized_total", verdicts_oversized),
+            ("collector_waits_refused_total", waits_refused),
+            ("collector_http_requests_total", http_requests),
+            (
+                "collector_http_connections_refused_total",
+                http_connections_refused,
+            ),
+            (
+                "collector_http_requests_refused_total",
+                http_requests_refused,
+            ),
+            ("collector_pages_refused_total", pages_refused),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))

@@ -2,25 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evidence::{Gate, Phase};
+use diagnosis::graph::{Dependency, Graph, Level};
+use evidence::document::Question;
 use proto::{
     convert::gate_to_wire,
-    limits::MAX_WAIT,
-    wire::{self, CheckRequest, GateState, Question, WaitRequest},
+    wire::{self, CheckRequest, GateState, GraphLevel, GraphRequest, GraphResponse, WaitRequest},
 };
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     access,
+    answer::{Answers, Asked, Waited, answer},
     counters::Counters,
-    verdicts::{Verdicts, gate},
 };
 
 #[derive(Debug)]
 pub(crate) struct Gates {
-    pub(crate) verdicts: Verdicts,
+    pub(crate) answers: Answers,
+    pub(crate) graph: Graph,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -31,9 +31,8 @@ impl wire::gate_server::Gate for Gates {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<GateState>, Status> {
         access::reader(&request, &self.counters)?;
         let CheckRequest { level, question } = request.into_inner();
-        // Both answers are in the state; a question of a later version must not be answered by another.
-        known(question)?;
-        Ok(Response::new(gate_to_wire(&self.verdicts.gate(&level)?)))
+        let gate = self.answers.check(&level, known(question)?)?;
+        Ok(Response::new(gate_to_wire(&gate)))
     }
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<GateState>, Status> {
@@ -43,22 +42,20 @@ impl wire::gate_server::Gate for Gates {
             question,
             timeout_ms,
             sit_out,
+            stable_ms,
         } = request.into_inner();
-        let question = known(question)?;
-        let limit = Duration::from_millis(timeout_ms).min(MAX_WAIT);
-        let mut verdicts = self.verdicts.clone();
-        let settled = verdicts.first(|judged| {
-            let gate = gate(judged, &level)?;
-            Ok(is_settled(&gate, question, sit_out).then_some(gate))
-        });
-        let state = match timeout(limit, settled).await {
-            Ok(gate) => gate_to_wire(&gate?),
-            Err(_) => GateState {
-                timed_out: true,
-                ..gate_to_wire(&self.verdicts.gate(&level)?)
-            },
+        let asked = Asked {
+            level,
+            question: known(question)?,
+            sit_out,
+            stable: Duration::from_millis(stable_ms),
         };
-        Ok(Response::new(state))
+        let limit = Duration::from_millis(timeout_ms);
+        let Waited { gate, timed_out } = self.answers.wait(&asked, limit).await?;
+        Ok(Response::new(GateState {
+            timed_out,
+            ..gate_to_wire(&gate)
+        }))
     }
 
     async fn watch(
@@ -67,11 +64,11 @@ impl wire::gate_server::Gate for Gates {
     ) -> Result<Response<Self::WatchStream>, Status> {
         access::reader(&request, &self.counters)?;
         let CheckRequest { level, question } = request.into_inner();
-        known(question)?;
-        self.verdicts.gate(&level)?;
+        let question = known(question)?;
+        self.answers.check(&level, question)?;
         let mut last = None;
-        let states = self.verdicts.clone().watch(move |judged| {
-            let gate = gate(judged, &level)?;
+        let states = self.answers.verdicts.clone().watch(move |judged| {
+            let gate = answer(judged, &level, question)?;
             if last.as_ref() == Some(&gate) {
                 return Ok(None);
             }
@@ -81,18 +78,65 @@ impl wire::gate_server::Gate for Gates {
         });
         Ok(Response::new(states))
     }
+
+    async fn graph(
+        &self,
+        request: Request<GraphRequest>,
+    ) -> Result<Response<GraphResponse>, Status> {
+        access::reader(&request, &self.counters)?;
+        let GraphRequest {} = request.into_inner();
+        let judged = self.answers.verdicts.current()?;
+        let levels = self.graph.levels().iter().map(|level| GraphLevel {
+            state: judged.verdict.gate(&level.name).map(gate_to_wire),
+            ..level_to_wire(level)
+        });
+        Ok(Response::new(GraphResponse {
+            levels: levels.collect(),
+        }))
+    }
 }
 
+/// Both answers are in the state; a question of a later version must not be answered by another.
 fn known(question: i32) -> Result<Question, Status> {
-    Question::try_from(question).map_err(|_| {
-        Status::invalid_argument(format!("field question: expected 0 or 1, got {question}"))
-    })
+    match wire::Question::try_from(question) {
+        Ok(wire::Question::Ready) => Ok(Question::Ready),
+        Ok(wire::Question::MayStart) => Ok(Question::MayStart),
+        Err(_) => Err(Status::invalid_argument(format!(
+            "field question: expected 0 or 1, got {question}"
+        ))),
+    }
 }
 
-fn is_settled(gate: &Gate, question: Question, sit_out: bool) -> bool {
-    let phase = match question {
-        Question::Ready => gate.phase,
-        Question::MayStart => gate.may_start,
+fn level_to_wire(level: &Level) -> GraphLevel {
+    let Level {
+        name,
+        title,
+        depends_on,
+        check,
+        stable_for,
+        fresh_within,
+        min_nodes,
+        nodes,
+        needs_clocks,
+    } = level;
+    let dependency = |dependency: &Dependency| wire::Dependency {
+        level: dependency.level.clone(),
+        cost: dependency.cost,
     };
-    phase == Phase::Ready || (gate.terminal && !sit_out)
+    GraphLevel {
+        name: name.clone(),
+        title: title.clone(),
+        depends_on: depends_on.iter().map(dependency).collect(),
+        check: check.as_str().to_owned(),
+        stable_ms: millis(*stable_for),
+        fresh_ms: fresh_within.map(millis),
+        min_nodes: u32::try_from(*min_nodes).unwrap_or(u32::MAX),
+        nodes: nodes.iter().map(ToString::to_string).collect(),
+        needs_clocks: *needs_clocks,
+        state: None,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,15 +5,16 @@
 
 mod change;
 mod log;
+mod recent;
 
 use std::{
-    panic,
+    mem, panic,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use diagnosis::View;
-use evidence::{Delta, Facts, Moment, NodeName, Verdict};
+use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold};
+use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,7 +30,10 @@ use crate::{
     refusal::Refusal,
     state::{Admitted, State, StreamId, identity},
     verdicts::Judged,
+    witness::Evidence,
 };
+
+pub(crate) use recent::Recent;
 
 /// The function that judges: [`diagnosis::diagnose`], or another in tests.
 pub type Judge = fn(&View, Moment) -> Verdict;
@@ -61,12 +65,19 @@ pub(crate) enum Change {
         at: Moment,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// A reader asks for ladders.
+    Pairs {
+        filter: PairFilter,
+        reply: oneshot::Sender<PairPage>,
+    },
     Close {
         node: NodeName,
         id: StreamId,
         at: Moment,
         why: String,
     },
+    /// Asks for what the next judgement is made of.
+    Evidence { reply: oneshot::Sender<Evidence> },
 }
 
 /// The list that agents are told.
@@ -81,6 +92,10 @@ pub(crate) struct Owner {
     peers: watch::Sender<Peers>,
     peers_sent: Instant,
     next: Next,
+    /// Who gets what the next judgement is made of.
+    witnessed: Vec<oneshot::Sender<Evidence>>,
+    recorder: Recorder,
+    recent: Recent,
     counters: Arc<Counters>,
 }
 
@@ -103,13 +118,15 @@ impl Owner {
     pub(crate) fn new(
         mut state: State,
         judge: Judge,
+        mut hold: Hold,
         changes: mpsc::Receiver<Change>,
         counters: Arc<Counters>,
     ) -> Self {
         let now = Instant::now();
         let at = clock::now();
         let view = state.lend();
-        let verdict = judge(&view, at);
+        let mut verdict = judge(&view, at);
+        hold.apply(&view.expectation.graph, &mut verdict.gates, at);
         state.give_back(view);
         counters.judgements.add();
         Self {
@@ -120,6 +137,7 @@ impl Owner {
                 verdict,
                 at,
                 revision: 1,
+                hold,
             })),
             peers: watch::Sender::new(Peers::default()),
             peers_sent: now,
@@ -127,12 +145,19 @@ impl Owner {
                 started: now,
                 took: Duration::ZERO,
             },
+            witnessed: Vec::new(),
+            recorder: Recorder::default(),
+            recent: Recent::default(),
             counters,
         }
     }
 
     pub(crate) fn judgements(&self) -> watch::Receiver<Arc<Judged>> {
         self.judged.subscribe()
+    }
+
+    pub(crate) fn recent(&self) -> Recent {
+        self.recent.clone()
     }
 
     pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
@@ -149,6 +174,7 @@ impl Owner {
                 () = &mut stop => return,
                 () = sleep_until(due.into()) => self.judge().await,
                 change = self.changes.recv() => match change {
+                    Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
                     Some(change) => self.take(change),
                     None => return,
                 },
@@ -185,6 +211,40 @@ impl Owner {
                     info!(%node, why, "node's report stream ended");
                 }
             }
+            Change::Evidence { reply } => self.witnessed.push(reply),
+            // A page is made by `tell_pairs`, which may take a while.
+            Change::Pairs { reply, .. } => drop(reply),
+        }
+    }
+
+    /// Makes a page of ladders. Of a large mesh that takes as long as the part of a judgement that reads the view.
+    async fn tell_pairs(&mut self, filter: PairFilter, reply: oneshot::Sender<PairPage>) {
+        let view = self.state.lend();
+        let at = clock::now();
+        let nodes = view.nodes.len();
+        let make = move || (diagnosis::pairs(&view, &filter, at), view);
+        let Some((page, view)) = Self::apart(nodes, make).await else {
+            return;
+        };
+        self.state.give_back(view);
+        // A reader who does not wait any more needs no page.
+        drop(reply.send(page));
+    }
+
+    /// Does work on a view of so many nodes, on a blocking thread if it is long; none if the runtime ends.
+    async fn apart<T: Send + 'static>(
+        nodes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if nodes <= INLINE_NODES {
+            return Some(work());
+        }
+        match spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => match error.try_into_panic() {
+                Ok(reason) => panic::resume_unwind(reason),
+                Err(_) => None,
+            },
         }
     }
 
@@ -193,23 +253,28 @@ impl Owner {
         let task = Task {
             view: self.state.lend(),
             judge: self.judge,
+            recorder: mem::take(&mut self.recorder),
+            witnessed: !self.witnessed.is_empty(),
             last: Arc::clone(&self.judged.borrow()),
             at: clock::now(),
         };
-        let done = if task.view.nodes.len() > INLINE_NODES {
-            match spawn_blocking(|| task.run()).await {
-                Ok(done) => done,
-                Err(error) => match error.try_into_panic() {
-                    Ok(reason) => panic::resume_unwind(reason),
-                    Err(_) => return,
-                },
-            }
-        } else {
-            task.run()
+        let nodes = task.view.nodes.len();
+        let Some(done) = Self::apart(nodes, || task.run()).await else {
+            return;
         };
         let at = done.judged.at;
+        if let Some(view) = done.witnessed {
+            for reply in self.witnessed.drain(..) {
+                let view = view.clone();
+                // Whoever no longer waits for it has gone away.
+                drop(reply.send(Evidence { view, at }));
+            }
+        }
         self.state.give_back(done.view);
+        self.recorder = done.recorder;
         log::write(&done.events);
+        let changes = log::changes(done.events);
+        self.recent.add(at, changes, done.pairs);
         self.judged.send_replace(Arc::new(done.judged));
         self.counters.judgements.add();
         self.tell_peers(at);
@@ -242,28 +307,45 @@ impl Owner {
 struct Task {
     view: View,
     judge: Judge,
+    recorder: Recorder,
+    /// Whether somebody wants what is judged.
+    witnessed: bool,
     last: Arc<Judged>,
     at: Moment,
 }
 
 struct Done {
     view: View,
+    /// The view as it was judged, before the verdict became a part of its history.
+    witnessed: Option<View>,
+    recorder: Recorder,
+    /// Pairs that have changed.
+    pairs: Vec<Changed>,
     judged: Judged,
     events: Vec<log::Event>,
 }
 
 impl Task {
-    fn run(self) -> Done {
-        let verdict = (self.judge)(&self.view, self.at);
+    fn run(mut self) -> Done {
+        let mut verdict = (self.judge)(&self.view, self.at);
+        let mut hold = self.last.hold.clone();
+        let graph = &self.view.expectation.graph;
+        hold.apply(graph, &mut verdict.gates, self.at);
         let last = &self.last.verdict;
         let events = log::events(last, &verdict);
         let changed = !change::same_but_for_ages(last, &verdict);
+        let witnessed = self.witnessed.then(|| self.view.clone());
+        let pairs = self.recorder.observe(&mut self.view, &verdict, self.at);
         Done {
             view: self.view,
+            witnessed,
+            recorder: self.recorder,
+            pairs,
             judged: Judged {
                 verdict,
                 at: self.at,
                 revision: self.last.revision + u64::from(changed),
+                hold,
             },
             events,
         }

@@ -8,24 +8,32 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `gates` and `mesh` (what they ask), `access` (who may ask).
+//! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `answer` (the one answer to all of
+//! them), `gates`, `mesh`, `witness`, `health`, `http` and `metrics` (what they ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
+mod answer;
 mod clock;
 mod connections;
 mod counters;
 mod gates;
+mod health;
+mod http;
 mod intake;
 mod judge;
 mod mesh;
+mod metrics;
+mod reflection;
 mod refusal;
 mod run;
 mod state;
 mod streams;
 mod verdicts;
+mod witness;
 
 pub use counters::{Counter, Counters};
+pub use http::{Http, Open};
 pub use judge::Judge;
 pub use run::{Config, RunError, run};
 pub use streams::{OpenStream, Streams};

@@ -2,17 +2,21 @@
 
 use std::{
     env,
-    io::{self, IsTerminal as _},
+    fs::File,
+    io::{self, IsTerminal as _, Read as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, value_parser};
-use diagnosis::Expectation;
+use diagnosis::{
+    Expectation,
+    graph::{LARGEST_FILE, Problems, parse},
+};
 use evidence::NodeName;
-use mesh_collector::{Config, run};
+use mesh_collector::{Config, Http, Open, run};
 use proto::{
     limits::PORT,
     transport::listen,
@@ -24,6 +28,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit code for a call that cannot work as written; clap uses the same.
 const USAGE: u8 = 2;
+
+/// Most other mesh keys: one is being left, one may have been left half.
+const MOST_OTHER_KEYS: usize = 2;
 
 /// Joins the reports of all nodes, judges them, and answers whether the next layer may be started.
 #[derive(Debug, Parser)]
@@ -44,12 +51,47 @@ struct Arguments {
     /// Talos' secrets.yaml; its cluster.secret is the mesh key
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Nothing is ready while fewer nodes report
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..=1024))]
-    min_nodes: u16,
+    /// File with another mesh key whose holders are served too, while keys are changed; repeatable
+    #[arg(long, value_name = "FILE")]
+    also_accept: Vec<PathBuf>,
+    /// YAML file with the gate graph; docs/gates.md has its fields [default: the built-in chain]
+    #[arg(long, env = "MESH_GATES", value_name = "FILE")]
+    gates: Option<PathBuf>,
+    /// Nothing is ready while fewer nodes report [default: as the file says, else 2]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    min_nodes: Option<u16>,
     /// Nodes that must report, besides all that appear as peers
     #[arg(long, value_name = "NAME[,NAME..]", value_delimiter = ',')]
     expect: Vec<NodeName>,
+    /// Plain HTTP, without credentials: whether levels are ready, and gRPC health for Kubernetes; loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Let --http listen beyond loopback
+    #[arg(long, requires = "http")]
+    http_anywhere: bool,
+    /// Tell everything on --http, to everybody who can connect: reasons, findings, the mesh
+    #[arg(long, requires = "http")]
+    http_details: bool,
+    /// HTTP over TLS with the derived certificates: tells everything, to readers and agents
+    #[arg(long, value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
+}
+
+/// A call that cannot work as written.
+#[derive(Debug, thiserror::Error)]
+enum Usage {
+    #[error(
+        "--http {0} is not loopback: everybody who can connect is answered without credentials, so that takes --http-anywhere"
+    )]
+    Anywhere(SocketAddr),
+    #[error("failed to read the gate graph {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the gate graph cannot be used:\n{0}")]
+    Graph(Problems),
 }
 
 #[tokio::main]
@@ -60,7 +102,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure:#}");
-            let usage = matches!(failure.downcast_ref(), Some(KeyError::Missing));
+            let usage = matches!(
+                failure.downcast_ref(),
+                Some(KeyError::Missing | KeyError::TooMany(_))
+            ) || failure.is::<Usage>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
@@ -78,31 +123,90 @@ fn start_log() {
 }
 
 async fn collect(arguments: Arguments) -> anyhow::Result<()> {
+    let expectation = expectation(&arguments)?;
+    let http = http(&arguments)?;
     let Arguments {
         listen: address,
         mesh_key_file: file,
         secrets,
-        min_nodes,
-        expect: names,
+        also_accept,
+        ..
     } = arguments;
     let mesh_key = KeySource { file, secrets }.load()?;
-    let expectation = Expectation {
-        min_nodes: usize::from(min_nodes),
-        names,
+    if also_accept.len() > MOST_OTHER_KEYS {
+        bail!(KeyError::TooMany(MOST_OTHER_KEYS));
+    }
+    let other = |file| KeySource {
+        file: Some(file),
+        secrets: None,
     };
+    let also_accepted = also_accept
+        .into_iter()
+        .map(|file| other(file).load())
+        .collect::<Result<Vec<_>, _>>()?;
     let shutdown = Signals::new()?;
     let (listener, marked) = listen(address)?;
     if !marked {
         // Matters only on a node of the mesh; elsewhere nothing pulls the answers into a tunnel.
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
     }
-    run(
-        listener,
-        Config::new(mesh_key, expectation),
-        shutdown.first(),
-    )
-    .await?;
+    let mut config = Config::new(mesh_key, expectation);
+    config.also_accepted = also_accepted;
+    for (address, open) in http {
+        let (listener, _) = listen(address)?;
+        info!(%address, ?open, "HTTP serves");
+        config.http.push(Http { listener, open });
+    }
+    run(listener, config, shutdown.first()).await?;
     Ok(())
+}
+
+/// Flags go before the file, and the file before the defaults.
+fn expectation(arguments: &Arguments) -> Result<Expectation, Usage> {
+    let mut expectation = Expectation::default();
+    if let Some(path) = &arguments.gates {
+        let file = parse(&path.display().to_string(), &read(path)?).map_err(Usage::Graph)?;
+        expectation.graph = file.graph;
+        expectation.names = file.nodes;
+        expectation.min_nodes = file.min_nodes.unwrap_or(expectation.min_nodes);
+    }
+    if let Some(least) = arguments.min_nodes {
+        expectation.min_nodes = usize::from(least);
+    }
+    if !arguments.expect.is_empty() {
+        expectation.names.clone_from(&arguments.expect);
+    }
+    Ok(expectation)
+}
+
+/// One byte over the limit is enough to be told that it is too large.
+fn read(path: &Path) -> Result<String, Usage> {
+    let most = u64::try_from(LARGEST_FILE + 1).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_string(&mut text))
+        .map_err(|source| Usage::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(text)
+}
+
+fn http(arguments: &Arguments) -> Result<Vec<(SocketAddr, Open)>, Usage> {
+    let mut listeners = Vec::new();
+    if let Some(address) = arguments.http {
+        if !address.ip().to_canonical().is_loopback() && !arguments.http_anywhere {
+            return Err(Usage::Anywhere(address));
+        }
+        let open = if arguments.http_details {
+            Open::Everything
+        } else {
+            Open::Gates
+        };
+        listeners.push((address, open));
+    }
+    listeners.extend(arguments.https.map(|address| (address, Open::Tls)));
+    Ok(listeners)
 }
 
 /// The signals that stop the collector; registered before it listens, so that none is missed.

@@ -1,34 +1,44 @@
-//! The Mesh service: the verdict as a whole, and the pages of the findings.
+//! The Mesh service: the verdict, pairs by the page, and the pages of the findings.
 
 use std::sync::Arc;
 
+use diagnosis::{PairFilter, PairPage};
 use prost::Message as _;
 use proto::{
-    convert::verdict_to_wire,
+    convert::{pair_from_wire, pairs_to_wire, transition_to_wire, verdict_to_wire},
     limits::MESSAGE_BYTES,
-    wire::{self, ExplainRequest, ExplainResponse, GetRequest, Verdict},
+    wire::{
+        self, EvidencePart, EvidenceRequest, ExplainRequest, ExplainResponse, GetRequest,
+        HistoryRequest, HistoryResponse, PairsPage, PairsRequest, Verdict,
+    },
 };
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access,
+    access, clock,
     counters::Counters,
+    judge::{Change, Recent},
     verdicts::{Judged, Verdicts},
+    witness::Witness,
 };
-
-/// A ladder is never smaller on the wire, so a verdict of more pairs need not be converted to know that it is too large.
-const LADDER_BYTES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
+    pub(crate) witness: Witness,
+    /// Asks the owner of the view.
+    pub(crate) changes: mpsc::Sender<Change>,
+    pub(crate) one_page: Mutex<()>,
+    pub(crate) recent: Recent,
     pub(crate) counters: Arc<Counters>,
 }
 
 #[tonic::async_trait]
 impl wire::mesh_server::Mesh for Mesh {
     type WatchStream = ReceiverStream<Result<Verdict, Status>>;
+    type EvidenceStream = ReceiverStream<Result<EvidencePart, Status>>;
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Verdict>, Status> {
         access::reader(&request, &self.counters)?;
@@ -53,6 +63,24 @@ impl wire::mesh_server::Mesh for Mesh {
         Ok(Response::new(verdicts))
     }
 
+    async fn pairs(&self, request: Request<PairsRequest>) -> Result<Response<PairsPage>, Status> {
+        access::reader(&request, &self.counters)?;
+        let filter = filter(request.into_inner())?;
+        // One page at a time: reports wait while one of a large mesh is made.
+        let Ok(_alone) = self.one_page.try_lock() else {
+            self.counters.pages_refused.add();
+            return Err(Status::resource_exhausted(
+                "another page of pairs is being made: ask again",
+            ));
+        };
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Status::unavailable("the collector is stopping");
+        let asked = self.changes.send(Change::Pairs { filter, reply }).await;
+        asked.map_err(|_| stopping())?;
+        let page = answer.await.map_err(|_| stopping())?;
+        Ok(Response::new(fitting(page)))
+    }
+
     async fn explain(
         &self,
         request: Request<ExplainRequest>,
@@ -66,6 +94,26 @@ impl wire::mesh_server::Mesh for Mesh {
             page: page.text.to_owned(),
         }))
     }
+
+    async fn history(
+        &self,
+        request: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        access::reader(&request, &self.counters)?;
+        let transitions = self.recent.all();
+        Ok(Response::new(HistoryResponse {
+            now_ms: clock::now().as_millis(),
+            transitions: transitions.iter().map(transition_to_wire).collect(),
+        }))
+    }
+
+    async fn evidence(
+        &self,
+        request: Request<EvidenceRequest>,
+    ) -> Result<Response<Self::EvidenceStream>, Status> {
+        access::reader(&request, &self.counters)?;
+        self.witness.tell().await.map(Response::new)
+    }
 }
 
 fn unknown(code: &str) -> Status {
@@ -73,22 +121,50 @@ fn unknown(code: &str) -> Status {
     Status::not_found(format!("no finding has the code {echoed:?}"))
 }
 
-/// The verdict, if it fits. A part of it would read as a mesh that has no other pairs.
+/// The verdict in one message. What does not fit of its ladders is left out: the tally counts all pairs, and `Pairs` has them.
 fn one_message(judged: &Judged, counters: &Counters) -> Result<Verdict, Status> {
-    let too_large = |at_least: usize| {
-        counters.verdicts_oversized.add();
-        Status::resource_exhausted(format!(
-            "the verdict has {at_least} bytes or more, a message has at most {MESSAGE_BYTES}: ask for gates"
-        ))
-    };
-    let at_least = judged.verdict.pairs.len() * LADDER_BYTES;
-    if at_least > MESSAGE_BYTES {
-        return Err(too_large(at_least));
+    let mut verdict = verdict_to_wire(&judged.verdict);
+    let mut size = verdict.encoded_len();
+    while size > MESSAGE_BYTES && !verdict.pairs.is_empty() {
+        verdict.pairs.truncate(verdict.pairs.len() / 2);
+        size = verdict.encoded_len();
     }
-    let verdict = verdict_to_wire(&judged.verdict);
-    let size = verdict.encoded_len();
     if size > MESSAGE_BYTES {
-        return Err(too_large(size));
+        counters.verdicts_oversized.add();
+        return Err(Status::resource_exhausted(format!(
+            "the verdict has {size} bytes without a pair, a message has at most {MESSAGE_BYTES}: ask for gates"
+        )));
     }
     Ok(verdict)
+}
+
+fn filter(request: PairsRequest) -> Result<PairFilter, Status> {
+    let PairsRequest {
+        node,
+        from,
+        to,
+        not_good,
+        after,
+    } = request;
+    let after = after.map(|after| pair_from_wire("after", after));
+    let after = after.transpose();
+    Ok(PairFilter {
+        node,
+        from,
+        to,
+        not_good,
+        after: after.map_err(|error| Status::invalid_argument(error.to_string()))?,
+    })
+}
+
+/// As much of a page as fits into a message.
+fn fitting(mut page: PairPage) -> PairsPage {
+    loop {
+        let wire = pairs_to_wire(&page.pairs, page.more);
+        if wire.encoded_len() <= MESSAGE_BYTES || page.pairs.len() <= 1 {
+            return wire;
+        }
+        page.pairs.truncate(page.pairs.len() / 2);
+        page.more = true;
+    }
 }

@@ -2,32 +2,43 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use diagnosis::Expectation;
+use diagnosis::{Expectation, hold::Hold, timing};
 use proto::{
     limits,
     transport::incoming,
-    trust::{MeshKey, TrustError},
+    trust::{MeshKey, TrustError, server_config},
     wire::{gate_server::GateServer, mesh_server::MeshServer, report_server::ReportServer},
 };
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::timeout,
 };
-use tonic::transport::{Server, server::Router};
+use tonic::{
+    Request,
+    service::interceptor::InterceptedService,
+    transport::{Server, server::Router},
+};
+use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
 
 use crate::{
+    access,
+    answer::Answers,
     clock,
     connections::bounded,
     counters::Counters,
     gates::Gates,
+    health::Healths,
+    http::{self, Http, Surface},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Owner},
     mesh::Mesh,
+    reflection,
     state::State,
     verdicts::Verdicts,
+    witness::Witness,
 };
 
 /// Time between HTTP/2 pings of a quiet connection, and for the answer: a dead path ends its stream in twice this.
@@ -40,10 +51,16 @@ const DRAIN: Duration = Duration::from_secs(3);
 pub struct Config {
     /// The secret that all trust is derived from.
     pub mesh_key: MeshKey,
+    /// Other mesh keys whose holders are served as well, while keys are changed.
+    pub also_accepted: Vec<MeshKey>,
     /// Which nodes must be there.
     pub expectation: Expectation,
     /// The function that judges.
     pub judge: Judge,
+    /// How long a cause that no waiting cures must have stood before a wait ends for it.
+    pub patience: Duration,
+    /// Where HTTP is served, if anywhere.
+    pub http: Vec<Http>,
     /// What is counted; keep a clone to read it.
     pub counters: Arc<Counters>,
 }
@@ -53,8 +70,11 @@ impl Config {
     pub fn new(mesh_key: MeshKey, expectation: Expectation) -> Self {
         Self {
             mesh_key,
+            also_accepted: Vec::new(),
             expectation,
             judge: diagnosis::diagnose,
+            patience: timing::STANDS,
+            http: Vec::new(),
             counters: Arc::default(),
         }
     }
@@ -78,6 +98,9 @@ pub enum RunError {
         #[source]
         source: Option<tonic::transport::Error>,
     },
+    /// What reflection would serve does not fit together: a bug.
+    #[error("failed to set up reflection, this is a bug")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The owner of the view ended: a bug.
     #[error("the judge has ended, this is a bug")]
     Judge,
@@ -93,18 +116,37 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let tls = Arc::new(config.mesh_key.server_config()?);
+    let keys: Vec<MeshKey> = [config.mesh_key]
+        .into_iter()
+        .chain(config.also_accepted)
+        .collect();
+    let tls = server_config(&keys)?;
+    drop(keys);
+    let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
     let state = State::new(clock::now(), config.expectation);
-    let owner = Owner::new(state, config.judge, queue, Arc::clone(&config.counters));
-    let router = services(&owner, changes, &config.counters);
+    let hold = Hold::new(config.patience);
+    let counters = Arc::clone(&config.counters);
+    let owner = Owner::new(state, config.judge, hold, queue, Arc::clone(&counters));
+    let surface = Surface {
+        answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
+        graph,
+        counters,
+    };
+    let router = services(&owner, changes, &surface)?;
     let connections = bounded(
-        incoming(listener, tls),
+        incoming(listener, Arc::new(tls.clone())),
         limits::CONNECTIONS,
         config.counters,
     );
 
     let (stop, stopped) = watch::channel(());
+    for http in config.http {
+        // One that ends by itself takes no other down: gates are also asked by gRPC.
+        let served = http::serve(http, surface.clone(), tls.clone(), stopped.clone());
+        tokio::spawn(served);
+    }
+    drop(surface);
     let mut owner = tokio::spawn(owner.run(dropped(stopped.clone())));
     let mut server = tokio::spawn(async move {
         router
@@ -129,23 +171,47 @@ pub async fn run(
     Ok(())
 }
 
-fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counters>) -> Router {
-    let verdicts = Verdicts::new(owner.judgements());
+fn services(
+    owner: &Owner,
+    changes: mpsc::Sender<Change>,
+    surface: &Surface,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let Surface {
+        answers,
+        graph,
+        counters,
+    } = surface;
+    let witness = Witness::new(changes.clone());
     let report = Intake {
-        changes,
+        changes: changes.clone(),
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
     let gates = Gates {
-        verdicts: verdicts.clone(),
+        answers: answers.clone(),
+        graph: graph.clone(),
         counters: Arc::clone(counters),
     };
     let mesh = Mesh {
-        verdicts,
+        verdicts: answers.verdicts.clone(),
+        witness,
+        changes,
+        one_page: Mutex::default(),
+        recent: owner.recent(),
         counters: Arc::clone(counters),
     };
+    let health = Healths {
+        answers: answers.clone(),
+        graph: graph.clone(),
+    };
     let bytes = limits::MESSAGE_BYTES;
-    Server::builder()
+    let reading = Arc::clone(counters);
+    // Health and reflection are the services of others: who may read is asked before they are.
+    let reader = move |request: Request<()>| {
+        access::reader(&request, &reading)?;
+        Ok(request)
+    };
+    Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
@@ -164,6 +230,9 @@ fn services(owner: &Owner, changes: mpsc::Sender<Change>, counters: &Arc<Counter
                 .max_decoding_message_size(bytes)
                 .max_encoding_message_size(bytes),
         )
+        .add_service(HealthServer::with_interceptor(health, reader.clone()))
+        .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
+        .add_service(InterceptedService::new(reflection::v1alpha()?, reader)))
 }
 
 /// Ready when the sender is dropped, also when that is because `run` itself was dropped.

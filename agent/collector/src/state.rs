@@ -1,6 +1,7 @@
 //! The view, and who may change which part of it.
 //!
-//! The first certificate key that reports for a node is pinned until the collector ends. What another key, or a second
+//! The first certificate key that reports for a node is pinned until the collector ends, for each mesh key by itself: while
+//! mesh keys are changed a node comes with one certificate, then with the other. What another key, or a second
 //! machine beside a live first one, claims is never taken in: the attempt is kept as a conflict for the diagnosis.
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View, timing::PAUSE};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View, timing::PAUSE};
 use evidence::{Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, limits};
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
@@ -42,7 +43,8 @@ pub(crate) struct State {
 /// What is known of a node besides its view; there is one for each node of the view.
 #[derive(Debug)]
 struct Member {
-    pinned: [u8; 32],
+    /// By mesh key; the collector has few.
+    pinned: BTreeMap<String, [u8; 32]>,
     open: Option<Open>,
 }
 
@@ -59,6 +61,7 @@ impl State {
                 started,
                 nodes: BTreeMap::new(),
                 expectation,
+                history: History::default(),
             },
             members: BTreeMap::new(),
             last_id: 0,
@@ -156,7 +159,7 @@ impl State {
     }
 
     pub(crate) fn node_count(&self) -> usize {
-        self.view.nodes.len()
+        self.members.len()
     }
 
     /// Whether a judgement could differ from the last for another reason than the time.
@@ -171,6 +174,7 @@ impl State {
             started: self.view.started,
             nodes: BTreeMap::new(),
             expectation: Expectation::default(),
+            history: History::default(),
         };
         mem::replace(&mut self.view, empty)
     }
@@ -185,7 +189,11 @@ impl State {
             return (self.members.len() >= limits::NODES).then_some(Refusal::Nodes);
         };
         let node = self.view.nodes.get_mut(&agent.node)?;
-        let (what, refusal) = if member.pinned != agent.key {
+        let (what, refusal) = if member
+            .pinned
+            .get(&agent.mesh)
+            .is_some_and(|pinned| *pinned != agent.key)
+        {
             ("certificate key", Refusal::Key(agent.node.clone()))
         } else if is_live(node, at) && boot_id(&node.facts) != boot_id(facts) {
             ("boot id", Refusal::Machine(agent.node.clone()))
@@ -206,9 +214,10 @@ impl State {
             .members
             .entry(agent.node.clone())
             .or_insert_with(|| Member {
-                pinned: agent.key,
+                pinned: BTreeMap::new(),
                 open: None,
             });
+        member.pinned.entry(agent.mesh.clone()).or_insert(agent.key);
         if let Some(old) = member.open.replace(open) {
             // An old stream that has just ended by itself no longer listens.
             drop(old.end.send(Refusal::Replaced(agent.node.clone())));

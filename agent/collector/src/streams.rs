@@ -45,6 +45,7 @@ impl Streams {
         let agent = Agent {
             node: node.clone(),
             key,
+            mesh: String::new(),
             from: None,
         };
         let told = |refusal: Refusal| refusal.to_string();

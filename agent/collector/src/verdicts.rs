@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use diagnosis::hold::Hold;
 use evidence::{Gate, Moment, Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +24,8 @@ pub(crate) struct Judged {
     pub(crate) at: Moment,
     /// Grows when the verdict changes in more than ages.
     pub(crate) revision: u64,
+    /// Since when each level is as it is.
+    pub(crate) hold: Hold,
 }
 
 /// A reader's side of the judgements.
@@ -39,10 +42,9 @@ impl Verdicts {
         fresh(Arc::clone(&self.0.borrow()))
     }
 
-    /// The present state of a level.
-    pub(crate) fn gate(&self, level: &str) -> Result<Gate, Status> {
-        let judged = self.current()?;
-        gate(&judged, level)
+    /// Whether the judge is alive: it may be slow, but not for so long.
+    pub(crate) fn is_judged_within(&self, bound: Duration) -> bool {
+        clock::now().since(self.0.borrow().at) <= bound
     }
 
     /// Calls `pick` on the present and each later judgement until it gives a value.
@@ -123,6 +125,7 @@ mod tests {
             verdict: Verdict::default(),
             at,
             revision: 0,
+            hold: Hold::new(Duration::ZERO),
         })
     }
 

@@ -101,9 +101,11 @@ fn offset(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
 fn read(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
     let own = own(mesh, a)?;
     let told = a.echo_sent(&b.key?)?.clock?;
-    // A clock that was set since then is not the one that was read.
-    let set = b.clock().and_then(|clock| clock.stepped);
-    let current = set.is_none_or(|step| step.at.plus(timing::SKEW) < told.at);
+    // A clock that was set since then, or that of a machine that was booted since then, is not the one that was read.
+    let clock = b.clock();
+    let set = clock.and_then(|clock| clock.stepped).map(|step| step.at);
+    let begun = clock.map(|clock| clock.booted).max(set);
+    let current = begun.is_none_or(|begun| begun.plus(timing::SKEW) < told.at);
     (mesh.recent(told.at, timing::CLOCK_FRESH) && current).then(|| told.ahead_of(&own.reading))
 }
 
@@ -157,8 +159,9 @@ pub(crate) fn reasons(mesh: &Mesh<'_>) -> Vec<String> {
         if clock.is_some_and(|clock| is_impossible(&clock.reading)) {
             reasons.push(format!("the clock of {} cannot be right", member.node));
         }
-        let unsynced = |talos: evidence::TalosClock| !talos.synced && !talos.sync_disabled;
-        if clock.and_then(|clock| clock.talos).is_some_and(unsynced) {
+        let unsynced = |time: evidence::TalosTime| !time.synced && !time.disabled;
+        let said = member.talos().and_then(|talos| talos.time);
+        if said.is_some_and(unsynced) {
             reasons.push(format!(
                 "Talos on {} waits for its time servers",
                 member.node

@@ -3,8 +3,12 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod encapsulation;
+mod flapping;
 mod host;
 mod keys;
+mod nat;
+mod node_address;
 mod nodes;
 mod observer;
 mod overlay;
@@ -17,10 +21,11 @@ mod uplink;
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject};
+use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject, limits};
 
 use crate::{
-    localise::{Pair, Place, localise},
+    directions::{Directions, Finder, Table, Way},
+    localise::{Culprit, Pair, Place, localise},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -28,122 +33,114 @@ use crate::{
 
 /// Most citations that one finding carries; the ladders have the rest.
 const CITED: usize = 6;
+/// Most effects that are told, of one root and of all: a root counts what it explains.
+const EFFECTS_OF_ONE: usize = limits::EXPLAINED;
+const EFFECTS: usize = limits::FINDINGS;
 
 /// All findings, roots first.
-pub(crate) fn find(mesh: &Mesh<'_>, directions: &[Direction]) -> Vec<Finding> {
+pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
     let (wrong, nobody): (Vec<Finding>, BTreeSet<NodeRef>) = keys::wrong(mesh).into_iter().unzip();
     let (stale, gone): (Vec<Finding>, BTreeSet<NodeRef>) =
         affiliates::stale(mesh).into_iter().unzip();
     let nobody = nobody.union(&gone).cloned().collect();
     let (mut roots, excused) = nodes::find(mesh, &nobody);
-    let open: Vec<&Direction> = directions
-        .iter()
-        .filter(|direction| !excused.contains(&direction.from) && !excused.contains(&direction.to))
-        .collect();
-    let rest = without(&open, &wrong);
+    let open = Directions::new(mesh, table).beside(&excused);
+    let rest = open.without(&wrong);
     let missing = missing_peers(&rest);
-    let rest = without(&rest, &missing);
+    let rest = rest.without(&missing);
     let inside = steering::below(&rest);
-    let rest = without(&rest, &inside);
+    let rest = rest.without(&inside);
+    let apart = nat::find(mesh, &rest);
+    let rest = rest.without(&apart);
     let astray = candidates::find(mesh, &rest);
-    let rest = candidates::decided(mesh, &without(&rest, &astray));
+    let rest = candidates::decided(mesh, &rest.without(&astray));
     let blocked = underlay(mesh, &rest);
-    let rest = without(&rest, &blocked);
+    let rest = rest.without(&blocked);
     let broken = session(mesh, &rest);
-    let beside = steering::above(&without(&rest, &broken));
-    let path: Vec<Finding> = [wrong, missing, inside, astray, blocked, broken, beside].concat();
+    let beside = steering::above(&rest.without(&broken));
+    let mut path = [wrong, missing, inside, apart, astray, blocked, broken].concat();
+    // What is not steered leaves the tunnel as wide as it is.
+    let rest = open.without(&path);
+    path.extend(beside);
     let effects = effects(mesh, &path, &open);
-    let sick = observer::find(mesh, &without(&open, &path));
-    let rest = without(&open, &path);
+    let sick = observer::find(mesh, &open.without(&path));
     let uplinks = uplink::find(mesh, &rest);
-    let large = sizes::find(mesh, &without(&rest, &uplinks));
+    let large = sizes::find(mesh, &rest.without(&uplinks));
     roots.extend(path);
     roots.extend(sick);
     roots.extend(uplinks);
     roots.extend(large);
     roots.extend(overlay::find(mesh));
+    roots.extend(encapsulation::find(mesh));
+    roots.extend(node_address::find(mesh));
     roots.extend(time::find(mesh));
     roots.extend(discovery::find(mesh));
     roots.extend(stale);
     roots.extend(affiliates::differing(mesh));
     roots.extend(effects);
-    host::refine(mesh, roots)
+    flapping::fold(&Directions::new(mesh, table), host::refine(mesh, roots))
 }
 
-/// The directions between which no root stands yet, either way.
-fn without<'a>(directions: &[&'a Direction], roots: &[Finding]) -> Vec<&'a Direction> {
-    let explained: BTreeSet<(&NodeRef, &NodeRef)> = roots
-        .iter()
-        .flat_map(|root| &root.explains)
-        .flat_map(|pair| [(&pair.from, &pair.to), (&pair.to, &pair.from)])
-        .collect();
+fn missing_peers(directions: &Directions<'_, '_>) -> Vec<Finding> {
     directions
-        .iter()
-        .filter(|direction| !explained.contains(&(&direction.from, &direction.to)))
-        .copied()
-        .collect()
-}
-
-fn missing_peers(directions: &[&Direction]) -> Vec<Finding> {
-    directions
-        .iter()
+        .odd()
         .filter(|direction| direction.discovered.outcome == Outcome::Fail)
-        .map(|direction| session::peer_missing(direction))
+        .map(|direction| session::peer_missing(&direction))
         .collect()
 }
 
 /// What fails inside the tunnel and is not decided on the underlay may be part of the same trouble: taps decide one
 /// direction sooner than another, and the root must not wander meanwhile. It never makes a trouble of its own.
-fn underlay(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
-    let proved = |direction: &Direction| direction.underlay.outcome == Outcome::Fail;
-    let failing = pairs(directions, |direction| {
+fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let proved = |direction: &Direction<'_, '_>| direction.underlay.outcome == Outcome::Fail;
+    let fails = |direction: &Direction<'_, '_>| {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
+    };
+    let culprits = localise(directions, fails, |direction| {
+        direction.underlay.outcome.is_good() && !direction.is_losing()
     });
-    let passing = pairs(directions, |direction| direction.underlay.outcome.is_good());
-    let proved = pairs(directions, proved);
-    localise(mesh, &failing, &passing)
+    let is_certain = |culprit: &Culprit| {
+        explained(&culprit.explains, directions).iter().any(proved)
+            && !underlay::may_widen(mesh, culprit, directions)
+    };
+    let culprits = culprits.into_iter().filter(is_certain).collect();
+    underlay::with_ways_back(mesh, culprits)
         .iter()
-        .filter(|culprit| !culprit.explains.is_disjoint(&proved))
-        .map(|culprit| underlay::finding(mesh, culprit, directions))
+        .map(|(culprit, ways_back)| underlay::finding(mesh, culprit, ways_back, directions))
         .collect()
 }
 
-fn session(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
-    let failing = pairs(directions, |direction| {
-        direction.tunnel.outcome == Outcome::Fail
-    });
-    let passing = pairs(directions, |direction| direction.tunnel.outcome.is_good());
-    localise(mesh, &failing, &passing)
-        .iter()
-        .map(|culprit| session::finding(mesh, culprit, directions))
-        .collect()
-}
-
-fn pairs(directions: &[&Direction], which: impl Fn(&Direction) -> bool) -> BTreeSet<Pair> {
-    directions
-        .iter()
-        .filter(|direction| which(direction))
-        .map(|direction| (direction.from.clone(), direction.to.clone()))
-        .collect()
+fn session(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let fails = |direction: &Direction<'_, '_>| direction.tunnel.outcome == Outcome::Fail;
+    localise(directions, fails, |direction| {
+        direction.tunnel.outcome.is_good()
+    })
+    .iter()
+    .map(|culprit| session::finding(mesh, culprit, directions))
+    .collect()
 }
 
 /// For each pair of nodes that a root explains, the effect: no data in the tunnel.
-fn effects(mesh: &Mesh<'_>, roots: &[Finding], directions: &[&Direction]) -> Vec<Finding> {
+fn effects(mesh: &Mesh<'_>, roots: &[Finding], directions: &Directions<'_, '_>) -> Vec<Finding> {
     let mut effects = Vec::new();
+    let mut finder = Finder::new(mesh);
     for root in roots
         .iter()
         .filter(|root| !session::is_effect_code(&root.code))
     {
         let mut seen = BTreeSet::new();
         for pair in &root.explains {
-            let key = ordered(&pair.from, &pair.to);
-            let silent = directions
-                .iter()
-                .find(|direction| (&direction.from, &direction.to) == (&pair.from, &pair.to))
+            if seen.len() >= EFFECTS_OF_ONE || effects.len() >= EFFECTS {
+                break;
+            }
+            let way = finder.way(&pair.from, &pair.to);
+            let silent = way
+                .and_then(|way| directions.get(way))
                 .filter(|direction| direction.tunnel.outcome == Outcome::Fail);
+            let key = ordered(&pair.from, &pair.to);
             if let Some(direction) = silent.filter(|_| seen.insert(key.clone())) {
-                effects.push(session::effect(mesh, direction, &key, &root.code));
+                effects.push(session::effect(mesh, &direction, &key, &root.code));
             }
         }
     }
@@ -211,6 +208,7 @@ impl Draft {
                 .into_iter()
                 .map(|(from, to)| PairRef { from, to })
                 .collect(),
+            explains_more: 0,
             suppressed_by: suppressed_by.map(str::to_owned),
         }
     }
@@ -234,6 +232,11 @@ fn subject(place: &Place) -> Subject {
         | Place::SiteBoth(address, nodes) => Subject::Site {
             address: address.clone(),
             nodes: nodes.clone(),
+        },
+        Place::Way(a, b) | Place::Ways(a, b) => Subject::Ends {
+            a: a.clone(),
+            b: b.clone(),
+            both_ways: matches!(place, Place::Ways(..)),
         },
         Place::Direction(from, to) => Subject::Direction {
             from: from.clone(),
@@ -261,16 +264,28 @@ fn place_text(place: &Place) -> String {
         Place::SiteBoth(address, nodes) => {
             format!("the router at {address} ({}), both ways", text::list(nodes))
         }
+        Place::Way(from, to) => format!("the path from {from} to {to}"),
+        Place::Ways(a, b) => format!("the path between {a} and {b}"),
         Place::Direction(from, to) => format!("the path from {from} to {to}"),
         Place::Between(a, b) => format!("the path between {a} and {b}"),
     }
 }
 
 /// The directions that a culprit explains.
-fn explained<'a>(explains: &BTreeSet<Pair>, directions: &[&'a Direction]) -> Vec<&'a Direction> {
-    directions
-        .iter()
-        .filter(|direction| explains.contains(&(direction.from.clone(), direction.to.clone())))
-        .copied()
+fn explained<'m, 'a>(explains: &[Way], directions: &Directions<'m, 'a>) -> Vec<Direction<'m, 'a>> {
+    let found = explains.iter();
+    found.filter_map(|way| directions.get(*way)).collect()
+}
+
+/// The same by the names of their nodes.
+fn named(mesh: &Mesh<'_>, explains: &[Way]) -> BTreeSet<Pair> {
+    let name = |index| Some(mesh.members.at(index)?.node.clone());
+    let names = explains.iter();
+    names
+        .filter_map(|(from, to)| Some((name(*from)?, name(*to)?)))
         .collect()
+}
+
+fn pair(direction: &Direction<'_, '_>) -> Pair {
+    (direction.from.clone(), direction.to.clone())
 }

@@ -1,47 +1,64 @@
 //! From judged pairs to gates. Everything fails closed: what is not proved good by fresh evidence is not ready.
 
+use std::collections::BTreeMap;
+
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    clocks, discovery,
-    levels::{self, LEVELS, Level, below},
+    clocks, cure,
+    directions::{Directions, Table},
+    discovery, expected, flaps,
+    graph::{Graph, Level},
+    levels::Check,
     mesh::{Member, Mesh, Speaks},
     overlay,
     pair::Direction,
     text,
 };
 
-/// Levels that rest on certificates. The tunnels below them ask no clock, so wrong ones do not shut those.
-const NEEDS_TIME: [&str; 2] = ["discovery", "kubernetes-api"];
-
 /// Judges all levels.
-pub(crate) fn gates(mesh: &Mesh<'_>, directions: &[Direction], findings: &[Finding]) -> Vec<Gate> {
-    let judged: Vec<(Phase, Vec<String>)> = LEVELS
+pub(crate) fn gates(mesh: &Mesh<'_>, table: &Table, findings: &[Finding]) -> Vec<Gate> {
+    let graph = &mesh.view.expectation.graph;
+    let tally = Tally::of(table);
+    let directions = Directions::new(mesh, table);
+    let judged: Vec<(Phase, Vec<String>)> = graph
+        .levels()
         .iter()
-        .map(|level| judge(mesh, directions, findings, level))
+        .map(|level| judge(&directions, &tally, findings, level))
         .collect();
-    let phase_of = |name: &str| {
-        let at = LEVELS.iter().position(|level| level.name == name);
-        at.and_then(|at| judged.get(at))
-            .map_or(Phase::Unknown, |(phase, _)| *phase)
-    };
-    LEVELS
+    let phases: Vec<Phase> = judged.iter().map(|(phase, _)| *phase).collect();
+    let mut gates: Vec<Gate> = graph
+        .levels()
         .iter()
-        .zip(&judged)
+        .zip(judged)
         .map(|(level, (phase, reasons))| Gate {
-            level: level.name.to_owned(),
-            phase: *phase,
-            may_start: all(below(level).into_iter().map(|lower| phase_of(lower.name))),
+            level: level.name.clone(),
+            phase,
+            may_start: may_start(graph, level, &phases),
             depends_on: level
                 .depends_on
                 .iter()
-                .map(|name| (*name).to_owned())
+                .map(|below| below.level.clone())
                 .collect(),
-            reasons: reasons.clone(),
-            // Every cause that this version can find, somebody can cure while a script waits.
-            terminal: false,
+            terminal: phase != Phase::Ready
+                && cure::shuts_for_good(mesh, &directions, findings, level.check),
+            reasons,
         })
-        .collect()
+        .collect();
+    cure::rise(&mut gates);
+    gates
+}
+
+/// Whether everything below a level is ready; `phases` are those of all levels in their order.
+fn may_start(graph: &Graph, level: &Level, phases: &[Phase]) -> Phase {
+    let phase_of = |name: &str| {
+        let at = graph.levels().iter().position(|level| level.name == name);
+        at.and_then(|at| phases.get(at)).copied()
+    };
+    all(graph
+        .below(level)
+        .into_iter()
+        .map(|lower| phase_of(&lower.name).unwrap_or(Phase::Unknown)))
 }
 
 /// Ready only if all are; not ready if one is known not to be.
@@ -54,45 +71,51 @@ fn all(phases: impl Iterator<Item = Phase>) -> Phase {
 }
 
 fn judge(
-    mesh: &Mesh<'_>,
-    directions: &[Direction],
+    directions: &Directions<'_, '_>,
+    tally: &Tally,
     findings: &[Finding],
     level: &Level,
 ) -> (Phase, Vec<String>) {
-    let needs_time = NEEDS_TIME.contains(&level.name);
-    let clocks = needs_time.then(|| clocks::reasons(mesh));
+    let mesh = directions.mesh;
+    let clocks = level.needs_clocks.then(|| clocks::reasons(mesh));
     if let Some(reasons) = clocks.filter(|reasons| !reasons.is_empty()) {
         return (Phase::NotReady, reasons);
     }
-    if level.name == levels::DISCOVERY {
-        return discovery::level(mesh);
+    if level.check == Check::Discovery {
+        return discovery::level(mesh, level);
     }
-    let Some(rung) = level.rung else {
+    let Some(rung) = level.check.rung() else {
         return (
             Phase::Unknown,
             vec!["not measured by this version".to_owned()],
         );
     };
-    let (failing, open) = count(directions, rung);
-    let mut holes = Holes::of(mesh);
+    let (failing, open) = tally.at(rung);
+    let mut holes = Holes::of(mesh, level);
     if rung == Rung::OverlayMtu {
         holes.overlay(mesh);
     }
-    if failing == 0 && open == 0 && holes.reasons.is_empty() && !directions.is_empty() {
+    if failing == 0 && open == 0 && holes.reasons.is_empty() && tally.all > 0 {
         return (Phase::Ready, Vec::new());
     }
     let mut reasons = Vec::new();
-    let all = directions.len();
+    let all = tally.all;
     if failing > 0 {
         reasons.push(format!(
             "{failing} of {all} directions fail at or below {rung}"
         ));
     }
-    let phase = if failing > 0 || (holes.known && mesh.fresh_reporters() > 0) {
-        Phase::NotReady
-    } else {
-        Phase::Unknown
-    };
+    let flapping: Vec<String> = flapping(directions, rung);
+    if !flapping.is_empty() {
+        let (some, which) = (flapping.len(), text::list(&flapping));
+        reasons.push(format!("{some} of {all} directions come and go: {which}"));
+    }
+    let phase =
+        if failing > 0 || !flapping.is_empty() || (holes.known && mesh.fresh_reporters() > 0) {
+            Phase::NotReady
+        } else {
+            Phase::Unknown
+        };
     reasons.extend(holes.reasons);
     if open > 0 {
         reasons.push(format!(
@@ -105,30 +128,69 @@ fn judge(
     (phase, reasons)
 }
 
-/// How many directions fail at or below `rung`, and how many are merely not proved good.
-fn count(directions: &[Direction], rung: Rung) -> (usize, usize) {
-    let failing = |direction: &&Direction| direction.ladder.broken_at.is_some_and(|at| at <= rung);
-    let good = |direction: &&Direction| proved(direction, rung);
-    let (bad, good) = (
-        directions.iter().filter(failing).count(),
-        directions.iter().filter(good).count(),
-    );
-    (
-        bad,
-        directions.len().saturating_sub(bad).saturating_sub(good),
-    )
+/// How many directions fail at each rung, and up to which they are proved good.
+///
+/// The rung and all below it must be good. A young session above a way that nobody can see, or data that happens to pass
+/// beside a device that cannot be read, is no ground to build on: else a lost tap would open what it shut.
+#[derive(Default)]
+struct Tally {
+    all: usize,
+    broken: BTreeMap<Rung, usize>,
+    proved: BTreeMap<Rung, usize>,
+}
+
+impl Tally {
+    fn of(table: &Table) -> Self {
+        let mut tally = Self::default();
+        for outcomes in table.iter() {
+            tally.all += 1;
+            let ends = [
+                (outcomes.broken_at(), &mut tally.broken),
+                (outcomes.highest(), &mut tally.proved),
+            ];
+            for (rung, counts) in ends {
+                if let Some(rung) = rung {
+                    *counts.entry(rung).or_default() += 1;
+                }
+            }
+        }
+        tally
+    }
+
+    /// How many fail at or below `rung`, and how many are merely not proved good.
+    fn at(&self, rung: Rung) -> (usize, usize) {
+        let bad = self.broken.range(..=rung).map(|(_, count)| count).sum();
+        let good: usize = self.proved.range(rung..).map(|(_, count)| count).sum();
+        (bad, self.all.saturating_sub(bad).saturating_sub(good))
+    }
+}
+
+/// The directions that are good at the moment, and were not for long.
+fn flapping(directions: &Directions<'_, '_>, rung: Rung) -> Vec<String> {
+    if directions.mesh.view.history.is_empty() {
+        return Vec::new();
+    }
+    let marked =
+        |direction: &Direction<'_, '_>| flaps::marked_at(direction).is_some_and(|at| at <= rung);
+    let marked = directions.odd().filter(marked);
+    marked
+        .map(|direction| format!("{} -> {}", direction.from, direction.to))
+        .collect()
 }
 
 /// Why steering is not proved, told for one direction: nothing else in the answer says which source is missing.
-fn undecided(directions: &[Direction], rung: Rung) -> Option<String> {
-    let waits = |direction: &&Direction| {
+fn undecided(directions: &Directions<'_, '_>, rung: Rung) -> Option<String> {
+    let waits = |direction: &Direction<'_, '_>| {
         rung == Rung::Steering
             && direction.tunnel.outcome.is_good()
             && direction.steering.outcome == Outcome::Unknown
     };
-    let direction = directions.iter().find(waits)?;
-    let (from, to) = (&direction.from, &direction.to);
-    Some(format!("{from} -> {to}: {}", direction.steering.method))
+    let direction = directions.odd().find(waits)?;
+    let (from, to) = (direction.from, direction.to);
+    Some(format!(
+        "{from} -> {to}: {}",
+        direction.told().steering.method
+    ))
 }
 
 /// Whose word counts for less at present, where something is not proved.
@@ -139,12 +201,6 @@ fn troubled(mesh: &Mesh<'_>) -> impl Iterator<Item = String> {
     })
 }
 
-/// The rung and all below it are good. A young session above a way that nobody can see, or data that happens to pass
-/// beside a device that cannot be read, is no ground to build on: else a lost tap would open what it shut.
-fn proved(direction: &Direction, rung: Rung) -> bool {
-    direction.ladder.highest >= Some(rung)
-}
-
 /// Why the mesh cannot be judged as a whole.
 struct Holes {
     reasons: Vec<String>,
@@ -153,12 +209,12 @@ struct Holes {
 }
 
 impl Holes {
-    fn of(mesh: &Mesh<'_>) -> Self {
+    fn of(mesh: &Mesh<'_>, level: &Level) -> Self {
         let mut holes = Self {
             reasons: Vec::new(),
             known: false,
         };
-        holes.too_few(mesh);
+        holes.missing(mesh, level);
         holes.silent(mesh);
         for member in mesh.members.values() {
             holes.blind(member);
@@ -166,14 +222,10 @@ impl Holes {
         holes
     }
 
-    fn too_few(&mut self, mesh: &Mesh<'_>) {
-        let (fresh, least) = (mesh.fresh_reporters(), mesh.view.expectation.min_nodes);
-        if fresh < least {
-            self.reasons.push(format!(
-                "{fresh} nodes report, at least {least} are expected"
-            ));
-            self.known |= mesh.started_long_ago();
-        }
+    fn missing(&mut self, mesh: &Mesh<'_>, level: &Level) {
+        let missing = expected::missing(mesh, level);
+        self.known |= !missing.is_empty() && mesh.started_long_ago();
+        self.reasons.extend(missing);
     }
 
     fn silent(&mut self, mesh: &Mesh<'_>) {
@@ -188,7 +240,10 @@ impl Holes {
         self.known |= silent
             .iter()
             .any(|member| member.speaks != Speaks::Never || mesh.started_long_ago());
-        let names: Vec<String> = silent.iter().map(|member| last_words(member)).collect();
+        let names: Vec<String> = silent
+            .iter()
+            .map(|member| last_words(mesh, member))
+            .collect();
         self.reasons
             .push(format!("without a fresh report: {}", text::list(&names)));
     }
@@ -230,7 +285,10 @@ impl Holes {
 }
 
 /// No age here: a reason that changes with every look would wake every watcher of the gate. `status` has the age.
-fn last_words(member: &Member<'_>) -> String {
+fn last_words(mesh: &Mesh<'_>, member: &Member<'_>) -> String {
+    if let Some(stage) = member.away_on_purpose(mesh.now) {
+        return format!("{} ({}, as its Talos said)", member.node, stage.as_str());
+    }
     let what = if member.last_report().is_some() {
         "silent"
     } else {

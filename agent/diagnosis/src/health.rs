@@ -1,6 +1,12 @@
-//! Observers in trouble: what a node did not see while it slept, or while its kernel dropped what came, is no evidence.
+//! Observers in trouble: what a node did not see while it slept, or while its kernel dropped what came, is no evidence. And nodes
+//! that went away on purpose.
 
-use evidence::{Conntrack, Drops, Health, Moment};
+use evidence::{Conntrack, Drops, Fact, FactKey, Health, Moment, Stage};
+
+use crate::{
+    mesh::{Member, Speaks},
+    timing,
+};
 
 /// From here on a table of connections counts as full: what is new is dropped in bursts before it is.
 const FULL_PERCENT: u64 = 95;
@@ -40,4 +46,24 @@ pub(crate) fn trouble(health: &Health) -> Option<Trouble> {
 fn is_full(table: &Conntrack) -> bool {
     let (count, max) = (u64::from(table.count), u64::from(table.max));
     max > 0 && count * 100 >= max * FULL_PERCENT
+}
+
+impl Member<'_> {
+    /// What the machine is about to do, if its agent does not speak and Talos' last word was that it goes away on purpose.
+    pub(crate) fn away_on_purpose(&self, now: Moment) -> Option<Stage> {
+        let view = self.view.filter(|_| self.speaks != Speaks::Freshly)?;
+        let Some(Fact::Talos(talos)) = view.facts.get(&FactKey::Talos) else {
+            return None;
+        };
+        let leaving = [
+            Stage::Rebooting,
+            Stage::ShuttingDown,
+            Stage::Resetting,
+            Stage::Upgrading,
+        ];
+        let recent = now.since(view.last_report) <= timing::AWAY_ON_PURPOSE;
+        talos
+            .stage
+            .filter(|stage| recent && leaving.contains(stage))
+    }
 }

@@ -1,114 +1,163 @@
-//! The levels of the bootstrap, as a static graph: what must be ready before what.
+//! The levels of the bootstrap that are built in: what each check proves, and the graph that is used unless a file gives another.
+
+use std::{fmt, sync::LazyLock};
 
 use evidence::Rung;
 
-/// One level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// Its name, as `mesh-probe gate NAME` takes it.
-    pub name: &'static str,
-    /// The levels directly below it.
-    pub depends_on: &'static [&'static str],
-    /// The rung that every ordered pair must have reached; `None` if the level is not one of pairs, or if this version does not
-    /// measure it.
-    pub rung: Option<Rung>,
-    /// What it stands for.
-    pub about: &'static str,
+use crate::graph::{Graph, Level};
+
+/// What proves that a level is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Datagrams to UDP 51820 arrive, for every ordered pair.
+    Underlay,
+    /// Every pair has a live `WireGuard` session.
+    Wireguard,
+    /// The tunnel carries, and node addresses are steered into it.
+    Mesh,
+    /// Full-size packets pass, and the overlay's port is open.
+    Mtu,
+    /// The discovery service serves every node.
+    Discovery,
+    /// Nothing: this version does not measure it. Always unknown, never ready.
+    None,
 }
 
-/// The level of the discovery service, which is judged by node and not by pair.
-pub(crate) const DISCOVERY: &str = "discovery";
+impl Check {
+    /// All of them, bottom up.
+    pub const ALL: [Self; 6] = [
+        Self::Underlay,
+        Self::Wireguard,
+        Self::Mesh,
+        Self::Mtu,
+        Self::Discovery,
+        Self::None,
+    ];
 
-/// The default graph, bottom up.
-pub const LEVELS: [Level; 11] = [
-    Level {
-        name: "underlay",
-        depends_on: &[],
-        rung: Some(Rung::Underlay),
-        about: "datagrams to UDP 51820 arrive, for every ordered pair",
-    },
-    Level {
-        name: "wireguard",
-        depends_on: &["underlay"],
-        rung: Some(Rung::Handshake),
-        about: "every pair has a live WireGuard session",
-    },
-    Level {
-        name: "mesh",
-        depends_on: &["wireguard"],
-        rung: Some(Rung::Steering),
-        about: "data passes inside the tunnel, and traffic to node addresses enters it, for every ordered pair",
-    },
-    Level {
-        name: "mtu",
-        depends_on: &["mesh"],
-        rung: Some(Rung::OverlayMtu),
-        about: "full-size packets pass inside the tunnel, and to the overlay's port",
-    },
-    Level {
-        name: DISCOVERY,
-        depends_on: &[],
-        rung: None,
-        about: "the discovery service serves every node",
-    },
-    Level {
-        name: "kubernetes-api",
-        depends_on: &["mesh", "mtu", "discovery"],
-        rung: None,
-        about: "the Kubernetes API answers",
-    },
-    Level {
-        name: "cni",
-        depends_on: &["kubernetes-api"],
-        rung: None,
-        about: "the overlay carries pods",
-    },
-    Level {
-        name: "sealed-secrets",
-        depends_on: &["cni"],
-        rung: None,
-        about: "the controller can unseal",
-    },
-    Level {
-        name: "csi-hetzner",
-        depends_on: &["sealed-secrets"],
-        rung: None,
-        about: "Hetzner volumes can be had",
-    },
-    Level {
-        name: "csi-proxmox",
-        depends_on: &["sealed-secrets"],
-        rung: None,
-        about: "Proxmox volumes can be had",
-    },
-    Level {
-        name: "platform",
-        depends_on: &["csi-hetzner", "csi-proxmox"],
-        rung: None,
-        about: "the platform services may start",
-    },
-];
-
-/// A level by name.
-pub fn level(name: &str) -> Option<&'static Level> {
-    LEVELS.iter().find(|level| level.name == name)
-}
-
-/// All levels below `level`, nearest first, each once.
-pub fn below(level: &Level) -> Vec<&'static Level> {
-    let mut found: Vec<&'static Level> = Vec::new();
-    let mut open: Vec<&str> = level.depends_on.to_vec();
-    while !open.is_empty() {
-        let name = open.remove(0);
-        let Some(next) = self::level(name) else {
-            continue;
-        };
-        if !found.contains(&next) {
-            found.push(next);
-            open.extend(next.depends_on);
+    /// As a file names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Underlay => "underlay",
+            Self::Wireguard => "wireguard",
+            Self::Mesh => "mesh",
+            Self::Mtu => "mtu",
+            Self::Discovery => "discovery",
+            Self::None => "none",
         }
     }
-    found
+
+    /// The check of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.as_str() == text)
+    }
+
+    /// The rung that every ordered pair must have reached; `None` if the check is not one of pairs.
+    pub const fn rung(self) -> Option<Rung> {
+        match self {
+            Self::Underlay => Some(Rung::Underlay),
+            Self::Wireguard => Some(Rung::Handshake),
+            Self::Mesh => Some(Rung::Steering),
+            Self::Mtu => Some(Rung::OverlayMtu),
+            Self::Discovery | Self::None => None,
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Name, what it stands for, the levels directly below it, its check.
+type Row = (&'static str, &'static str, &'static [&'static str], Check);
+
+/// The chain from `WireGuard` to the applications, bottom up.
+const ROWS: [Row; 11] = [
+    (
+        "underlay",
+        "datagrams to UDP 51820 arrive, for every ordered pair",
+        &[],
+        Check::Underlay,
+    ),
+    (
+        "wireguard",
+        "every pair has a live WireGuard session",
+        &["underlay"],
+        Check::Wireguard,
+    ),
+    (
+        "mesh",
+        "data passes inside the tunnel, and traffic to node addresses enters it, for every ordered pair",
+        &["wireguard"],
+        Check::Mesh,
+    ),
+    (
+        "mtu",
+        "full-size packets pass inside the tunnel, and to the overlay's port",
+        &["mesh"],
+        Check::Mtu,
+    ),
+    (
+        "discovery",
+        "the discovery service serves every node",
+        &[],
+        Check::Discovery,
+    ),
+    (
+        "kubernetes-api",
+        "the Kubernetes API answers",
+        &["mesh", "mtu", "discovery"],
+        Check::None,
+    ),
+    (
+        "cni",
+        "the overlay carries pods",
+        &["kubernetes-api"],
+        Check::None,
+    ),
+    (
+        "sealed-secrets",
+        "the controller can unseal",
+        &["cni"],
+        Check::None,
+    ),
+    (
+        "csi-hetzner",
+        "Hetzner volumes can be had",
+        &["sealed-secrets"],
+        Check::None,
+    ),
+    (
+        "csi-proxmox",
+        "Proxmox volumes can be had",
+        &["sealed-secrets"],
+        Check::None,
+    ),
+    (
+        "platform",
+        "the platform services may start",
+        &["csi-hetzner", "csi-proxmox"],
+        Check::None,
+    ),
+];
+
+/// Levels that rest on certificates. The tunnels below them ask no clock, so wrong ones do not shut those.
+const NEED_CLOCKS: [&str; 2] = ["discovery", "kubernetes-api"];
+
+static DEFAULT: LazyLock<Graph> = LazyLock::new(|| {
+    let levels = ROWS.map(|(name, title, below, check)| Level {
+        title: title.to_owned(),
+        needs_clocks: NEED_CLOCKS.contains(&name),
+        ..Level::new(name, below, check)
+    });
+    // A test asks for every row: nothing of this table can be left out here.
+    Graph::new(levels.into()).unwrap_or_else(|_| Graph::empty())
+});
+
+/// The default graph.
+pub(crate) fn default_graph() -> Graph {
+    DEFAULT.clone()
 }
 
 #[cfg(test)]
@@ -116,37 +165,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_dependency_is_declared_before_its_dependent_so_the_graph_has_no_cycle() {
-        for (index, level) in LEVELS.iter().enumerate() {
-            for name in level.depends_on {
-                let at = LEVELS.iter().position(|other| other.name == *name).unwrap();
-                assert!(
-                    at < index,
-                    "{} depends on {name}, which is declared after it",
-                    level.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_unique() {
-        for level in &LEVELS {
-            assert_eq!(
-                LEVELS
-                    .iter()
-                    .filter(|other| other.name == level.name)
-                    .count(),
-                1,
-                "{}",
-                level.name
-            );
+    fn the_default_graph_has_every_row_and_no_flaw() {
+        let graph = Graph::default();
+        let names: Vec<&str> = graph.levels().iter().map(|level| &*level.name).collect();
+        assert_eq!(names, ROWS.map(|row| row.0));
+        for name in NEED_CLOCKS {
+            assert!(graph.level(name).unwrap().needs_clocks, "{name}");
         }
     }
 
     #[test]
     fn the_platform_rests_on_everything_else() {
-        let platform = level("platform").unwrap();
-        assert_eq!(below(platform).len(), LEVELS.len() - 1);
+        let graph = Graph::default();
+        let platform = graph.level("platform").unwrap();
+        assert_eq!(graph.below(platform).len(), ROWS.len() - 1);
+    }
+
+    #[test]
+    fn every_check_has_a_level_of_its_name() {
+        let graph = Graph::default();
+        for check in Check::ALL.into_iter().filter(|check| *check != Check::None) {
+            assert_eq!(graph.level(check.as_str()).unwrap().check, check);
+            assert_eq!(Check::parse(check.as_str()), Some(check));
+        }
     }
 }

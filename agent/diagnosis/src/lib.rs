@@ -5,23 +5,32 @@
 //!
 //! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
-//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `localise` (where the trouble is), `findings` (what
-//! is wrong), `levels` and
-//! `gates` (what may be started), `pages` (the runbook), `timing` (every bound in time).
+//! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `history` and `flaps` (what
+//! comes and goes), `localise` (where the trouble is), `findings` (what
+//! is wrong), `graph` and `levels` (what rests on what), `gates` (what may be started), `cure` (what waiting does to a
+//! finding), `hold` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
 pub mod candidates;
 mod clocks;
+pub mod cure;
+mod directions;
 mod discovery;
+mod expected;
 mod findings;
+mod flaps;
 mod gates;
+pub mod graph;
 mod health;
+mod history;
+pub mod hold;
 mod journey;
 pub mod levels;
 mod localise;
 mod mesh;
 mod overlay;
+mod page;
 mod pages;
 mod pair;
 mod prefix;
@@ -29,35 +38,54 @@ mod text;
 pub mod timing;
 mod view;
 
+pub use history::{History, Recorder};
+pub use page::{Page as PairPage, PairFilter, pairs};
 pub use pages::{Page, explain, pages};
 pub use view::{Conflict, Expectation, NodeView, Stream, View};
 
-use evidence::{Moment, NodeState, Verdict};
+use evidence::{Finding, Ladder, Moment, NodeState, Verdict, limits};
 
+use directions::{Table, Way};
 use mesh::{Member, Mesh, millis};
 
 /// Judges a view.
 pub fn diagnose(view: &View, now: Moment) -> Verdict {
     let mesh = Mesh::new(view, now);
-    let directions: Vec<pair::Direction> = mesh
-        .pairs()
-        .map(|(a, b)| pair::judge(&mesh, a, b))
-        .collect();
-    let findings = findings::find(&mesh, &directions);
-    let gates = gates::gates(&mesh, &directions, &findings);
+    let table = Table::of(&mesh);
+    let findings = findings::find(&mesh, &table);
+    let gates = gates::gates(&mesh, &table, &findings);
+    let told = table.told(&mesh).into_iter();
+    let (findings, findings_left_out) = bounded(findings);
     Verdict {
         nodes: mesh
             .members
             .values()
             .map(|member| node_state(&mesh, member))
             .collect(),
-        pairs: directions
-            .into_iter()
-            .map(|direction| direction.ladder)
-            .collect(),
+        pairs: told.filter_map(|way| ladder(&mesh, way)).collect(),
+        tally: table.tally(),
         findings,
+        findings_left_out,
         gates,
     }
+}
+
+fn ladder(mesh: &Mesh<'_>, (from, to): Way) -> Option<Ladder> {
+    let ends = mesh.members.at(from).zip(mesh.members.at(to))?;
+    Some(pair::ladder_of(mesh, ends.0, ends.1))
+}
+
+/// What one verdict tells of all findings, and how many it leaves out. Roots come first.
+fn bounded(mut findings: Vec<Finding>) -> (Vec<Finding>, u64) {
+    let over = |len: usize, limit| u64::try_from(len.saturating_sub(limit)).unwrap_or(u64::MAX);
+    let left_out = over(findings.len(), limits::FINDINGS);
+    findings.truncate(limits::FINDINGS);
+    for finding in &mut findings {
+        finding.explains_more = over(finding.explains.len(), limits::EXPLAINED);
+        finding.explains.truncate(limits::EXPLAINED);
+        finding.explains.shrink_to_fit();
+    }
+    (findings, left_out)
 }
 
 fn node_state(mesh: &Mesh<'_>, member: &Member<'_>) -> NodeState {

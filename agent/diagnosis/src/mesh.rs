@@ -1,41 +1,49 @@
 //! The view, digested: who belongs to the mesh, who speaks freshly, who sits behind which public address.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+mod gather;
+mod places;
+mod said;
+
+use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeName, NodeRef, Ntp, Peer,
-    PublicKey, Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, Peer, PublicKey,
+    Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
-    NodeView, Stream, View,
+    NodeView, View,
     health::{self, Trouble},
-    prefix::Holdings,
+    prefix::{Holdings, Register},
     timing,
 };
+
+pub(crate) use gather::Members;
+pub(crate) use places::Places;
+use said::Said;
 
 /// The mesh at one moment.
 pub(crate) struct Mesh<'a> {
     pub(crate) now: Moment,
     pub(crate) view: &'a View,
     /// All nodes that must be there.
-    pub(crate) members: BTreeMap<NodeRef, Member<'a>>,
+    pub(crate) members: Members<'a>,
     /// How old an echo may be and still prove something; grows with the mesh, as the pace of the echo slows.
     pub(crate) echo_fresh: Duration,
     /// How old a full-size packet may be.
     pub(crate) size_fresh: Duration,
     /// Who has which node's own address where it should be: two, so that there is another beside any one.
     pub(crate) witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    /// Whether anybody has any part of what steers.
+    pub(crate) steers: bool,
 }
 
 /// One node of the mesh.
 pub(crate) struct Member<'a> {
     pub(crate) node: NodeRef,
+    /// Its place among the members.
+    pub(crate) index: usize,
     pub(crate) view: Option<&'a NodeView>,
     pub(crate) key: Option<PublicKey>,
     pub(crate) speaks: Speaks,
@@ -43,6 +51,20 @@ pub(crate) struct Member<'a> {
     pub(crate) site: Option<IpAddr>,
     /// Which peer of its device has which address.
     pub(crate) holdings: Holdings,
+    /// What it says of each key, if it speaks freshly.
+    said: Vec<Said<'a>>,
+    /// Where to find a key there.
+    register: Rc<Register>,
+    own: Own<'a>,
+}
+
+/// What a node says of itself and each of its pairs is judged by.
+#[derive(Clone, Debug, Default)]
+struct Own<'a> {
+    identity: Option<&'a Identity>,
+    sources: [Option<&'a SourceState>; SourceId::ALL.len()],
+    steering: Option<&'a Steering>,
+    steady_since: Option<Moment>,
 }
 
 /// Whether a node's agent speaks.
@@ -59,12 +81,11 @@ pub(crate) enum Speaks {
 
 impl<'a> Mesh<'a> {
     pub(crate) fn new(view: &'a View, now: Moment) -> Self {
-        let mut members = reporters(view, now);
-        add_declared(view, &mut members);
-        add_unclaimed_peers(&mut members);
-        drop_forgotten(view, &mut members);
+        let members = gather::members(view, now);
         let echo_fresh = timing::echo_fresh(members.len());
         let size_fresh = timing::size_fresh(members.len());
+        let mut steering = members.values().filter_map(Member::steering);
+        let steers = steering.any(Steering::is_any);
         let mut mesh = Self {
             now,
             view,
@@ -72,6 +93,7 @@ impl<'a> Mesh<'a> {
             echo_fresh,
             size_fresh,
             witnesses: BTreeMap::new(),
+            steers,
         };
         mesh.find_sites();
         mesh.find_witnesses();
@@ -88,16 +110,6 @@ impl<'a> Mesh<'a> {
     /// Whether the collector has listened so long that who did not come is missed.
     pub(crate) fn started_long_ago(&self) -> bool {
         self.now.since(self.view.started) >= timing::SETTLE
-    }
-
-    /// All ordered pairs.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Member<'a>, &Member<'a>)> {
-        self.members.values().flat_map(move |a| {
-            self.members
-                .values()
-                .filter(move |b| b.node != a.node)
-                .map(move |b| (a, b))
-        })
     }
 
     /// Whether `at` is at most `bound` ago. What claims to be of the future proves nothing.
@@ -154,33 +166,21 @@ impl<'a> Mesh<'a> {
         }
     }
 
-    /// Whether two nodes share a public address.
-    pub(crate) fn same_site(&self, a: &NodeRef, b: &NodeRef) -> bool {
-        let site = |node| self.members.get(node).and_then(|member| member.site);
-        site(a).is_some() && site(a) == site(b)
-    }
-
     /// A node sits behind a NAT if others send to an address that it does not have itself.
     fn find_sites(&mut self) {
-        let mut sites = BTreeMap::new();
-        for (from, to) in self.pairs() {
-            let Some(identity) = to.identity() else {
-                continue;
-            };
-            let seen = to
-                .key
-                .and_then(|key| from.peer(&key))
-                .and_then(|peer| peer.endpoint);
-            if let Some(endpoint) = seen
-                && !identity.addresses.contains(&endpoint.ip())
-            {
-                sites.insert(to.node.clone(), endpoint.ip());
-            }
-        }
-        for (node, site) in sites {
-            if let Some(member) = self.members.get_mut(&node) {
-                member.site = Some(site);
-            }
+        let site = |to: &Member<'_>| {
+            let (identity, key) = (to.identity()?, to.key?);
+            let others = self.members.values().rev();
+            others
+                .filter(|from| from.index != to.index)
+                .find_map(|from| {
+                    let endpoint = from.peer(&key)?.endpoint?.ip();
+                    (!identity.addresses.contains(&endpoint)).then_some(endpoint)
+                })
+        };
+        let sites: Vec<Option<IpAddr>> = self.members.values().map(site).collect();
+        for (member, site) in self.members.values_mut().zip(sites) {
+            member.site = site;
         }
     }
 }
@@ -218,9 +218,7 @@ impl<'a> Member<'a> {
 
     /// Since when the node has reported without a pause and was not in trouble itself.
     pub(crate) fn steady_since(&self) -> Option<Moment> {
-        let steady = self.fresh()?.steady_since;
-        let well = self.health().and_then(health::trouble);
-        Some(well.map_or(steady, |trouble| trouble.until.max(steady)))
+        self.own.steady_since
     }
 
     pub(crate) fn health(&self) -> Option<&'a Health> {
@@ -235,56 +233,49 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn identity(&self) -> Option<&'a Identity> {
-        self.view.and_then(identity)
+        self.own.identity
+    }
+
+    /// What it says of a key, if it speaks freshly. Of one that is nobody's and in no device, only what is asked for.
+    fn said(&self, key: &PublicKey, fact: fn(PublicKey) -> FactKey) -> Said<'a> {
+        if let Some(place) = self.register.keys.of(key) {
+            return self.said.get(place).copied().unwrap_or_default();
+        }
+        let mut said = Said::default();
+        if let Some(fact) = self.fact(fact(*key)) {
+            said.put(fact);
+        }
+        said
     }
 
     pub(crate) fn peer(&self, key: &PublicKey) -> Option<&'a Peer> {
-        match self.fact(FactKey::Peer(*key)) {
-            Some(Fact::Peer(_, peer)) => Some(peer),
-            _ => None,
-        }
+        self.said(key, FactKey::Peer).peer
     }
 
     pub(crate) fn echo_sent(&self, to: &PublicKey) -> Option<&'a EchoSent> {
-        match self.fact(FactKey::EchoSent(*to)) {
-            Some(Fact::EchoSent(_, echo)) => Some(echo),
-            _ => None,
-        }
+        self.said(to, FactKey::EchoSent).echo_sent
     }
 
     pub(crate) fn echo_heard(&self, from: &PublicKey) -> Option<&'a EchoHeard> {
-        match self.fact(FactKey::EchoHeard(*from)) {
-            Some(Fact::EchoHeard(_, echo)) => Some(echo),
-            _ => None,
-        }
+        self.said(from, FactKey::EchoHeard).echo_heard
     }
 
     pub(crate) fn inert(&self, with: &PublicKey) -> Option<&'a Inert> {
-        match self.fact(FactKey::Inert(*with)) {
-            Some(Fact::Inert(_, inert)) => Some(inert),
-            _ => None,
-        }
+        self.said(with, FactKey::Inert).inert
     }
 
     pub(crate) fn sizes(&self, to: &PublicKey, layer: Layer) -> Option<&'a Sizes> {
-        match self.fact(FactKey::Sizes(*to)) {
-            Some(Fact::Sizes(_, layers)) => layers.iter().find(|sizes| sizes.layer == layer),
-            _ => None,
-        }
+        let mut layers = self.said(to, FactKey::Sizes).sizes?.iter();
+        layers.find(|sizes| sizes.layer == layer)
     }
 
     pub(crate) fn data_seen(&self, of: &PublicKey) -> Option<&'a DataSeen> {
-        match self.fact(FactKey::DataSeen(*of)) {
-            Some(Fact::DataSeen(_, seen)) => Some(seen),
-            _ => None,
-        }
+        self.said(of, FactKey::DataSeen).data_seen
     }
 
     pub(crate) fn initiated(&self, to: &PublicKey) -> &'a [Initiated] {
-        match self.fact(FactKey::Initiated(*to)) {
-            Some(Fact::Initiated(_, list)) => list,
-            _ => &[],
-        }
+        let list = self.said(to, FactKey::Initiated).initiated;
+        list.map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn arrivals(&self) -> &'a [Arrival] {
@@ -295,17 +286,11 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn steering(&self) -> Option<&'a Steering> {
-        match self.fact(FactKey::Steering) {
-            Some(Fact::Steering(steering)) => Some(steering),
-            _ => None,
-        }
+        self.own.steering
     }
 
     pub(crate) fn steered(&self, to: &PublicKey) -> Option<&'a Steered> {
-        match self.fact(FactKey::Steered(*to)) {
-            Some(Fact::Steered(_, steered)) => Some(steered),
-            _ => None,
-        }
+        self.said(to, FactKey::Steered).steered
     }
 
     pub(crate) fn device(&self) -> Option<&'a Device> {
@@ -353,10 +338,7 @@ impl<'a> Member<'a> {
 
     /// A peer as Talos wants it there.
     pub(crate) fn talos_peer(&self, key: &PublicKey) -> Option<&'a TalosPeer> {
-        match self.fact(FactKey::TalosPeer(*key)) {
-            Some(Fact::TalosPeer(_, peer)) => Some(peer),
-            _ => None,
-        }
+        self.said(key, FactKey::TalosPeer).talos_peer
     }
     pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
         match self.fact(FactKey::Discovery) {
@@ -365,120 +347,14 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// All peers of its device.
-    pub(crate) fn peers(&self) -> impl Iterator<Item = (PublicKey, &'a Peer)> + use<'a> {
-        let facts = self.fresh().into_iter().flat_map(|view| view.facts.iter());
-        facts.filter_map(|fact| match fact {
-            Fact::Peer(key, peer) => Some((*key, peer)),
-            _ => None,
-        })
-    }
-
     pub(crate) fn source(&self, id: SourceId) -> Option<&'a SourceState> {
-        match self.fact(FactKey::Source(id)) {
-            Some(Fact::Source(_, state)) => Some(state),
-            _ => None,
-        }
+        let place = SourceId::ALL.iter().position(|known| *known == id)?;
+        self.own.sources.get(place).copied().flatten()
     }
 
     /// The source, if it can be read at present.
     pub(crate) fn working(&self, id: SourceId) -> Option<&'a SourceState> {
         self.source(id).filter(|state| state.gap.is_none())
-    }
-}
-
-fn identity(view: &NodeView) -> Option<&Identity> {
-    match view.facts.get(&FactKey::Identity) {
-        Some(Fact::Identity(identity)) => Some(identity),
-        _ => None,
-    }
-}
-
-fn reporters(view: &View, now: Moment) -> BTreeMap<NodeRef, Member<'_>> {
-    view.nodes
-        .iter()
-        .map(|(name, node)| (NodeRef::named(name), reporter(name, node, now)))
-        .collect()
-}
-
-fn reporter<'a>(name: &NodeName, node: &'a NodeView, now: Moment) -> Member<'a> {
-    let speaks = match (
-        now.since(node.last_report) <= timing::REPORT_FRESH,
-        node.stream,
-    ) {
-        (true, _) => Speaks::Freshly,
-        (false, Stream::Open) => Speaks::Stale,
-        (false, Stream::Closed(_)) => Speaks::Stopped,
-    };
-    let key = identity(node).and_then(|identity| identity.public_key);
-    let mut member = Member {
-        node: NodeRef::named(name),
-        view: Some(node),
-        key,
-        speaks,
-        site: None,
-        holdings: Holdings::default(),
-    };
-    for (key, peer) in member.peers() {
-        member.holdings.add(key, &peer.allowed_ips);
-    }
-    member
-}
-
-fn add_declared(view: &View, members: &mut BTreeMap<NodeRef, Member<'_>>) {
-    for name in &view.expectation.names {
-        let node = NodeRef::named(name);
-        members
-            .entry(node.clone())
-            .or_insert_with(|| silent(node, None));
-    }
-}
-
-/// A key in somebody's device that nobody claims is a node whose agent has not reported.
-fn add_unclaimed_peers(members: &mut BTreeMap<NodeRef, Member<'_>>) {
-    let claimed: BTreeSet<PublicKey> = members.values().filter_map(|member| member.key).collect();
-    let listed: BTreeSet<PublicKey> = members.values().flat_map(listed_keys).collect();
-    for key in listed.difference(&claimed) {
-        let node = NodeRef::Unnamed { key: *key };
-        members
-            .entry(node.clone())
-            .or_insert_with(|| silent(node, Some(*key)));
-    }
-}
-
-/// A node that no longer speaks, is in nobody's device and was not declared has been taken out of the mesh. One whose
-/// key was never known cannot be looked up in a device: it stays missed.
-fn drop_forgotten(view: &View, members: &mut BTreeMap<NodeRef, Member<'_>>) {
-    let listed: BTreeSet<PublicKey> = members.values().flat_map(listed_keys).collect();
-    let anybody_fresh = members.values().any(|member| member.fresh().is_some());
-    members.retain(|node, member| {
-        let declared =
-            matches!(node, NodeRef::Named { name } if view.expectation.names.contains(name));
-        let unlisted = member.key.is_some_and(|key| !listed.contains(&key));
-        let removed = member.speaks == Speaks::Stopped && anybody_fresh && unlisted && !declared;
-        !removed
-    });
-}
-
-fn listed_keys<'a>(member: &Member<'a>) -> impl Iterator<Item = PublicKey> + 'a + use<'a> {
-    let facts = member
-        .fresh()
-        .into_iter()
-        .flat_map(|view| view.facts.iter());
-    facts.filter_map(|fact| match fact {
-        Fact::Peer(key, _) => Some(*key),
-        _ => None,
-    })
-}
-
-fn silent<'a>(node: NodeRef, key: Option<PublicKey>) -> Member<'a> {
-    Member {
-        node,
-        view: None,
-        key,
-        speaks: Speaks::Never,
-        site: None,
-        holdings: Holdings::default(),
     }
 }
 

@@ -6,39 +6,59 @@ pub(crate) mod sizes;
 mod steering;
 mod tunnel;
 mod underlay;
-
-use std::collections::BTreeMap;
+mod words;
 
 use evidence::{
-    Citation, EchoSent, FactKey, Ladder, Moment, NodeRef, Outcome, Rung, RungState, SourceId,
+    Citation, EchoSent, FactKey, Flapping, Ladder, Moment, NodeRef, Outcome, PairHealth, Rung,
+    RungState, SourceId,
 };
 
 use crate::{
+    flaps,
     mesh::{Member, Mesh, millis},
     timing,
 };
 
-pub(crate) use steering::{Missing, Trouble};
+pub(crate) use steering::{Missing, Outdated, Trouble};
+use words::{Silent, Told, Words};
 
 /// What is known about one question, how, and from what.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Answer<W = Told> {
     pub(crate) outcome: Outcome,
-    pub(crate) method: String,
-    pub(crate) evidence: Vec<Citation>,
+    said: W,
 }
 
-impl Answer {
-    fn new(outcome: Outcome, method: impl Into<String>, evidence: Vec<Citation>) -> Self {
+impl std::ops::Deref for Answer<Told> {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.said
+    }
+}
+
+impl<W: Words> Answer<W> {
+    fn new(
+        outcome: Outcome,
+        method: &'static str,
+        evidence: impl FnOnce() -> Vec<Citation>,
+    ) -> Self {
         Self {
             outcome,
-            method: method.into(),
-            evidence,
+            said: W::say(method, evidence),
         }
     }
 
-    fn unknown(why: impl Into<String>) -> Self {
-        Self::new(Outcome::Unknown, why, Vec::new())
+    fn unknown(why: &'static str) -> Self {
+        Self::new(Outcome::Unknown, why, Vec::new)
+    }
+
+    /// Unknown for a reason that has to be put together.
+    fn undecided(why: impl FnOnce() -> String) -> Self {
+        Self {
+            outcome: Outcome::Unknown,
+            said: W::explain(why),
+        }
     }
 
     /// Data that passes proves a session, whatever the handshake's wall-clock time says: a stepped clock makes it odd.
@@ -46,36 +66,245 @@ impl Answer {
         if self.outcome.is_good() || !tunnel.outcome.is_good() {
             return self;
         }
-        Self::new(
-            Outcome::Warn,
-            "implied: data passes, though the handshake time is odd",
-            tunnel.evidence.clone(),
-        )
+        let method = "implied: data passes, though the handshake time is odd";
+        Self {
+            outcome: Outcome::Warn,
+            said: tunnel.said.renamed(method),
+        }
     }
 }
 
+/// Each question about a direction that is asked on its own, bottom up.
+const ASKED: [Rung; 8] = [
+    Rung::Discovered,
+    Rung::Underlay,
+    Rung::Handshake,
+    Rung::Tunnel,
+    Rung::Steering,
+    Rung::TunnelMtu,
+    Rung::OverlayPort,
+    Rung::OverlayMtu,
+];
+
+/// The answers about a direction, by [`ASKED`].
+type Answers<W> = [Answer<W>; ASKED.len()];
+
+/// The outcomes alone, by [`ASKED`]: all that is kept of each direction of a large mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcomes([Outcome; ASKED.len()]);
+
+impl Outcomes {
+    /// Judges the direction from `a` to `b`, without a word.
+    pub(crate) fn of<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Self {
+        let (answers, _) = judge::<Silent>(mesh, a, b);
+        Self(answers.map(|answer| answer.outcome))
+    }
+
+    /// What was found of one question, whatever was found of those below.
+    pub(crate) fn asked(self, rung: Rung) -> Outcome {
+        let mut all = ASKED.iter().zip(&self.0);
+        let found = all.find(|(asked, _)| **asked == rung);
+        found.map_or(Outcome::NotApplicableYet, |(_, outcome)| *outcome)
+    }
+
+    /// What the ladder has: what lies above the first failure is not judged.
+    pub(crate) fn outcome(self, rung: Rung) -> Outcome {
+        match self.broken_at() {
+            Some(broken) if rung > broken => Outcome::NotApplicableYet,
+            _ => self.asked(rung),
+        }
+    }
+
+    /// The first rung that fails.
+    pub(crate) fn broken_at(self) -> Option<Rung> {
+        let mut all = ASKED.iter().zip(&self.0);
+        let broken = all.find(|(_, outcome)| **outcome == Outcome::Fail);
+        broken.map(|(rung, _)| *rung)
+    }
+
+    /// The highest rung that is good with all below it good.
+    pub(crate) fn highest(self) -> Option<Rung> {
+        let all = ASKED.iter().zip(&self.0);
+        let good = all.take_while(|(_, outcome)| outcome.is_good());
+        good.last().map(|(rung, _)| *rung)
+    }
+
+    /// Whether the direction works.
+    pub(crate) fn health(self) -> PairHealth {
+        match self.broken_at() {
+            Some(_) => PairHealth::Broken,
+            None => PairHealth::of_unbroken(|rung| self.asked(rung)),
+        }
+    }
+
+    /// Says of a rung that is good at the moment that it flaps.
+    pub(crate) fn mark(&mut self, rung: Rung) {
+        let mut all = ASKED.iter().zip(&mut self.0);
+        if let Some((_, outcome)) = all.find(|(asked, _)| **asked == rung) {
+            *outcome = Outcome::Flapping;
+        }
+    }
+
+    /// The rung that flaps, if one does.
+    pub(crate) fn marked_at(self) -> Option<Rung> {
+        let mut all = ASKED.iter().zip(&self.0);
+        let marked = all.find(|(_, outcome)| **outcome == Outcome::Flapping);
+        marked.map(|(rung, _)| *rung)
+    }
+
+    /// Whether all that was asked is good.
+    pub(crate) fn all_good(self) -> bool {
+        self.0.iter().all(|outcome| outcome.is_good())
+    }
+}
+
+/// What a finding needs to know first of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) outcome: Outcome,
+}
+
 /// The direction from A to B.
+#[derive(Clone, Copy)]
+pub(crate) struct Direction<'m, 'a> {
+    mesh: &'m Mesh<'a>,
+    pub(crate) a: &'m Member<'a>,
+    pub(crate) b: &'m Member<'a>,
+    pub(crate) from: &'m NodeRef,
+    pub(crate) to: &'m NodeRef,
+    pub(crate) discovered: Found,
+    pub(crate) underlay: Found,
+    pub(crate) tunnel: Found,
+    pub(crate) steering: Found,
+    /// What the ladder has.
+    pub(crate) ladder: Outcomes,
+}
+
+impl<'m, 'a> Direction<'m, 'a> {
+    pub(crate) fn new(
+        mesh: &'m Mesh<'a>,
+        (a, b): (&'m Member<'a>, &'m Member<'a>),
+        outcomes: Outcomes,
+    ) -> Self {
+        // What flaps is good at the moment: that is what findings ask for.
+        let found = |rung| Found {
+            outcome: match outcomes.asked(rung) {
+                Outcome::Flapping => Outcome::Pass,
+                outcome => outcome,
+            },
+        };
+        Self {
+            mesh,
+            a,
+            b,
+            from: &a.node,
+            to: &b.node,
+            discovered: found(Rung::Discovered),
+            underlay: found(Rung::Underlay),
+            tunnel: found(Rung::Tunnel),
+            steering: found(Rung::Steering),
+            ladder: outcomes,
+        }
+    }
+
+    /// The direction in words.
+    pub(crate) fn told(&self) -> Spoken {
+        spoken(self.mesh, self.a, self.b)
+    }
+
+    /// How the pair comes and goes, if it does.
+    pub(crate) fn flapping(&self) -> Option<Flapping> {
+        let history = &self.mesh.view.history;
+        if history.is_empty() {
+            return None;
+        }
+        let flaps = history.flaps(self.from, self.to, self.mesh.now);
+        flaps.map(|flaps| flaps.told)
+    }
+
+    /// When A's echo began to be lost, if it is lost now.
+    pub(crate) fn loss_since(&self) -> Option<Moment> {
+        lost(self.a, self.b)?.loss_since
+    }
+
+    /// What is wrong with the steering, if something is.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        // No trouble without a failure, and most directions have none.
+        (self.steering.outcome == Outcome::Fail)
+            .then(|| judge::<Silent>(self.mesh, self.a, self.b).1)
+            .flatten()
+    }
+
+    /// Whether the newest two echoes of A were lost. They accuse nobody, and what came before them acquits nobody.
+    pub(crate) fn is_losing(&self) -> bool {
+        let sent = self.b.key.and_then(|key| self.a.echo_sent(&key));
+        sent.is_some_and(|echo| echo.consecutive_lost >= timing::LOSING)
+    }
+
+    /// What the ladder says of a rung. Packets inside the tunnel are not steered: their sizes are judged where only steering
+    /// keeps the ladder from it.
+    pub(crate) fn outcome(&self, rung: Rung) -> Outcome {
+        if rung == Rung::TunnelMtu && self.ladder.broken_at() == Some(Rung::Steering) {
+            return self.ladder.asked(rung);
+        }
+        self.ladder.outcome(rung)
+    }
+
+    /// B's endpoint as A uses it.
+    pub(crate) fn endpoint(&self) -> Option<std::net::SocketAddr> {
+        self.a.peer(&self.b.key?)?.endpoint
+    }
+}
+
+/// A direction in words.
 #[derive(Debug)]
-pub(crate) struct Direction {
-    pub(crate) from: NodeRef,
-    pub(crate) to: NodeRef,
+pub(crate) struct Spoken {
     pub(crate) discovered: Answer,
     pub(crate) underlay: Answer,
     pub(crate) tunnel: Answer,
+    pub(crate) steering: Answer,
     pub(crate) tunnel_mtu: Answer,
     pub(crate) overlay_port: Answer,
     pub(crate) overlay_mtu: Answer,
-    pub(crate) steering: Answer,
-    /// What is wrong with the steering, if something is.
-    pub(crate) trouble: Option<Trouble>,
-    /// When A's echo began to be lost, if it is lost now.
-    pub(crate) loss_since: Option<Moment>,
-    pub(crate) ladder: Ladder,
+}
+
+fn spoken<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Spoken {
+    let (answers, _) = judge::<Told>(mesh, a, b);
+    let [
+        discovered,
+        underlay,
+        _,
+        tunnel,
+        steering,
+        tunnel_mtu,
+        overlay_port,
+        overlay_mtu,
+    ] = answers;
+    Spoken {
+        discovered,
+        underlay,
+        tunnel,
+        steering,
+        tunnel_mtu,
+        overlay_port,
+        overlay_mtu,
+    }
+}
+
+/// The ladder of the direction from `a` to `b`, with all that it rests on.
+pub(crate) fn ladder_of<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Ladder {
+    let (answers, _) = judge::<Told>(mesh, a, b);
+    let mut ladder = ladder(mesh, a, b, &answers);
+    flaps::mark(mesh, &mut ladder);
+    ladder
 }
 
 /// Judges the direction from `a` to `b`.
-pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Direction {
-    let loss_since = lost(a, b).and_then(|echo| echo.loss_since);
+fn judge<'a, W: Words>(
+    mesh: &Mesh<'a>,
+    a: &Member<'a>,
+    b: &Member<'a>,
+) -> (Answers<W>, Option<Trouble>) {
     let tunnel = tunnel::tunnel(mesh, a, b);
     let underlay = underlay::underlay(mesh, a, b, &tunnel);
     let discovered = discovered(mesh, a, b);
@@ -85,31 +314,16 @@ pub(crate) fn judge<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Dire
     let overlay_port = sizes::overlay_port(mesh, a, b);
     let overlay_mtu = sizes::overlay_mtu(mesh, a, b);
     let answers = [
-        (Rung::Discovered, &discovered),
-        (Rung::Underlay, &underlay),
-        (Rung::Handshake, &handshake),
-        (Rung::Tunnel, &tunnel),
-        (Rung::Steering, &steering.answer),
-        (Rung::TunnelMtu, &tunnel_mtu),
-        (Rung::OverlayPort, &overlay_port),
-        (Rung::OverlayMtu, &overlay_mtu),
-    ];
-    let ladder = ladder(mesh, a, b, &BTreeMap::from(answers));
-    let (from, to) = (a.node.clone(), b.node.clone());
-    Direction {
-        from,
-        to,
         discovered,
         underlay,
+        handshake,
         tunnel,
+        steering.answer,
         tunnel_mtu,
         overlay_port,
         overlay_mtu,
-        steering: steering.answer,
-        trouble: steering.trouble,
-        loss_since,
-        ladder,
-    }
+    ];
+    (answers, steering.trouble)
 }
 
 /// A's echo towards B, if it has lost too many in a row to be chance.
@@ -118,63 +332,48 @@ fn lost<'a>(a: &Member<'a>, b: &Member<'a>) -> Option<&'a EchoSent> {
         .filter(|echo| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
 }
 
-fn discovered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+fn discovered<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     if a.fresh().is_none() {
-        return Answer::unknown(format!("{} does not report", a.node));
+        return Answer::undecided(|| format!("{} does not report", a.node));
     }
     let Some(key) = b.key else {
-        return Answer::unknown(format!("the key of {} is not known", b.node));
+        return Answer::undecided(|| format!("the key of {} is not known", b.node));
     };
     let Some(source) = a.working(SourceId::WireGuard) else {
-        return Answer::unknown(format!("{} cannot read its WireGuard device", a.node));
-    };
-    let read = |text| {
-        vec![mesh.cite(
-            a,
-            FactKey::Source(SourceId::WireGuard),
-            source.read_at,
-            text,
-        )]
+        return Answer::undecided(|| format!("{} cannot read its WireGuard device", a.node));
     };
     match a.peer(&key) {
         None if mesh.settling(a, b) => Answer::unknown("no peer entry yet"),
-        None => Answer::new(
-            Outcome::Fail,
-            "WireGuard peer list",
-            read(format!(
-                "its device has no peer {}.. ({})",
-                key.short(),
-                b.node
-            )),
-        ),
+        None => Answer::new(Outcome::Fail, "WireGuard peer list", || {
+            let text = format!("its device has no peer {}.. ({})", key.short(), b.node);
+            let fact = FactKey::Source(SourceId::WireGuard);
+            vec![mesh.cite(a, fact, source.read_at, text)]
+        }),
         Some(peer) => {
-            let (outcome, text) = match peer.endpoint {
-                Some(endpoint) => (
-                    Outcome::Pass,
-                    format!("its device has the peer at {endpoint}"),
-                ),
-                None => (
-                    Outcome::Warn,
-                    "its device has the peer without an endpoint: the peer has to dial".to_owned(),
-                ),
+            let outcome = match peer.endpoint {
+                Some(_) => Outcome::Pass,
+                None => Outcome::Warn,
             };
-            Answer::new(
-                outcome,
-                "WireGuard peer list",
-                vec![mesh.cite(a, FactKey::Peer(key), source.read_at, text)],
-            )
+            Answer::new(outcome, "WireGuard peer list", || {
+                let text = match peer.endpoint {
+                    Some(endpoint) => format!("its device has the peer at {endpoint}"),
+                    None => "its device has the peer without an endpoint: the peer has to dial"
+                        .to_owned(),
+                };
+                vec![mesh.cite(a, FactKey::Peer(key), source.read_at, text)]
+            })
         }
     }
 }
 
-fn undecided(a: &Member<'_>, b: &Member<'_>) -> Answer {
+fn undecided<W: Words>(a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let silent = |member: &Member<'_>| member.fresh().is_none();
     if silent(a) && silent(b) {
         return Answer::unknown("neither end reports");
     }
     match (silent(a), silent(b)) {
-        (true, _) => Answer::unknown(format!("{} does not report", a.node)),
-        (_, true) => Answer::unknown(format!("{} does not report", b.node)),
+        (true, _) => Answer::undecided(|| format!("{} does not report", a.node)),
+        (_, true) => Answer::undecided(|| format!("{} does not report", b.node)),
         _ => Answer::unknown("no echo has decided it yet"),
     }
 }
@@ -187,7 +386,7 @@ fn loss(a: &Member<'_>, b: &Member<'_>) -> Option<u32> {
 }
 
 /// Is there a live session, as A's kernel says?
-fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+fn handshake<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let Some(key) = b.key.filter(|_| a.fresh().is_some()) else {
         return undecided(a, b);
     };
@@ -197,40 +396,35 @@ fn handshake(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
     let method = "last handshake in the WireGuard device";
     let cite = |at, text| vec![mesh.cite(a, FactKey::Peer(key), at, text)];
     match peer.last_handshake {
-        Some(at) if mesh.recent(at, timing::SESSION) => Answer::new(
-            Outcome::Pass,
-            method,
-            cite(at, format!("completed a handshake with {}", b.node)),
-        ),
+        Some(at) if mesh.recent(at, timing::SESSION) => Answer::new(Outcome::Pass, method, || {
+            cite(at, format!("completed a handshake with {}", b.node))
+        }),
         Some(at) if mesh.now < at => {
             Answer::unknown("the last handshake lies ahead: a clock was set back")
         }
-        Some(at) => {
+        Some(at) => Answer::new(Outcome::Fail, method, || {
             let text = format!(
                 "the last handshake with {} is older than 180 s: no session carries data",
                 b.node
             );
-            Answer::new(Outcome::Fail, method, cite(at, text))
-        }
+            cite(at, text)
+        }),
         None if mesh.settling(a, b) => Answer::unknown("no handshake yet"),
-        None => {
+        None => Answer::new(Outcome::Fail, method, || {
             let text = format!("never completed a handshake with {}", b.node);
-            Answer::new(Outcome::Fail, method, cite(source.read_at, text))
-        }
+            cite(source.read_at, text)
+        }),
     }
 }
 
 /// Puts the answers on the ladder; what lies above the first failure is not judged.
-fn ladder(
-    mesh: &Mesh<'_>,
-    a: &Member<'_>,
-    b: &Member<'_>,
-    answers: &BTreeMap<Rung, &Answer>,
-) -> Ladder {
+fn ladder(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, answers: &Answers<Told>) -> Ladder {
     let mut broken_at: Option<Rung> = None;
     let mut rungs = Vec::with_capacity(Rung::ALL.len());
     for rung in Rung::ALL {
-        let state = match (answers.get(&rung), broken_at) {
+        let asked = ASKED.iter().position(|asked| *asked == rung);
+        let answer = asked.and_then(|place| answers.get(place));
+        let state = match (answer, broken_at) {
             (_, Some(below)) => waiting(rung, format!("not judged: waiting for {below}")),
             (None, None) => waiting(rung, "not measured by this version".to_owned()),
             (Some(answer), None) => RungState {
@@ -267,6 +461,7 @@ fn ladder(
             .and_then(|peer| peer.last_handshake)
             .map(|at| millis(mesh.now.since(at))),
         endpoint: peer.and_then(|peer| peer.endpoint),
+        flapping: None,
     }
 }
 

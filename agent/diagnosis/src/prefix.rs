@@ -1,8 +1,10 @@
 //! Addresses and prefixes, as text from a node's device.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{net::IpAddr, rc::Rc};
 
 use evidence::PublicKey;
+
+use crate::mesh::Places;
 
 /// An `address/length`, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,31 +41,102 @@ impl Prefix {
 }
 
 /// Which peer of a device has which address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
-    /// Single addresses, which almost all are.
-    hosts: BTreeMap<IpAddr, PublicKey>,
+    register: Rc<Register>,
+    /// Single addresses, which almost all are: the place of the key, and one, by the place of the address.
+    hosts: Vec<u32>,
     wider: Vec<(Prefix, PublicKey)>,
 }
 
-impl Holdings {
-    /// Takes in the allowed IPs of a peer.
-    pub(crate) fn add(&mut self, key: PublicKey, allowed_ips: &[String]) {
-        for text in allowed_ips {
-            let host = text.split_once('/').and_then(|(ip, _)| ip.parse().ok());
-            match (Prefix::parse(text), host) {
-                (Some(prefix), Some(ip)) if prefix.length == prefix.width => {
-                    self.hosts.insert(ip, key);
-                }
-                (Some(prefix), _) => self.wider.push((prefix, key)),
-                (None, _) => {}
+/// The places of keys and of the single addresses that they are given anywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    pub(crate) keys: Places<PublicKey>,
+    pub(crate) addresses: Places<IpAddr>,
+}
+
+/// Reads the allowed IPs of one device after the other. Almost all say the same of a peer, which is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Reader<'a> {
+    addresses: Places<IpAddr>,
+    last: Vec<(&'a [String], Vec<Allowed>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Allowed {
+    Host(usize),
+    Wider(Prefix),
+}
+
+impl<'a> Reader<'a> {
+    /// What the peers of a device have, each with the place of its key.
+    pub(crate) fn read(
+        &mut self,
+        peers: impl Iterator<Item = (usize, PublicKey, &'a [String])>,
+    ) -> Holdings {
+        let mut holdings = Holdings::default();
+        for (place, key, allowed_ips) in peers {
+            if self.last.len() <= place {
+                self.last.resize(place + 1, (&[], Vec::new()));
+            }
+            let Some((texts, allowed)) = self.last.get_mut(place) else {
+                continue;
+            };
+            if *texts != allowed_ips {
+                *texts = allowed_ips;
+                *allowed = parse(allowed_ips, &mut self.addresses);
+            }
+            for one in allowed {
+                holdings.add(*one, place, key);
             }
         }
+        holdings
+    }
+
+    /// The places of all addresses that were read.
+    pub(crate) fn addresses(self) -> Places<IpAddr> {
+        self.addresses
+    }
+}
+
+fn parse(allowed_ips: &[String], addresses: &mut Places<IpAddr>) -> Vec<Allowed> {
+    let one = |text: &String| {
+        let prefix = Prefix::parse(text)?;
+        let host = text.split_once('/').and_then(|(ip, _)| ip.parse().ok());
+        Some(match host {
+            Some(ip) if prefix.length == prefix.width => Allowed::Host(addresses.give(ip)),
+            _ => Allowed::Wider(prefix),
+        })
+    };
+    allowed_ips.iter().filter_map(one).collect()
+}
+
+impl Holdings {
+    fn add(&mut self, allowed: Allowed, place: usize, key: PublicKey) {
+        match allowed {
+            Allowed::Host(address) => {
+                if self.hosts.len() <= address {
+                    self.hosts.resize(address + 1, 0);
+                }
+                if let Some(holder) = self.hosts.get_mut(address) {
+                    *holder = u32::try_from(place + 1).unwrap_or(0);
+                }
+            }
+            Allowed::Wider(prefix) => self.wider.push((prefix, key)),
+        }
+    }
+
+    /// Where the places are noted.
+    pub(crate) fn set_register(&mut self, register: &Rc<Register>) {
+        self.register = Rc::clone(register);
     }
 
     /// The peer that has this very address.
     pub(crate) fn host(&self, address: IpAddr) -> Option<PublicKey> {
-        self.hosts.get(&address).copied()
+        let place = self.register.addresses.of(&address)?;
+        let holder = self.hosts.get(place)?.checked_sub(1)?;
+        self.register.keys.at(usize::try_from(holder).ok()?)
     }
 
     /// The peer to which the device sends what is for this address: the one with the longest prefix.
@@ -76,7 +149,7 @@ impl Holdings {
             let longest = containing.max_by_key(|(prefix, key)| (prefix.length(), *key));
             longest.map(|(_, key)| *key)
         };
-        self.hosts.get(&address).copied().or_else(wider)
+        self.host(address).or_else(wider)
     }
 }
 
@@ -124,10 +197,18 @@ mod tests {
     #[test]
     fn an_address_belongs_to_the_peer_with_the_longest_prefix() {
         let key = |byte| PublicKey::from_bytes([byte; 32]);
-        let mut holdings = Holdings::default();
-        holdings.add(key(1), &["10.0.0.0/8".to_owned(), "fd00::1/128".to_owned()]);
-        holdings.add(key(2), &["10.1.0.0/16".to_owned(), "nonsense".to_owned()]);
-        holdings.add(key(3), &["10.1.2.3/32".to_owned()]);
+        let allowed = [
+            vec!["10.0.0.0/8".to_owned(), "fd00::1/128".to_owned()],
+            vec!["10.1.0.0/16".to_owned(), "nonsense".to_owned()],
+            vec!["10.1.2.3/32".to_owned()],
+        ];
+        let keys: Places<PublicKey> = (1..4).map(key).collect();
+        let mut reader = Reader::default();
+        let peers = allowed.iter().enumerate();
+        let mut holdings =
+            reader.read(peers.filter_map(|(at, ips)| Some((at, keys.at(at)?, &ips[..]))));
+        let addresses = reader.addresses();
+        holdings.set_register(&Rc::new(Register { keys, addresses }));
         let holder = |address: &str| holdings.holder(address.parse().unwrap());
         assert_eq!(holder("10.2.2.3"), Some(key(1)));
         assert_eq!(holder("10.1.2.4"), Some(key(2)));

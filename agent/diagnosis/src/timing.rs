@@ -12,6 +12,9 @@ pub const PAUSE: Duration = Duration::from_secs(2);
 /// One lost packet accuses nobody, nor do two.
 pub const LOST_IN_A_ROW: u32 = 3;
 
+/// From so many on a run of losses may become one that accuses: what passed before it is not held against others.
+pub const LOSING: u32 = 2;
+
 /// Moments of two nodes are compared on the collector's timeline, where each is late by its own report's way. Within
 /// this much of each other their order proves nothing. Half the pace of the retries.
 pub const SKEW: Duration = Duration::from_millis(500);
@@ -26,6 +29,10 @@ pub const LISTENED: Duration = Duration::from_secs(3);
 /// How old a datagram seen on the underlay may be and still prove that the way is open now: two of the slowest inert
 /// datagrams (10 s apart) or four of `WireGuard`'s handshake attempts (5 s apart), and their reports.
 pub const UNDERLAY_FRESH: Duration = Duration::from_secs(25);
+
+/// How long a node may be away of which Talos has said that it restarts, changes its version or ends: firmware of servers takes
+/// minutes. Nobody is called to a planned absence before.
+pub const AWAY_ON_PURPOSE: Duration = Duration::from_mins(10);
 
 /// How old a handshake that was refused for its key may be: `WireGuard` tries again each 5 s, for 90 s after data.
 pub const KEYS_FRESH: Duration = Duration::from_mins(1);
@@ -52,6 +59,9 @@ pub const OVERLAY_SETTLES: Duration = Duration::from_secs(5);
 /// How long an address may take from one node to another, as a virtual IP does, until every device knows.
 pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 
+/// How long a new address of a node may take until every device knows: its affiliate is renewed at once, and pushed to all.
+pub const ADDRESS_TOLD: Duration = Duration::from_secs(15);
+
 /// How long the trouble of an observer is told as the cause of what is undecided: the time that ears get which opened
 /// during a loss.
 pub const TROUBLE: Duration = Duration::from_secs(10);
@@ -63,6 +73,9 @@ pub const CANDIDATES_TOLD: Duration = Duration::from_secs(15);
 /// How long after a reverse path filter last dropped something it counts as one that drops: full-size packets come each 5 s,
 /// and the counter is read as often.
 pub const FILTERED: Duration = Duration::from_secs(30);
+
+/// How long a device must have been missing for its port to be called taken by another: the host is read twice in that time.
+pub const PORT_SETTLES: Duration = Duration::from_secs(10);
 
 /// How far two clocks may be apart without a word: etcd complains of a second, and Talos lets 0.4 s be for minutes.
 pub const SKEW_WARN: Duration = Duration::from_millis(500);
@@ -81,6 +94,15 @@ pub const NTP_FRESH: Duration = Duration::from_secs(210);
 /// How old a look at the discovery service may be: a pause of a minute, and the two or three that a look can take where
 /// nothing answers.
 pub const DISCOVERY_FRESH: Duration = Duration::from_mins(4);
+
+/// How long a change between good and failed is remembered. A reconciler that runs each 30 s shows ten times.
+pub const FLAP_WINDOW: Duration = Duration::from_mins(5);
+
+/// Least time that a pair which flapped must be good to count so: more than a failure takes to be seen again.
+pub const STEADY_LEAST: Duration = Duration::from_secs(10);
+
+/// Most time that it must be: a gate has to open in the end.
+pub const STEADY_MOST: Duration = Duration::from_mins(2);
 
 /// Loss in the recent window that is worth a warning, in percent.
 pub const LOSS_WARN_PERCENT: u32 = 10;
@@ -108,3 +130,7 @@ pub fn echo_fresh(nodes: usize) -> Duration {
     let round = Duration::from_secs(1) * u32::try_from(nodes).unwrap_or(u32::MAX) / ECHO_PER_SECOND;
     ECHO_FRESH.max(round * 2 + Duration::from_secs(2))
 }
+
+/// How long a cause that no waiting cures must have stood before a wait ends for it. A machine that is just being made
+/// anew has a new key, or is there twice, for as long as its agent and discovery need to tell.
+pub const STANDS: Duration = Duration::from_secs(30);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use evidence::{Facts, Moment, NodeName};
 
+use crate::{History, graph::Graph};
+
 /// Everything that is known at one moment; all moments are on the collector's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -13,6 +15,8 @@ pub struct View {
     pub nodes: BTreeMap<NodeName, NodeView>,
     /// What the operator expects.
     pub expectation: Expectation,
+    /// How pairs have changed of late.
+    pub history: History,
 }
 
 /// One node's reports.
@@ -58,6 +62,8 @@ pub struct Expectation {
     pub min_nodes: usize,
     /// Nodes that must report, besides all that appear as peers in somebody's device.
     pub names: Vec<NodeName>,
+    /// The levels that are judged.
+    pub graph: Graph,
 }
 
 impl Default for Expectation {
@@ -65,6 +71,7 @@ impl Default for Expectation {
         Self {
             min_nodes: 2,
             names: Vec::new(),
+            graph: Graph::default(),
         }
     }
 }

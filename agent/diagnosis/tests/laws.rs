@@ -9,9 +9,10 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
 };
 
-use diagnosis::{View, diagnose, explain, levels::LEVELS};
+use diagnosis::{PairFilter, View, diagnose, explain, pairs};
 use evidence::{
-    Citation, EchoSent, Fact, FactKey, Moment, Outcome, Phase, Reporter, Rung, SourceId, Verdict,
+    Citation, EchoSent, Fact, FactKey, Moment, Outcome, PairHealth, PairPast, Phase, Reporter,
+    Rung, SourceId, Tally, Verdict,
 };
 use proptest::{
     prelude::*,
@@ -332,9 +333,25 @@ fn a_judgement_of_absurd_views_is_sound_and_never_panics() {
 
 fn sound(view: &View, now: Moment) -> Result<(), TestCaseError> {
     let verdict = diagnose(view, now);
+    pages_say_the_same(view, now, &verdict)?;
     citations_exist(view, &verdict)?;
     findings_are_complete(&verdict)?;
     open_gates_are_proved(view, now, &verdict)
+}
+
+/// What is judged without words agrees with what is told, and a page has the ladders of the verdict.
+fn pages_say_the_same(view: &View, now: Moment, verdict: &Verdict) -> Result<(), TestCaseError> {
+    prop_assert_eq!(verdict.tally, Tally::of(&verdict.pairs));
+    let all = pairs(view, &PairFilter::default(), now);
+    prop_assert_eq!(&all.pairs, &verdict.pairs);
+    let filter = PairFilter {
+        not_good: true,
+        ..PairFilter::default()
+    };
+    let mut expected = verdict.pairs.clone();
+    expected.retain(|ladder| ladder.health() != PairHealth::Good);
+    prop_assert_eq!(pairs(view, &filter, now).pairs, expected);
+    Ok(())
 }
 
 fn citations_exist(view: &View, verdict: &Verdict) -> Result<(), TestCaseError> {
@@ -360,7 +377,9 @@ fn exists(view: &View, citation: &Citation) -> bool {
             keys.any(|key| key == citation.fact)
         }),
         Reporter::Collector => {
-            citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
+            let past = |past: PairPast| format!("pair-history/{}/{}", past.from, past.to);
+            let known = view.history.pasts().any(|one| past(one) == citation.fact);
+            known || citation.fact == "reporters" || citation.fact.starts_with("report-stream/")
         }
     }
 }
@@ -399,10 +418,8 @@ fn open_gates_are_proved(view: &View, now: Moment, verdict: &Verdict) -> Result<
             prop_assert!(verdict.nodes.iter().all(|node| node.reporting));
             continue;
         }
-        let rung = LEVELS
-            .iter()
-            .find(|level| level.name == gate.level)
-            .and_then(|level| level.rung);
+        let level = view.expectation.graph.level(&gate.level);
+        let rung = level.and_then(|level| level.check.rung());
         let rung = rung.ok_or_else(|| TestCaseError::fail("an unmeasured level is open"))?;
         let good = verdict
             .pairs

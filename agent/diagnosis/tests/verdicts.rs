@@ -1,13 +1,19 @@
 //! What is said of which trouble, and of what merely looks like it.
 
+#[path = "verdicts/discovery.rs"]
+mod discovery_level;
 #[path = "verdicts/evidence.rs"]
 mod evidence_lines;
+#[path = "verdicts/gates.rs"]
+mod gates;
+#[path = "verdicts/history.rs"]
+mod history;
 mod support;
 
 use std::collections::BTreeSet;
 
 use diagnosis::{Stream, pages};
-use evidence::discovery::{DiscoveryEndpoint, FailureKind, Stage};
+use evidence::discovery::{FailureKind, Stage};
 use evidence::{
     Confidence, FactKey, Finding, Ladder, Layer, Outcome, Phase, Rung, RungState, Verdict,
 };
@@ -137,36 +143,6 @@ fn an_overlay_whose_frames_nobody_can_compare_leaves_the_gate_of_sizes_unknown()
 #[test]
 fn trouble_with_the_discovery_service_is_named_and_leaves_the_mesh_alone() {
     check_all(discovery::cases());
-}
-
-#[test]
-fn the_level_of_discovery_is_ready_when_every_node_is_served() {
-    let level = |lab: Lab| lab.verdict().gate("discovery").cloned().unwrap();
-    assert_eq!(level(discovery::served()).phase, Phase::Ready);
-    let shut = |seen: &mut DiscoveryEndpoint| {
-        discovery::shut(seen, Stage::Tcp, FailureKind::Silent);
-    };
-    let gate = level(discovery::with("vps-2", shut));
-    assert_eq!(gate.phase, Phase::NotReady);
-    assert!(
-        gate.reasons[0].starts_with("vps-2: the discovery service fails at TCP"),
-        "{:?}",
-        gate.reasons
-    );
-    let once = |seen: &mut DiscoveryEndpoint| {
-        shut(seen);
-        seen.addresses[0].failed = 1;
-    };
-    assert_eq!(level(discovery::with("vps-2", once)).phase, Phase::Unknown);
-    let silent = discovery::served().without("vps-2", &FactKey::Discovery);
-    assert_eq!(level(silent).phase, Phase::Unknown);
-    let gate = level(Lab::healthy());
-    assert_eq!(gate.phase, Phase::Unknown);
-    assert!(
-        gate.reasons[0].contains("--discovery"),
-        "{:?}",
-        gate.reasons
-    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! network stack counts.
 
 pub mod identity;
+pub mod kernel_log;
 pub mod network;
+pub mod offload;
 
 use std::{fs, io, time::Duration};
 

@@ -4,6 +4,7 @@
 //! it can be overwritten, and a message that cannot be decoded is the caller's to count instead of being lost.
 
 mod ask;
+mod family;
 
 use std::io;
 
@@ -16,6 +17,7 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use crate::wiped::Wiped;
 
 pub(crate) use ask::Conversation;
+pub(crate) use family::{GENERIC_HEADER, family};
 
 /// Most bytes that one dump may have.
 pub(crate) const MAX_DUMP: usize = 4 << 20;

@@ -11,8 +11,8 @@ use machined::{Machined, resource};
 use sources::{
     Gap,
     talos::{
-        Affiliate, Change, LinkStatus, MachineStatus, PeerSpec, PeerStatus, RESOURCES, RoutingRule,
-        TalosError, Version, connect,
+        Affiliate, Change, DiscoveryConfig, LinkStatus, MachineStatus, PeerSpec, PeerStatus,
+        RESOURCES, RoutingRule, TalosError, TimeServers, Version, connect,
     },
 };
 use tokio::time::timeout;
@@ -148,6 +148,34 @@ async fn a_preshared_key_in_a_link_is_dropped() {
 }
 
 #[tokio::test]
+async fn what_is_kept_from_readers_is_asked_for_alone_as_administrator_and_its_key_is_dropped() {
+    const KEY: &[u8; 32] = b"secret secret secret secret sec!";
+    let body = talos::DiscoveryConfig {
+        registry_service_enabled: true,
+        service_endpoint: "discovery.talos.dev:443".to_owned(),
+        ..talos::DiscoveryConfig::default()
+    };
+    let mut config = resource::<DiscoveryConfig>("cluster", &body);
+    let bytes = &mut config.spec.as_mut().unwrap().proto_spec;
+    // service_encryption_key (6)
+    bytes.extend([0x32, 32]);
+    bytes.extend(KEY);
+    let servers = talos::TimeServerStatus {
+        ntp_servers: vec!["time.cloudflare.com".to_owned()],
+    };
+    let servers = resource::<TimeServers>("timeservers", &servers);
+    // It refuses administrators everything but this, and readers this.
+    let machined = Machined::with([config, servers]).serve();
+    let talos = connect(&machined.socket).await.unwrap();
+    let config = talos.get::<DiscoveryConfig>("cluster").await;
+    let config = config.unwrap().unwrap();
+    assert!(config.service && !config.kubernetes);
+    assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+    let servers = talos.get::<TimeServers>("timeservers").await;
+    assert_eq!(servers.unwrap().unwrap().servers, ["time.cloudflare.com"]);
+}
+
+#[tokio::test]
 async fn an_unknown_type_is_refused_and_means_unsupported() {
     let machined = Machined::with([resource::<PeerSpec>(KEY, &spec())]).serve();
     let talos = connect(&machined.socket).await.unwrap();
@@ -222,7 +250,7 @@ async fn a_watch_tells_what_there_is_then_what_changes_then_that_it_was_too_slow
             Change::Gone(id) if id == KEY => "gone",
             Change::Gone(_) => "another is gone",
             Change::Complete => "complete",
-            Change::Refused(_) => "refused",
+            Change::Refused(..) => "refused",
         })
         .collect();
     assert_eq!(states, ["there", "complete", "up", "gone"]);

@@ -44,8 +44,7 @@ impl Observer<Sockets> {
             return false;
         };
         let steering = self.steering.is_some() || device.value.is_err() || links.value.is_err();
-        let servers = self.config.ntp.borrow().iter().all(Option::is_some);
-        let asked = servers && self.talos.is_some() && self.discovery.is_some();
+        let asked = self.ntp.is_tried() && self.talos.is_some() && self.discovery.is_some();
         steering && asked && self.host.tried().is_some()
     }
 }

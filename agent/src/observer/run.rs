@@ -62,9 +62,11 @@ impl Observer<Sockets> {
                 let links = self.links.as_ref();
                 let links = links.and_then(|reading| reading.value.as_ref().ok());
                 if let Some(reading) = &*reading {
-                    self.host.follow(reading, links);
+                    let route_changes = *readings.route_changes.borrow();
+                    self.host.follow(reading, links, route_changes);
                 }
             }
+            Event::Ntp => self.ntp.clone_from(&readings.ntp.borrow_and_update()),
             Event::Pressure => {
                 let read = *readings.pressure.borrow_and_update();
                 self.on_pressure(read, now.moment());
@@ -86,6 +88,7 @@ pub(super) enum Event {
     TapState,
     Pressure,
     Discovery,
+    Ntp,
     Host,
 }
 
@@ -128,6 +131,7 @@ pub(super) async fn next(sockets: &mut Sockets, readings: &mut Readings, until: 
         Ok(()) = readings.tap_state.changed() => Event::TapState,
         Ok(()) = readings.pressure.changed() => Event::Pressure,
         Ok(()) = readings.discovery.changed() => Event::Discovery,
+        Ok(()) = readings.ntp.changed() => Event::Ntp,
         Ok(()) = readings.host.changed() => Event::Host,
         () = sleep(pause) => Event::Time,
     }

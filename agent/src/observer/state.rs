@@ -1,13 +1,10 @@
 //! What is known, as facts, and which sources gave it.
 
-use evidence::{
-    Clock, Fact, FactKey, Facts, Gap, Identity, Moment, Ntp, SourceId, SourceState, TalosClock,
-    limits,
-};
+use evidence::{Fact, Facts, Gap, Identity, Moment, Ntp, SourceId, SourceState, limits};
 use sources::links;
 
 use super::{Observer, Ways};
-use crate::{facts, ntp, readers::Reading, steering::chains_tried};
+use crate::{facts, readers::Reading, steering::chains_tried};
 
 impl<W: Ways> Observer<W> {
     pub(super) fn facts(&mut self, now: Moment) -> Facts {
@@ -41,7 +38,7 @@ impl<W: Ways> Observer<W> {
         if let Some(Ok(seen)) = self.discovery.as_ref().map(|reading| &reading.value) {
             facts.insert(Fact::Discovery(seen.clone()));
         }
-        let servers: Vec<_> = self.config.ntp.borrow().iter().flatten().cloned().collect();
+        let servers: Vec<_> = self.ntp.servers().cloned().collect();
         if !servers.is_empty() {
             facts.insert(Fact::Ntp(Ntp { servers }));
         }
@@ -49,8 +46,7 @@ impl<W: Ways> Observer<W> {
             facts.insert(Fact::Host(host.clone()));
         }
         if let Some(clock) = self.clock.fact() {
-            let talos = talos_clock(&facts);
-            facts.insert(Fact::Clock(Clock { talos, ..*clock }));
+            facts.insert(Fact::Clock(*clock));
         }
         if let Some(devices) = self.vxlan.fact() {
             facts.insert(Fact::Vxlan(devices.clone()));
@@ -99,7 +95,7 @@ impl<W: Ways> Observer<W> {
             (SourceId::Talos, tried(self.talos.as_ref())),
             (SourceId::Clock, self.clock.tried()),
             (SourceId::Host, self.host.tried()),
-            (SourceId::Ntp, ntp::tried(&self.config.ntp, now)),
+            (SourceId::Ntp, self.ntp.tried(now)),
         ];
         let known = states
             .into_iter()
@@ -131,15 +127,4 @@ impl<W: Ways> Observer<W> {
             },
         )
     }
-}
-
-/// What Talos says of the clock belongs beside what the clock shows.
-fn talos_clock(facts: &Facts) -> Option<TalosClock> {
-    let Some(Fact::Talos(talos)) = facts.get(&FactKey::Talos) else {
-        return None;
-    };
-    talos.time.map(|time| TalosClock {
-        synced: time.synced,
-        sync_disabled: time.disabled,
-    })
 }

@@ -4,12 +4,17 @@ use std::net::IpAddr;
 
 use evidence::{Condition, Moment, TalosService, TalosTime, limits};
 use sources::{
+    Gap,
+    discovery::Endpoint,
     talos::{
-        AddressStatus, Carrier, ClusterInfo, Diagnostic, Hostname, Kind, KubePrism, MachineStatus,
-        NetworkStatus, NodeAddresses, Resource, Service, Talos, TalosError, TimeStatus, Version,
+        AddressStatus, Carrier, ClusterInfo, Diagnostic, DiscoveryConfig, Hostname, Kind,
+        KubePrism, MachineStatus, NetworkStatus, NodeAddresses, NodeIp, Resource, Service, Talos,
+        TalosError, TimeServers, TimeStatus, Version,
     },
     wireguard::AllowedIp,
 };
+
+use super::Told;
 
 /// The namespace in which the address that discovery saw is kept, apart from those of links.
 const DISCOVERED: &str = "cluster";
@@ -21,6 +26,7 @@ pub(super) struct NodeAnswers {
     pub(super) version: Option<Version>,
     pub(super) hostname: Option<Hostname>,
     pub(super) routed: Option<NodeAddresses>,
+    pub(super) node_ip: Option<NodeIp>,
     pub(super) discovered: Vec<Resource<AddressStatus>>,
     pub(super) cluster: Option<ClusterInfo>,
     pub(super) time: Option<TimeStatus>,
@@ -28,16 +34,37 @@ pub(super) struct NodeAnswers {
     pub(super) kubeprism: Option<KubePrism>,
     pub(super) services: Vec<Resource<Service>>,
     pub(super) diagnostics: Vec<Resource<Diagnostic>>,
+    pub(super) time_servers: Option<TimeServers>,
+    pub(super) discovery: Registry,
 }
 
-/// One round. The first question is of every version: an error there is of the connection.
-pub(super) async fn ask<T: Carrier>(talos: &Talos<T>) -> Result<NodeAnswers, TalosError> {
+/// What Talos says of its use of the discovery service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Registry {
+    /// Talos keeps it from readers, and nobody allowed more.
+    #[default]
+    NotAsked,
+    /// It was asked for, and not told.
+    Kept(String),
+    /// The service is not used.
+    Off,
+    /// It is, at these endpoints.
+    At(Vec<Endpoint>),
+}
+
+/// One round. The first question is of every version: an error there is of the connection. What Talos keeps from readers is asked
+/// for only if `as_admin`.
+pub(super) async fn ask<T: Carrier>(
+    talos: &Talos<T>,
+    as_admin: bool,
+) -> Result<NodeAnswers, TalosError> {
     let machine = talos.get("machine").await;
     Ok(NodeAnswers {
         machine: machine?,
         version: one(talos, "version").await?,
         hostname: one(talos, "hostname").await?,
         routed: one(talos, "routed-no-k8s").await?,
+        node_ip: one(talos, "kubelet").await?,
         discovered: all(talos, DISCOVERED).await?,
         cluster: one(talos, "current").await?,
         time: one(talos, "node").await?,
@@ -45,6 +72,24 @@ pub(super) async fn ask<T: Carrier>(talos: &Talos<T>) -> Result<NodeAnswers, Tal
         kubeprism: one(talos, "k8s-loadbalancer").await?,
         services: all(talos, Service::NAMESPACE).await?,
         diagnostics: all(talos, Diagnostic::NAMESPACE).await?,
+        time_servers: one(talos, "timeservers").await?,
+        discovery: if as_admin {
+            registry(talos).await?
+        } else {
+            Registry::NotAsked
+        },
+    })
+}
+
+async fn registry<T: Carrier>(talos: &Talos<T>) -> Result<Registry, TalosError> {
+    let kept = |reason: String| Registry::Kept(reason);
+    Ok(match talos.get::<DiscoveryConfig>("cluster").await {
+        Ok(None) => kept("Talos has no configuration of discovery yet".to_owned()),
+        Ok(Some(config)) if !config.service => Registry::Off,
+        Ok(Some(config)) => Registry::At(config.endpoints),
+        Err(error @ TalosError::Malformed { .. }) => kept(Gap::from(&error).reason),
+        Err(error) if error.is_unsupported() => kept(Gap::from(&error).reason),
+        Err(error) => return Err(error),
     })
 }
 
@@ -74,6 +119,17 @@ async fn all<T: Carrier, R: Kind>(
 }
 
 impl NodeAnswers {
+    /// What other sources are told. An identifier that the service would not take is none.
+    pub(super) fn told(&self) -> Told {
+        let servers = self.time_servers.as_ref();
+        let id = self.cluster.as_ref().map(|info| info.cluster_id.as_str());
+        Told {
+            time_servers: servers.map(|told| told.servers.clone()),
+            registry: self.discovery.clone(),
+            cluster_id: id.and_then(|id| id.parse().ok()),
+        }
+    }
+
     /// The fact, with how many members and affiliates there are.
     pub(super) fn fact(
         &self,
@@ -83,6 +139,11 @@ impl NodeAnswers {
         let mut left_out = 0;
         let mut addresses: Vec<_> = self.routed.iter().flat_map(addresses).collect();
         cut(&mut addresses, limits::ADDRESSES, &mut left_out);
+        let mut node_ips = self
+            .node_ip
+            .as_ref()
+            .map_or_else(Vec::new, |ip| ip.addresses.clone());
+        cut(&mut node_ips, limits::ADDRESSES, &mut left_out);
         let discovered = self.discovered.iter();
         let discovered = discovered.filter_map(|found| found.spec.address);
         let mut discovered: Vec<_> = discovered.map(|found| found.address()).collect();
@@ -104,6 +165,7 @@ impl NodeAnswers {
             ready: self.machine.as_ref().map(|machine| machine.ready),
             unmet,
             addresses,
+            node_ips,
             discovered,
             cluster: self
                 .cluster

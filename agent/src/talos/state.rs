@@ -9,11 +9,14 @@ use std::{
 use evidence::{
     Candidate, CandidateWay, Moment, PublicKey, Talos, TalosPeer, TalosPeerStatus, limits,
 };
-use sources::talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES};
+use sources::{
+    discovery::ClusterId,
+    talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES},
+};
 
 use super::{
     Step, Update,
-    node::{NodeAnswers, cut, number},
+    node::{NodeAnswers, Registry, cut, number},
 };
 
 /// Everything that is told of Talos at one moment.
@@ -21,6 +24,17 @@ use super::{
 pub(crate) struct TalosReading {
     pub(super) node: Talos,
     pub(super) peers: BTreeMap<PublicKey, TalosPeer>,
+    /// What other sources of this agent are told by Talos; it is in no report.
+    pub(crate) told: Told,
+}
+
+/// Where Talos finds the time, and the other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// `None`: Talos does not say.
+    pub(crate) time_servers: Option<Vec<String>>,
+    pub(crate) registry: Registry,
+    pub(crate) cluster_id: Option<ClusterId>,
 }
 
 /// What is known, part by part.
@@ -32,7 +46,9 @@ pub(super) struct State {
     affiliates: Followed<Affiliate>,
     members: Followed<Member>,
     /// How candidates would be reached, as far as that was asked.
-    pub(super) ways: BTreeMap<IpAddr, CandidateWay>,
+    ways: BTreeMap<IpAddr, CandidateWay>,
+    /// Of which that was asked since the last turn; the others keep what is known until they are asked.
+    asked: BTreeSet<IpAddr>,
     /// The wall-clock time of a peer's last change and the moment we made of it: the same change must not wander with the
     /// rounding of two clocks.
     changes: BTreeMap<PublicKey, (Duration, Moment)>,
@@ -83,12 +99,13 @@ impl<R> Followed<R> {
                     map.insert(resource.id, resource.spec);
                 }
             }
-            Change::Gone(id) => drop(map.remove(&id)),
+            // One that is not understood any more is not what it was.
+            Change::Gone(id) | Change::Refused(Some(id), _) => drop(map.remove(&id)),
             Change::Complete => {
                 self.whole = true;
                 self.known = self.again.take().unwrap_or_default();
             }
-            Change::Refused(_) => {}
+            Change::Refused(None, _) => {}
         }
     }
 
@@ -120,24 +137,44 @@ impl State {
         self.node.is_some() && watched == [true; 4]
     }
 
-    /// The addresses of candidates of which it is not known how they would be reached.
-    pub(super) fn candidates_without_way(&self) -> Vec<IpAddr> {
+    /// The addresses of candidates that are to be asked for in this turn, those of which nothing is known first.
+    pub(super) fn to_ask(&self) -> Vec<IpAddr> {
+        let (unknown, known): (Vec<_>, Vec<_>) = self
+            .candidates()
+            .into_iter()
+            .filter(|address| !self.asked.contains(address))
+            .partition(|address| !self.ways.contains_key(address));
+        [unknown, known].concat()
+    }
+
+    /// Another turn: all are to be asked for anew.
+    pub(super) fn ask_again(&mut self) {
+        self.asked.clear();
+        let candidates = self.candidates();
+        self.ways.retain(|address, _| candidates.contains(address));
+    }
+
+    /// What the kernel answered.
+    pub(super) fn answered(&mut self, ways: BTreeMap<IpAddr, CandidateWay>) {
+        self.asked.extend(ways.keys());
+        self.ways.extend(ways);
+    }
+
+    fn candidates(&self) -> BTreeSet<IpAddr> {
         let specs = self.specs.known.values();
         let told = specs.flat_map(|spec| spec.endpoints.iter().take(limits::CANDIDATES));
-        let addresses: BTreeSet<_> = told.map(std::net::SocketAddr::ip).collect();
-        let unknown = addresses.into_iter();
-        unknown
-            .filter(|address| !self.ways.contains_key(address))
-            .collect()
+        told.map(std::net::SocketAddr::ip).collect()
     }
 
     /// Everything at this moment. What is as it was keeps its moment.
     pub(super) fn reading(&mut self, now: Moment, wall: Duration) -> TalosReading {
         let (members, affiliates) = (self.members.count(), self.affiliates.count());
         let node = self.node.as_ref();
+        let told = node.map_or_else(Told::default, |node| node.told());
         let node = node.map_or_else(Talos::default, |node| node.fact(members, affiliates));
         let mut reading = TalosReading {
             node,
+            told,
             peers: self.peers(now, wall),
         };
         reading.date(self.last.as_ref(), now);
@@ -196,6 +233,18 @@ fn peer(
         candidates: endpoints.into_iter().map(candidate).collect(),
         left_out: number(left_out),
         status,
+    }
+}
+
+#[cfg(test)]
+impl TalosReading {
+    /// One that tells other sources something, and nothing of the node.
+    pub(crate) fn telling(told: Told) -> Self {
+        Self {
+            node: Talos::default(),
+            peers: BTreeMap::new(),
+            told,
+        }
     }
 }
 
@@ -308,16 +357,38 @@ mod tests {
     #[test]
     fn more_candidates_than_are_told_are_counted_and_their_ways_are_asked_once() {
         let mut state = whole();
-        assert_eq!(state.candidates_without_way().len(), 1);
+        assert_eq!(state.to_ask().len(), 1);
         let way = CandidateWay {
             via: None,
             on_link: false,
         };
-        state.ways.insert([198, 51, 100, 2].into(), way.clone());
-        assert!(state.candidates_without_way().is_empty());
+        state.answered(BTreeMap::from([([198, 51, 100, 2].into(), way.clone())]));
+        assert!(state.to_ask().is_empty());
         let reading = state.reading(at(1), Duration::ZERO);
         let peer = only(&reading);
         assert_eq!((peer.candidates.len(), peer.left_out), (16, 2));
-        assert_eq!(peer.candidates[0].way, Some(way));
+        assert_eq!(peer.candidates[0].way, Some(way.clone()));
+        state.ask_again();
+        assert_eq!(state.to_ask().len(), 1);
+        let reading = state.reading(at(2), Duration::ZERO);
+        let known = &only(&reading).candidates[0].way;
+        assert_eq!(*known, Some(way), "until it is asked again");
+    }
+
+    #[test]
+    fn a_spec_that_is_not_understood_any_more_is_not_what_it_was() {
+        let mut state = whole();
+        let why = sources::talos::Malformed {
+            field: "endpoints",
+            expected: "an address",
+        };
+        let refused = |id: Option<&str>| {
+            let id = id.map(str::to_owned);
+            Update::Specs(Step::Changes(vec![Change::Refused(id, why.clone())]))
+        };
+        state.apply(refused(None));
+        assert_eq!(state.reading(at(1), Duration::ZERO).peers.len(), 1);
+        state.apply(refused(Some(KEY)));
+        assert_eq!(state.reading(at(2), Duration::ZERO).peers.len(), 0);
     }
 }

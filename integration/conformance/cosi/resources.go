@@ -10,6 +10,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/siderolabs/talos/pkg/machinery/config/machine"
 	"github.com/siderolabs/talos/pkg/machinery/resources/cluster"
+	"github.com/siderolabs/talos/pkg/machinery/resources/config"
 	"github.com/siderolabs/talos/pkg/machinery/resources/etcd"
 	"github.com/siderolabs/talos/pkg/machinery/resources/k8s"
 	"github.com/siderolabs/talos/pkg/machinery/resources/kubespan"
@@ -24,7 +25,7 @@ var peerID = key(1)
 
 // all is one resource of each type that our programs read, every field of it filled, and where a type has several truth
 // values, one more for each in which that one alone is true. Types that hold secrets by design
-// (KubeSpanConfigs, DiscoveryConfigs, LinkSpecs) are not among them: nobody of ours asks for these.
+// (KubeSpanConfigs, LinkSpecs) are not among them: nobody of ours asks for these. Of DiscoveryConfigs only what is no secret is read.
 func all() []resource.Resource {
 	resources := []resource.Resource{
 		changing(),
@@ -35,6 +36,7 @@ func all() []resource.Resource {
 		filled(cluster.NewMember(cluster.NamespaceName, "node-1")),
 		filled(cluster.NewIdentity(cluster.NamespaceName, cluster.LocalIdentity)),
 		filled(cluster.NewInfo()),
+		filled(cluster.NewConfig(config.NamespaceName, cluster.ConfigID)),
 		filled(network.NewNodeAddress(network.NamespaceName, network.NodeAddressRoutedID)),
 		filled(network.NewNodeAddress(network.NamespaceName, network.FilteredNodeAddressID(network.NodeAddressCurrentID, k8s.NodeAddressFilterNoK8s))),
 		filled(network.NewLinkStatus(network.NamespaceName, "kubespan")),

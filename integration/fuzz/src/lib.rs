@@ -9,9 +9,9 @@ mod script;
 mod targets;
 
 use targets::{
-    affiliates, certificate, changes, echo, error_queue, handshake, inert, links, mesh_key, ntp,
-    packet, peer_list, report, scenario, secrets_yaml, size, steering, talos_resource, talosconfig,
-    verdict, wireguard_dump, wireguard_reply,
+    affiliates, bundle, certificate, changes, echo, error_queue, gate_graph, handshake, inert,
+    links, mesh_key, ntp, packet, peer_list, report, scenario, secrets_yaml, size, steering,
+    talos_resource, talosconfig, verdict, wireguard_dump, wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -32,10 +32,12 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     affiliates::ENDPOINT,
     affiliates::TARGET,
+    bundle::TARGET,
     certificate::TARGET,
     changes::TARGET,
     echo::TARGET,
     error_queue::TARGET,
+    gate_graph::TARGET,
     handshake::TARGET,
     inert::TARGET,
     links::TARGET,

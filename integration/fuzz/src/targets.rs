@@ -1,10 +1,12 @@
 //! The targets, and what several of them need.
 
 pub(crate) mod affiliates;
+pub(crate) mod bundle;
 pub(crate) mod certificate;
 pub(crate) mod changes;
 pub(crate) mod echo;
 pub(crate) mod error_queue;
+pub(crate) mod gate_graph;
 pub(crate) mod handshake;
 pub(crate) mod inert;
 pub(crate) mod links;

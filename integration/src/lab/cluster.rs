@@ -100,7 +100,9 @@ impl Lab {
     /// What agents find in their environment.
     pub fn agent_environment(&self) -> Vec<(&'static str, String)> {
         let services = self.services.iter();
-        services.flat_map(|_| Services::environment(self)).collect()
+        services
+            .flat_map(|services| services.environment(self))
+            .collect()
     }
 
     /// The log of a program on a host.

@@ -14,7 +14,7 @@ use std::{
 use crate::lab::{
     LabError,
     faults::Action,
-    scenario::{EVERY_CODE, Expect, Scenario},
+    scenario::{EVERY_CODE, Expect, ExpectedRoot, Scenario},
     stage::Stage,
     stage_kind::StageKind,
     verdict::{Phase, Verdict},
@@ -270,6 +270,10 @@ impl Run<'_> {
     fn ask(&mut self) -> Result<bool, LabError> {
         match self.stage.verdict()? {
             Ok(verdict) => {
+                let named = named(&verdict);
+                if named != self::named(&self.last) {
+                    self.note(&format_args!("named: {named}"));
+                }
                 self.accused
                     .extend(verdict.roots().into_iter().map(|root| root.code));
                 self.last = verdict;
@@ -306,6 +310,16 @@ impl Run<'_> {
         let at = seconds(self.begin.elapsed());
         drop(writeln!(self.log, "{at:7.2} s  {what}"));
     }
+}
+
+/// The roots, for the log.
+fn named(verdict: &Verdict) -> String {
+    let roots: BTreeSet<_> = verdict.roots().iter().map(ExpectedRoot::from).collect();
+    if roots.is_empty() {
+        return "nothing".to_owned();
+    }
+    let roots: Vec<_> = roots.iter().map(ToString::to_string).collect();
+    roots.join(", ")
 }
 
 fn seconds(duration: Duration) -> f64 {

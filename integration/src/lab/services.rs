@@ -23,6 +23,7 @@ use crate::{
         kubespan::PORT,
         topology::{INTERNET, Node},
     },
+    machined::DISCOVERY_FILE,
 };
 
 /// Plans of the fakes, in the `/run` of their host.
@@ -46,12 +47,27 @@ pub struct Wanted {
     /// Whether the service's name has an IPv6 address as well.
     #[serde(default)]
     pub ipv6: bool,
+    /// Who tells the agents of it.
+    #[serde(default)]
+    pub told_by: ToldBy,
+}
+
+/// Who tells the agents where the service is, and which cluster they belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToldBy {
+    /// Their own environment.
+    #[default]
+    Options,
+    /// Talos on their node: they are told only that they may ask it.
+    Talos,
 }
 
 /// The running fakes; they end with the lab.
 #[derive(Debug)]
 pub struct Services {
     _fakes: [Child; 2],
+    told_by: ToldBy,
 }
 
 impl Services {
@@ -74,18 +90,29 @@ impl Services {
         ];
         let authority = wait_for(host, AUTHORITY)?;
         for node in &lab.topology().nodes {
-            introduce(lab.host(node.name.as_str())?, &authority)?;
+            let host = lab.host(node.name.as_str())?;
+            introduce(host, &authority)?;
+            if wanted.told_by == ToldBy::Talos {
+                tell_talos(host)?;
+            }
         }
-        Ok(Self { _fakes: fakes })
+        Ok(Self {
+            _fakes: fakes,
+            told_by: wanted.told_by,
+        })
     }
 
     /// What an agent is told of them.
-    pub fn environment(lab: &Lab) -> [(&'static str, String); 3] {
-        [
-            ("SSL_CERT_FILE", AUTHORITY.to_owned()),
-            ("MESH_DISCOVERY", format!("https://{NAME}/")),
-            ("MESH_CLUSTER_ID", lab.mesh().cluster_id().to_owned()),
-        ]
+    pub fn environment(&self, lab: &Lab) -> Vec<(&'static str, String)> {
+        let trust = ("SSL_CERT_FILE", AUTHORITY.to_owned());
+        match self.told_by {
+            ToldBy::Talos => vec![trust, ("MESH_DISCOVERY_FROM_TALOS", "true".to_owned())],
+            ToldBy::Options => vec![
+                trust,
+                ("MESH_DISCOVERY", format!("https://{NAME}/")),
+                ("MESH_CLUSTER_ID", lab.mesh().cluster_id().to_owned()),
+            ],
+        }
     }
 }
 
@@ -149,6 +176,12 @@ fn wait_for(host: &Host, path: &str) -> Result<Vec<u8>, LabError> {
             _ => thread::sleep(START_POLL),
         }
     }
+}
+
+/// As the machine config of the node has it.
+fn tell_talos(host: &Host) -> Result<(), LabError> {
+    let path = host.run_file(DISCOVERY_FILE.trim_start_matches("/run/"));
+    fs::write(&path, format!("{NAME}:443\n")).map_err(LabError::io("write", path.display()))
 }
 
 /// A node's own view of `/etc/resolv.conf`, and whom it trusts.

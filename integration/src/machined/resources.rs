@@ -1,5 +1,6 @@
 //! Everything that machined knows, as resources.
 
+mod config;
 mod link;
 mod steering;
 
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use evidence::Stage;
 use prost::Message;
 use prost_types::Timestamp;
 use sources::talos::{self as kinds, Kind};
@@ -69,16 +71,36 @@ impl Resources {
         self.0.insert(place, resource);
     }
 
-    fn node(&mut self, plan: &Plan) {
+    /// How far the machine has come.
+    pub(super) fn machine(&mut self, stage: Stage) {
+        let running = stage == Stage::Running;
+        let wire = match stage {
+            Stage::Unknown => talos::MachineStage::StageUnknown,
+            Stage::Booting => talos::MachineStage::Booting,
+            Stage::Installing => talos::MachineStage::Installing,
+            Stage::Maintenance => talos::MachineStage::Maintenance,
+            Stage::Running => talos::MachineStage::Running,
+            Stage::Rebooting => talos::MachineStage::Rebooting,
+            Stage::ShuttingDown => talos::MachineStage::ShuttingDown,
+            Stage::Resetting => talos::MachineStage::Resetting,
+            Stage::Upgrading => talos::MachineStage::Upgrading,
+        };
         let machine = talos::MachineStatus {
-            stage: talos::MachineStage::Running.into(),
+            stage: wire.into(),
             status: Some(talos::MachineStatusStatus {
-                ready: true,
+                ready: running,
                 unmet_conditions: Vec::new(),
             }),
         };
-        let yaml = "stage: running\nstatus:\n    ready: true\n    unmetConditions: []\n";
-        self.add::<kinds::MachineStatus>("machine", &machine, yaml.to_owned());
+        let yaml = format!(
+            "stage: {}\nstatus:\n    ready: {running}\n    unmetConditions: []\n",
+            stage.as_str()
+        );
+        self.add::<kinds::MachineStatus>("machine", &machine, yaml);
+    }
+
+    fn node(&mut self, plan: &Plan) {
+        self.machine(Stage::Running);
         let version = talos::Version {
             version: VERSION.to_owned(),
             name: "Talos".to_owned(),
@@ -139,16 +161,6 @@ impl Resources {
         };
         let yaml = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
         self.add::<kinds::NetworkStatus>("status", &status, yaml.to_owned());
-        let own = plan.own.address;
-        let addresses = |list: &[IpAddr]| talos::NodeAddress {
-            addresses: list.iter().map(|ip| host_prefix(*ip)).collect(),
-        };
-        let routed = addresses(&[own.into()]);
-        let yaml = format!("addresses:\n    - {own}/32\n");
-        self.add::<kinds::NodeAddresses>("routed-no-k8s", &routed, yaml.clone());
-        let current = addresses(&[own.into(), plan.own.kubespan.into()]);
-        let yaml = format!("{yaml}    - {}/128\n", plan.own.kubespan);
-        self.add::<kinds::NodeAddresses>("current-no-k8s", &current, yaml);
         let public = plan.own.public;
         let service = talos::AddressStatus {
             address: Some(host_prefix(public.into())),

@@ -1,7 +1,6 @@
 //! The state that is served, and the service.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     pin::Pin,
@@ -10,7 +9,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sources::{host, wireguard};
+use evidence::Stage;
+use sources::{
+    host,
+    talos::{DiscoveryConfig, Kind as _},
+    wireguard,
+};
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep},
@@ -24,7 +28,8 @@ use upstream::cosi::{
 use wireguard_control::{Backend, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::{
-    CANDIDATES_FILE, LOOK,
+    LOOK,
+    given::Given,
     mood::Mood,
     peers::Memory,
     plan::{Neighbour, Plan},
@@ -53,6 +58,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
         let mut present = Resources::of(&plan);
+        present.addresses(&Given::now(), &plan.own);
+        present.config(&Given::now(), &plan.cluster_id, &[]);
         present
             .0
             .values_mut()
@@ -67,9 +74,9 @@ impl World {
     /// Looks at the device for ever, as often as Talos does, and at once when a scenario gives other candidates.
     pub(super) async fn turn(&self) {
         let mut memory = Memory::default();
-        let (mut looked, mut given) = (None::<Instant>, BTreeMap::new());
+        let (mut looked, mut given) = (None::<Instant>, Given::default());
         loop {
-            let now_given = given_candidates();
+            let now_given = Given::now();
             let changed = now_given != given;
             if looked.is_none_or(|at| at.elapsed() > RECONCILE) || changed {
                 if changed {
@@ -84,7 +91,10 @@ impl World {
 
     /// A peer with other candidates is begun anew.
     fn forget(&self, memory: &mut Memory, given: [&Given; 2]) {
-        for name in given.into_iter().flat_map(Given::keys) {
+        if given[0].candidates == given[1].candidates {
+            return;
+        }
+        for name in given.iter().flat_map(|given| given.candidates.keys()) {
             let node = self.plan.others.iter().find(|node| node.name == *name);
             let key = node.and_then(|node| node.public_key.parse().ok());
             if let Some(key) = key {
@@ -103,20 +113,24 @@ impl World {
         memory.keep(&device);
         for peer in &device.peers {
             let node = self.node(&peer.public_key.to_string());
-            let candidates = node.map(|node| candidates(node, given)).unwrap_or_default();
+            let candidates = node.map(|node| given.of(node)).unwrap_or_default();
             let set = memory.turn(peer, &candidates, wall);
             // The lab itself sets what it planned, and knows better than to dial into a NAT.
             if let (Some(to), Some(node)) = (set, node)
-                && given.contains_key(&node.name)
+                && given.candidates.contains_key(&node.name)
             {
                 set_endpoint(&node.public_key, to);
             }
         }
         let mut next = Resources::of(&self.plan);
-        next.specs(&self.plan, |node| candidates(node, given));
+        next.machine(given.stage.unwrap_or(Stage::Running));
+        next.specs(&self.plan, |node| given.of(node));
         next.statuses(&self.plan, memory);
         // As by default: traffic to a peer is forced into the tunnel, whatever its state.
         next.steering(&self.plan, |_| true);
+        let secret = key.as_ref().map_or(&[][..], |key| &key[..]);
+        next.addresses(given, &self.plan.own);
+        next.config(given, &self.plan.cluster_id, secret);
         if let Ok(key) = key {
             next.link(&device, &STANDARD.encode(*key));
         }
@@ -186,24 +200,6 @@ impl World {
         ];
         KNOWN.contains(&kind) || self.present().0.keys().any(|(_, of, _)| of == kind)
     }
-}
-
-/// Candidates in a scenario's words, by the name of the peer.
-type Given = BTreeMap<String, Vec<SocketAddr>>;
-
-fn given_candidates() -> Given {
-    let text = fs::read_to_string(CANDIDATES_FILE).unwrap_or_default();
-    let line = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let name = words.next()?.to_owned();
-        Some((name, words.filter_map(|word| word.parse().ok()).collect()))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-fn candidates(node: &Neighbour, given: &Given) -> Vec<SocketAddr> {
-    let given = given.get(&node.name).cloned();
-    given.unwrap_or_else(|| node.candidates())
 }
 
 /// What Talos does when it rotates. A device that is gone meanwhile is looked at again in the next turn.
@@ -283,8 +279,14 @@ impl Service {
             sleep(PID_TIMEOUT).await;
             return Err(Status::permission_denied("not authorized"));
         }
-        let roles = metadata.get_all("talos-role");
-        if !roles.iter().any(|role| role == "os:reader") {
+        let is = |wanted: &str| {
+            metadata
+                .get_all("talos-role")
+                .iter()
+                .any(|role| role == wanted)
+        };
+        let may = is("os:admin") || (is("os:reader") && kind != DiscoveryConfig::TYPE);
+        if !may {
             return Err(Status::permission_denied("not authorized"));
         }
         if !self.world.knows(kind) {

@@ -96,6 +96,7 @@ impl World {
         let expectation = Expectation {
             min_nodes: plan.nodes.len(),
             names,
+            ..Expectation::default()
         };
         let mut world = Self {
             now: 0,

@@ -32,6 +32,8 @@ const BODIES: &[(&str, &str)] = &[
     ("Members.cluster.talos.dev", "Member"),
     ("Identities.cluster.talos.dev", "ClusterIdentity"),
     ("Infos.cluster.talos.dev", "ClusterInfo"),
+    ("DiscoveryConfigs.cluster.talos.dev", "DiscoveryConfig"),
+    ("TimeServerStatuses.net.talos.dev", "TimeServerStatus"),
     ("NodeAddresses.net.talos.dev", "NodeAddress"),
     ("LinkStatuses.net.talos.dev", "LinkStatus"),
     ("AddressStatuses.net.talos.dev", "AddressStatus"),

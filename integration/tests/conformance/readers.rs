@@ -7,7 +7,7 @@ use sources::talos::{
     AddressStatus, Affiliate, ClusterIdentity, ClusterInfo, Diagnostic, EtcdMember,
     HardwareAddress, Hostname, Kind, KubePrism, KubeSpanEndpoint, LinkStatus, MachineStatus,
     Member, NetworkStatus, NodeAddresses, NodeIp, NodeStatus, Nodename, PeerSpec, PeerStatus,
-    ProbeStatus, RouteStatus, RoutingRule, Service, Talos, TimeStatus, Version,
+    ProbeStatus, RouteStatus, RoutingRule, Service, Talos, TimeServers, TimeStatus, Version,
 };
 use tonic::transport::Channel;
 
@@ -91,6 +91,8 @@ impl Readers<'_> {
         self.read::<NodeAddresses>(|found| vec![("/addresses", list(&found.addresses))])
             .await;
         self.read::<LinkStatus>(link).await;
+        self.read::<TimeServers>(|told| vec![("/timeServers", list(&told.servers))])
+            .await;
         self.read::<AddressStatus>(|status| {
             vec![
                 ("/address", maybe(status.address)),

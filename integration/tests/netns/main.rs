@@ -18,8 +18,8 @@ mod support;
 
 use std::{env, panic, process::ExitCode, sync::Mutex, thread, time::Instant};
 
-/// Scenarios wait most of the time: three labs are little work for two processors, and a busy machine is no excuse.
-const SCENARIOS_AT_A_TIME: usize = 3;
+/// Scenarios wait most of the time: five labs are half of what two processors can do, and a busy machine is no excuse.
+const SCENARIOS_AT_A_TIME: usize = 5;
 
 /// A test with a name of its own.
 struct Test {

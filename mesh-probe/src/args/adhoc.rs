@@ -53,6 +53,9 @@ pub struct NodeArgs {
     /// Socket on which machined listens, on a node of Talos
     #[arg(long, value_name = "PATH", env = "MESH_MACHINED_SOCKET", hide_env_values = true, default_value = sources::talos::MACHINED_SOCKET)]
     pub machined_socket: PathBuf,
+    /// Ask Talos where the discovery service is: that one resource as os:admin, its key dropped unread
+    #[arg(long, env = "MESH_DISCOVERY_FROM_TALOS", hide_env_values = true)]
+    pub discovery_from_talos: bool,
     /// Endpoints of the discovery service, as URLs
     #[arg(
         long = "discovery",

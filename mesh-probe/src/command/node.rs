@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::NodeName;
-use mesh_agent::{DiscoveryConfig, SourcesConfig};
+use mesh_agent::{DiscoveryConfig, Machined, SourcesConfig};
 
 use crate::{
     adhoc::{Facts as _, NodeView},
@@ -22,7 +22,10 @@ pub(super) async fn run(
 ) -> Result<Exit, ProbeError> {
     let name = own_name();
     let sources = SourcesConfig {
-        machined: arguments.machined_socket.clone(),
+        machined: Machined {
+            socket: arguments.machined_socket.clone(),
+            as_admin: arguments.discovery_from_talos,
+        },
         ntp_servers: arguments.ntp_servers.clone(),
         discovery: DiscoveryConfig {
             endpoints: arguments.discovery.clone(),

@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use crate::{
+    args::Format,
     collector::{Asking, Collector, Gates, LevelQuestion, Waited},
+    document::GateDocument,
     error::ProbeError,
     output::Output,
     render::{Asked, one_line},
@@ -24,29 +26,32 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The collector judges when it is over (`Gate.Wait`), so that all surfaces agree. `Gate.Watch` beside it tells what
 /// happens meanwhile, and what the last state was if the collector goes away.
 #[derive(Debug)]
-pub(super) struct Waiting<'a> {
-    collector: &'a Collector,
+pub(super) struct Waiting {
+    collector: Collector,
     question: LevelQuestion,
     time: Duration,
     deadline: Instant,
     sit_out: bool,
+    output: Output,
     /// The newest state, on one line.
     last: Option<String>,
     progress: Progress,
 }
 
-impl<'a> Waiting<'a> {
+impl Waiting {
     pub(super) fn new(
-        collector: &'a Collector,
+        collector: Collector,
         question: LevelQuestion,
-        time: Duration,
+        (time, deadline): (Duration, Instant),
         sit_out: bool,
+        output: Output,
     ) -> Self {
         Self {
+            output,
             collector,
             question,
             time,
-            deadline: Instant::now() + time,
+            deadline,
             sit_out,
             last: None,
             progress: Progress::default(),
@@ -80,7 +85,8 @@ impl<'a> Waiting<'a> {
         let question = self.question.clone();
         let answer = asking.wait(&question, slice, self.sit_out);
         let waited = self.accompany(&asking, answer).await?;
-        let is_ready = self.asked().phase(&waited.gate) == Phase::Ready;
+        // Ready, and not for as long as was asked, is told as timed out.
+        let is_ready = self.asked().phase(&waited.gate) == Phase::Ready && !waited.timed_out;
         let is_hopeless = waited.gate.terminal && !self.sit_out && !waited.timed_out;
         let was_last = slice < MAX_WAIT && waited.timed_out;
         if is_ready || is_hopeless {
@@ -111,21 +117,27 @@ impl<'a> Waiting<'a> {
         loop {
             select! {
                 answer = &mut answer => return answer,
-                Some(gate) = next(&mut states) => self.note(&gate),
+                Some(gate) = next(&mut states) => self.note(&gate)?,
             }
         }
     }
 
-    fn note(&mut self, gate: &Gate) {
+    fn note(&mut self, gate: &Gate) -> Result<(), ProbeError> {
         let line = one_line(gate, self.asked());
         self.last = Some(line.clone());
         self.progress.show(line);
+        if self.output.format() != Format::Jsonl {
+            return Ok(());
+        }
+        let document = GateDocument::new(gate, self.question.asked(), false);
+        self.output.answer(&document, |_| String::new())
     }
 
     const fn asked(&self) -> Asked {
         Asked {
             may_start: self.question.may_start,
             timed_out: None,
+            unstable: None,
         }
     }
 

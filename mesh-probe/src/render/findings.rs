@@ -140,9 +140,11 @@ fn explained(screen: &mut Screen, root: &Finding, style: Style) {
     }
     let most = if style.wide { usize::MAX } else { PAIRS };
     let arrow = |pair: &PairRef| format!("{} -> {}", pair.from, pair.to);
-    let directions = count(root.explains.len(), "direction");
+    let more = usize::try_from(root.explains_more).unwrap_or(usize::MAX);
+    let directions = count(root.explains.len().saturating_add(more), "direction");
     let pairs = few(root.explains.iter().map(arrow), most);
-    screen.line(&format!("  it explains {directions}: {pairs}"));
+    let cut = if more > 0 && style.wide { ", .." } else { "" };
+    screen.line(&format!("  it explains {directions}: {pairs}{cut}"));
 }
 
 fn texts(screen: &mut Screen, title: &str, style: Style, texts: &[String]) {

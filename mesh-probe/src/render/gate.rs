@@ -1,14 +1,15 @@
 //! One level: the answer, and why.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use evidence::{Gate, Phase};
 
 use super::{
-    Style,
+    Style, lines,
     screen::{Paint, Screen},
     text::human,
 };
+use crate::{collector::LevelQuestion, document::Voice, exit::Nagios};
 
 /// What was asked of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Asked {
     pub may_start: bool,
     /// The time that passed in vain.
     pub timed_out: Option<Duration>,
+    /// The time without a break that was asked for and is not over, if that alone is missing.
+    pub unstable: Option<Duration>,
 }
 
 impl Asked {
@@ -54,6 +57,13 @@ pub fn gate(gate: &Gate, asked: Asked, style: Style) -> String {
         .put(Paint::Bold, &gate.level)
         .put(Paint::Plain, ": ")
         .put(paint, asked.words(phase));
+    if let Some(stable) = asked.unstable {
+        let stable = human(stable);
+        screen.put(
+            Paint::Plain,
+            &format!(", but not yet for {stable} without a break"),
+        );
+    }
     if let Some(waited) = asked.timed_out {
         let waited = human(waited);
         screen.put(
@@ -69,6 +79,71 @@ pub fn gate(gate: &Gate, asked: Asked, style: Style) -> String {
         screen.line("  what to do: mesh-probe status");
     }
     screen.finish()
+}
+
+/// What each of several collectors said; nothing of a single one.
+pub fn voices(voices: &[Voice], style: Style) -> String {
+    let mut screen = Screen::new(style.colour);
+    for voice in voices {
+        let said = match (voice.answer, &voice.error) {
+            (Some(phase), _) => phase.as_str(),
+            (None, Some(error)) => error,
+            (None, None) => "was not waited for",
+        };
+        screen.line(&format!("  {} says: {said}", voice.collector));
+    }
+    screen.finish()
+}
+
+/// The line of a Nagios plugin, with its performance data. The bar has a meaning there.
+pub fn nagios(state: Nagios, said: &str, answer: Option<&Gate>) -> String {
+    let number = |phase: Phase| u8::from(phase == Phase::Ready);
+    let data = answer.map_or_else(String::new, |gate| {
+        let (ready, may_start) = (number(gate.phase), number(gate.may_start));
+        format!(" | ready={ready};;;0;1 may_start={may_start};;;0;1")
+    });
+    let said = said.replace('|', "/");
+    lines([format!("MESH {} - {said}{data}", state.as_str())])
+}
+
+/// A flat map of texts, as Terraform's `external` takes it.
+pub fn terraform(
+    question: &LevelQuestion,
+    answer: Option<(&Gate, bool)>,
+    said: &str,
+    yes: bool,
+) -> BTreeMap<&'static str, String> {
+    let phase = |gate: &Gate| {
+        if question.may_start {
+            gate.may_start
+        } else {
+            gate.phase
+        }
+    };
+    let state = answer.map_or(Phase::Unknown, |(gate, _)| phase(gate));
+    BTreeMap::from([
+        ("ready", yes.to_string()),
+        ("level", question.level.clone()),
+        (
+            "question",
+            if question.may_start {
+                "may-start"
+            } else {
+                "ready"
+            }
+            .to_owned(),
+        ),
+        ("state", state.as_str().to_owned()),
+        ("reason", if yes { String::new() } else { said.to_owned() }),
+        (
+            "terminal",
+            answer.is_some_and(|(gate, _)| gate.terminal).to_string(),
+        ),
+        (
+            "timed_out",
+            answer.is_some_and(|(_, timed_out)| timed_out).to_string(),
+        ),
+    ])
 }
 
 /// The state on one line, for who watches a wait.

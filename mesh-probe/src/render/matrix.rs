@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Ladder, NodeRef, Outcome, Rung, Verdict};
+use evidence::{Ladder, NodeRef, Outcome, PairHealth, Rung, Verdict};
 
 use super::{
-    health::Health,
     screen::{Paint, Screen},
     table::{Cell, Table},
 };
@@ -31,7 +30,7 @@ pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, nodes: &[&NodeRef]) {
     }
     table.draw(screen, 0);
     screen.line(
-        "highest proved rung; X: broken, ?: not proved, !: with a warning, .: the node itself",
+        "highest proved rung; X: broken, ~: flapping, ?: not proved, !: with a warning, .: the node itself",
     );
 }
 
@@ -39,10 +38,11 @@ fn cell(ladder: Option<&Ladder>) -> Cell {
     let Some(ladder) = ladder else {
         return Cell::plain("?");
     };
-    match Health::of(ladder) {
-        Health::Broken => Cell::new(Paint::Bad, "X"),
-        Health::Good => Cell::new(Paint::Good, &good(ladder)),
-        Health::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
+    match ladder.health() {
+        PairHealth::Broken => Cell::new(Paint::Bad, "X"),
+        PairHealth::Good => Cell::new(Paint::Good, &good(ladder)),
+        PairHealth::Unproved if ladder.flapping.is_some() => Cell::new(Paint::Bad, "~"),
+        PairHealth::Unproved => Cell::plain(format!("{}?", ladder.highest.map_or("", short))),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Ladder, NodeRef, Outcome, RungState, Verdict};
+use evidence::{Flapping, Ladder, NodeRef, Outcome, PairHealth, RungState, Verdict};
 
 use super::{
     Style, WHOLE,
-    health::{Health, Tally},
+    health::{sentence, tally},
     matrix,
     screen::{Paint, Screen},
     table::{Cell, Table},
@@ -20,7 +20,7 @@ const LISTED: usize = 200;
 pub fn pairs(verdict: &Verdict, style: Style) -> String {
     let mut screen = Screen::new(style.colour);
     let nodes = nodes(verdict);
-    if verdict.pairs.is_empty() {
+    if tally(verdict).all() == 0 {
         screen.line("No pair is known: no agent has reported peers.");
         return screen.finish();
     }
@@ -29,15 +29,27 @@ pub fn pairs(verdict: &Verdict, style: Style) -> String {
         matrix::draw(&mut screen, verdict, &nodes);
     } else {
         let all = count(nodes.len(), "node");
-        let tally = Tally::of(verdict).sentence();
+        let tally = sentence(tally(verdict));
         screen.line(&format!("{all}, {tally}. Only what is not good is listed."));
     }
     let listed: Vec<&Ladder> = verdict
         .pairs
         .iter()
-        .filter(|ladder| whole || Health::of(ladder) != Health::Good)
+        .filter(|ladder| whole || ladder.health() != PairHealth::Good)
         .collect();
     list(&mut screen, &listed, style);
+    screen.finish()
+}
+
+/// The table alone, of pairs that were asked for.
+pub fn some_pairs(verdict: &Verdict, style: Style) -> String {
+    let mut screen = Screen::new(style.colour);
+    if verdict.pairs.is_empty() {
+        screen.line("No pair is as asked for.");
+        return screen.finish();
+    }
+    let told: Vec<&Ladder> = verdict.pairs.iter().collect();
+    list(&mut screen, &told, style);
     screen.finish()
 }
 
@@ -88,6 +100,10 @@ fn row(ladder: &Ladder) -> [Cell; 8] {
         Some(rung) => Cell::new(Paint::Bad, rung.as_str()),
         None => Cell::plain("-"),
     };
+    let broken = match (ladder.broken_at, ladder.flapping) {
+        (None, Some(flapping)) => Cell::new(Paint::Bad, &comes_and_goes(flapping)),
+        _ => broken,
+    };
     [
         Cell::plain(ladder.from.to_string()),
         Cell::plain(ladder.to.to_string()),
@@ -102,6 +118,15 @@ fn row(ladder: &Ladder) -> [Cell; 8] {
         ),
         Cell::maybe(ladder.endpoint.map(|endpoint| endpoint.to_string())),
     ]
+}
+
+/// `flapping, each 16 s`
+fn comes_and_goes(flapping: Flapping) -> String {
+    let period = flapping.period_ms.map(human_ms);
+    period.map_or_else(
+        || "flapping".to_owned(),
+        |period| format!("flapping, each {period}"),
+    )
 }
 
 fn rungs(screen: &mut Screen, ladder: &Ladder) {
@@ -120,7 +145,7 @@ fn rungs(screen: &mut Screen, ladder: &Ladder) {
 fn outcome(state: &RungState) -> Cell {
     let paint = match state.outcome {
         Outcome::Pass | Outcome::Warn => Paint::Good,
-        Outcome::Fail => Paint::Bad,
+        Outcome::Fail | Outcome::Flapping => Paint::Bad,
         Outcome::Unknown | Outcome::NotApplicableYet => Paint::Plain,
     };
     Cell::new(paint, state.outcome.as_str())

@@ -4,7 +4,7 @@ use evidence::{NodeState, Phase, Verdict};
 
 use super::{
     Style, findings, gates,
-    health::Tally,
+    health::{self, sentence},
     list::few,
     nodes,
     screen::{Paint, Screen},
@@ -69,7 +69,7 @@ fn tally(verdict: &Verdict) -> String {
     format!(
         "{reporting} of {} report, {}, {} of {} ready.",
         count(verdict.nodes.len(), "node"),
-        Tally::of(verdict).sentence(),
+        sentence(health::tally(verdict)),
         ready.count(),
         count(verdict.gates.len(), "gate"),
     )
@@ -82,7 +82,7 @@ fn doubts(verdict: &Verdict) -> Vec<String> {
     let nodes = || verdict.nodes.iter();
     let silent = nodes().filter(|node| !node.reporting);
     let blind = nodes().filter(|node| node.reporting && !node.gaps.is_empty());
-    let tally = Tally::of(verdict);
+    let tally = health::tally(verdict);
     let mut doubts = Vec::new();
     let silent: Vec<String> = silent.map(name).collect();
     let blind: Vec<String> = blind.map(name).collect();
@@ -94,7 +94,7 @@ fn doubts(verdict: &Verdict) -> Vec<String> {
         &levels(verdict, Phase::NotReady),
     );
     if tally.good < tally.all() {
-        doubts.push(format!("pairs: {}", tally.sentence()));
+        doubts.push(format!("pairs: {}", sentence(tally)));
     }
     if tally.all() == 0 {
         doubts.push("pairs: none is known".to_owned());

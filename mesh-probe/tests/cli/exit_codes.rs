@@ -59,7 +59,12 @@ async fn wrong_usage_is_2() {
         "gate mesh --wait-timeout 60",
         "explain",
         "status --timeout 0s",
-        "status -o yaml",
+        "status -o xml",
+        "status -o name",
+        "pairs -o terraform-external",
+        "gate mesh -o dot",
+        "gate graph -o terraform-external",
+        "gate mesh --stable-for 3",
     ] {
         let run = ask("127.0.0.1:1", arguments).await;
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments}");

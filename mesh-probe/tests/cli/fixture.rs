@@ -124,6 +124,7 @@ fn of_nodes(nodes: &[(&str, &str)]) -> Verdict {
         pairs: nodes.iter().flat_map(ladders).collect(),
         findings: Vec::new(),
         gates: LEVELS.iter().map(|level| ready(level)).collect(),
+        ..Verdict::default()
     }
 }
 
@@ -165,6 +166,7 @@ fn ladder(from: &str, to: &str, endpoint: &str) -> Ladder {
         loss_percent: Some(0),
         handshake_age_ms: Some(72_000),
         endpoint: endpoint.parse::<SocketAddr>().ok(),
+        flapping: None,
     }
 }
 
@@ -235,6 +237,7 @@ fn finding(code: &str, subject: Subject, summary: &str) -> Finding {
         could_also_be: Vec::new(),
         decided_by: None,
         explains: Vec::new(),
+        explains_more: 0,
         suppressed_by: None,
     }
 }

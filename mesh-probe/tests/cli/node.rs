@@ -67,6 +67,7 @@ fn device() -> [Fact; 2] {
         rx_moved: None,
         since: seconds_ago(1),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     };
     [Fact::Device(device), Fact::Peer(PEER, peer)]
 }
@@ -164,7 +165,6 @@ fn clock() -> Fact {
         booted: seconds_ago(60),
         kernel: None,
         stepped: None,
-        talos: None,
     })
 }
 

@@ -201,6 +201,7 @@ fn nothing_remote_reaches_the_terminal_raw() {
     let asked = Asked {
         may_start: false,
         timed_out: None,
+        unstable: None,
     };
     let screens = [
         status(&verdict, WIDE),
@@ -221,6 +222,7 @@ fn a_gate_says_why_and_what_to_do() {
     let asked = Asked {
         may_start: false,
         timed_out: Some(std::time::Duration::from_mins(1)),
+        unstable: None,
     };
     let mut shut = fixture::gate("mesh", Phase::NotReady);
     shut.terminal = true;
@@ -232,6 +234,7 @@ fn a_level_that_is_ready_takes_one_line() {
     let asked = Asked {
         may_start: true,
         timed_out: None,
+        unstable: None,
     };
     let open = fixture::gate("mesh", Phase::NotReady);
     assert_eq!(gate(&open, asked, PLAIN), "mesh: may start\n");

@@ -2,14 +2,17 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use evidence::{Gate, Phase, Verdict};
+use evidence::{
+    Change, Gate, Ladder, Moment, NodeRef, PairHealth, PairRef, Phase, Rung, Transition, Verdict,
+};
 use proto::{
-    convert::{gate_to_wire, verdict_to_wire},
+    convert::{gate_to_wire, pair_from_wire, pairs_to_wire, transition_to_wire, verdict_to_wire},
     transport::{incoming, listen},
     trust::MeshKey,
     wire::{
-        self, CheckRequest, ExplainRequest, ExplainResponse, GateState, GetRequest, Question,
-        WaitRequest,
+        self, CheckRequest, EvidenceRequest, ExplainRequest, ExplainResponse, GateState,
+        GetRequest, GraphLevel, GraphRequest, GraphResponse, HistoryRequest, HistoryResponse,
+        PairsPage, PairsRequest, Question, WaitRequest,
         gate_server::{Gate as GateService, GateServer},
         mesh_server::{Mesh, MeshServer},
     },
@@ -32,6 +35,7 @@ const POLL: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(20);
 
 type States = Pin<Box<dyn Stream<Item = Result<GateState, Status>> + Send>>;
+type Parts = Pin<Box<dyn Stream<Item = Result<wire::EvidencePart, Status>> + Send>>;
 type Verdicts = Pin<Box<dyn Stream<Item = Result<wire::Verdict, Status>> + Send>>;
 
 /// What the collector says; the verdict can change while it is asked.
@@ -87,6 +91,48 @@ impl Canned {
             .collect();
         let missing = || Status::not_found(format!("known levels: {}", known.join(", ")));
         verdict.gate(level).cloned().ok_or_else(missing)
+    }
+}
+
+/// A pair that failed, with what followed.
+fn history() -> HistoryResponse {
+    let node = |name: &str| NodeRef::named(&name.parse().unwrap());
+    let subject = || "home-worker <-> vps-1".to_owned();
+    let code = || "tunnel-silent".to_owned();
+    let failed = Change::Pair {
+        from: node("vps-1"),
+        to: node("home-worker"),
+        good: false,
+        rung: Rung::Tunnel,
+    };
+    let opened = Change::Opened {
+        code: code(),
+        subject: subject(),
+        summary: "nothing passes".to_owned(),
+    };
+    let shut = Change::Gate {
+        level: "mesh".to_owned(),
+        ready: (Phase::Ready, Phase::NotReady),
+        may_start: (Phase::Ready, Phase::Ready),
+        reason: Some("2 of 12 directions fail".to_owned()),
+    };
+    let closed = Change::Closed {
+        code: code(),
+        subject: subject(),
+    };
+    let changes = [
+        (1_000, failed),
+        (1_000, opened),
+        (1_000, shut),
+        (9_500, closed),
+    ];
+    let told = changes.map(|(at, change)| {
+        let at = Moment::from_millis(at);
+        transition_to_wire(&Transition { at, change })
+    });
+    HistoryResponse {
+        now_ms: 61_000,
+        transitions: told.to_vec(),
     }
 }
 
@@ -159,11 +205,35 @@ impl GateService for Canned {
             first.chain(tokio_stream::pending()),
         )))
     }
+
+    async fn graph(&self, _: Request<GraphRequest>) -> Result<Response<GraphResponse>, Status> {
+        let verdict = self.verdict.borrow();
+        let level = |gate: &Gate| GraphLevel {
+            name: gate.level.clone(),
+            title: format!("what {} is for", gate.level),
+            depends_on: gate
+                .depends_on
+                .iter()
+                .map(|level| wire::Dependency {
+                    level: level.clone(),
+                    cost: 3,
+                })
+                .collect(),
+            check: "mesh".to_owned(),
+            stable_ms: 20_000,
+            state: Some(gate_to_wire(gate)),
+            ..GraphLevel::default()
+        };
+        Ok(Response::new(GraphResponse {
+            levels: verdict.gates.iter().map(level).collect(),
+        }))
+    }
 }
 
 #[tonic::async_trait]
 impl Mesh for Canned {
     type WatchStream = Verdicts;
+    type EvidenceStream = Parts;
 
     async fn get(&self, _: Request<GetRequest>) -> Result<Response<wire::Verdict>, Status> {
         if let Some(refusal) = &self.refusal {
@@ -174,6 +244,42 @@ impl Mesh for Canned {
 
     async fn watch(&self, _: Request<GetRequest>) -> Result<Response<Verdicts>, Status> {
         Err(Status::unimplemented("not asked by mesh-probe"))
+    }
+
+    async fn history(
+        &self,
+        _: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        Ok(Response::new(history()))
+    }
+
+    async fn evidence(&self, _: Request<EvidenceRequest>) -> Result<Response<Parts>, Status> {
+        Err(Status::unimplemented("of an earlier version"))
+    }
+
+    async fn pairs(&self, request: Request<PairsRequest>) -> Result<Response<PairsPage>, Status> {
+        const PAGE: usize = 2;
+        let request = request.into_inner();
+        let after = request
+            .after
+            .map(|pair| pair_from_wire("after", pair).unwrap());
+        let is = |wanted: &Option<String>, node: &NodeRef| {
+            wanted.as_ref().is_none_or(|name| *name == node.to_string())
+        };
+        let verdict = self.verdict.borrow();
+        let mut pairs: Vec<Ladder> = verdict.pairs.clone();
+        pairs.retain(|pair| {
+            let later = |after: &PairRef| (&pair.from, &pair.to) > (&after.from, &after.to);
+            (is(&request.node, &pair.from) || is(&request.node, &pair.to))
+                && is(&request.from, &pair.from)
+                && is(&request.to, &pair.to)
+                && (!request.not_good || pair.health() != PairHealth::Good)
+                && after.as_ref().is_none_or(later)
+        });
+        pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        let more = pairs.len() > PAGE;
+        pairs.truncate(PAGE);
+        Ok(Response::new(pairs_to_wire(&pairs, more)))
     }
 
     async fn explain(

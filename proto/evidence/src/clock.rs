@@ -5,10 +5,12 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// Somebody's wall clock, read at a moment of the reader's timeline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallReading {
     /// When it was read.
     pub at: Moment,
@@ -19,7 +21,7 @@ pub struct WallReading {
 }
 
 /// How far one clock is ahead of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offset {
     /// Milliseconds; negative if it is behind.
     pub ahead_ms: i64,
@@ -28,7 +30,7 @@ pub struct Offset {
 }
 
 /// A node's own clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
     /// What it shows.
     pub reading: WallReading,
@@ -38,12 +40,10 @@ pub struct Clock {
     pub kernel: Option<KernelClock>,
     /// When it was last seen to be set, since the agent started.
     pub stepped: Option<Step>,
-    /// What Talos says of it; `None` if nobody has asked.
-    pub talos: Option<TalosClock>,
 }
 
 /// The kernel's word on its clock (`adjtimex`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelClock {
     /// Whether a time service disciplines it.
     pub synchronized: bool,
@@ -54,7 +54,7 @@ pub struct KernelClock {
 }
 
 /// A clock that was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// When that was seen.
     pub at: Moment,
@@ -62,24 +62,15 @@ pub struct Step {
     pub by_ms: i64,
 }
 
-/// Talos' `TimeStatus`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TalosClock {
-    /// Whether Talos holds time to be in sync.
-    pub synced: bool,
-    /// Whether it was told not to care.
-    pub sync_disabled: bool,
-}
-
 /// The time servers that a node is configured with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ntp {
     /// The first of them, at most [`crate::limits::NTP_SERVERS`].
     pub servers: Vec<NtpServer>,
 }
 
 /// One time server, as the newest question found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NtpServer {
     /// Its name or address, as configured.
     pub name: String,
@@ -100,7 +91,7 @@ pub struct NtpServer {
 }
 
 /// How far a question to a time server came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NtpStage {
     /// A resolver says that there is no such name, or that it has no address.
     NoSuchName,

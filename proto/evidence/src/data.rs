@@ -1,10 +1,12 @@
 //! Facts about data messages: whether a peer's tunnel carries any, as the interfaces of this node show it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// Data messages of one peer's tunnel that passed this node's interfaces while they were looked for. Only their headers are
 /// looked at, and only for a few seconds while the peer is in doubt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSeen {
     /// When the look began.
     pub since: Moment,
@@ -19,7 +21,7 @@ pub struct DataSeen {
 }
 
 /// Data messages in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataMessages {
     /// Those with something in them.
     pub data: u32,

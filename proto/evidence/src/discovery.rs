@@ -2,22 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Moment, PublicKey};
 
 /// All that a node has seen of the discovery service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discovery {
     /// When this agent began to look.
     pub since: Moment,
     /// Which cluster the node asks for: a hash keyed with the mesh key, so that nodes can be compared and nobody else learns
     /// the id. `None` while the id is not known.
     pub cluster: Option<[u8; 8]>,
+    /// Whether Talos on this node says that it does not use the service.
+    pub registry_off: bool,
     /// The endpoints in the order in which they are configured, at most [`crate::limits::DISCOVERY_ENDPOINTS`].
     pub endpoints: Vec<DiscoveryEndpoint>,
 }
 
 /// One endpoint of the discovery service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryEndpoint {
     /// Its host, a name or an address.
     pub host: String,
@@ -44,7 +48,7 @@ pub struct DiscoveryEndpoint {
 }
 
 /// The answers for one name, a family each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryNames {
     /// The resolvers that were asked, at most [`crate::limits::RESOLVERS`].
     pub resolvers: Vec<SocketAddr>,
@@ -59,7 +63,7 @@ pub struct DiscoveryNames {
 }
 
 /// What the resolvers said for one family.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameAnswer {
     /// What came.
     pub outcome: NameOutcome,
@@ -70,7 +74,7 @@ pub struct NameAnswer {
 }
 
 /// How a question for a name ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NameOutcome {
     /// There are addresses.
     Found,
@@ -91,7 +95,7 @@ pub enum NameOutcome {
 }
 
 /// One address of an endpoint, or of the proxy in front of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryAddress {
     /// The address.
     pub address: IpAddr,
@@ -103,6 +107,8 @@ pub struct DiscoveryAddress {
     pub failed_since: Option<Moment>,
     /// The newest `Hello` over this address; one in a minute is sent over all.
     pub hello: Option<DiscoveryStage>,
+    /// How many times in a row, up to now, one of the two failed.
+    pub calls_failed: u32,
     /// The newest `List` over this address.
     pub list: Option<DiscoveryStage>,
     /// The certificate of the far end.
@@ -110,7 +116,7 @@ pub struct DiscoveryAddress {
 }
 
 /// How far one came, how long that took and what ended it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryStage {
     /// Which.
     pub stage: Stage,
@@ -123,7 +129,7 @@ pub struct DiscoveryStage {
 }
 
 /// A stage on the way to the discovery service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// A TCP connection.
     Tcp,
@@ -140,7 +146,7 @@ pub enum Stage {
 }
 
 /// Why a stage failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageFailure {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -149,7 +155,7 @@ pub struct StageFailure {
 }
 
 /// The kinds of failures that lead to different advice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FailureKind {
     /// Somebody refused: a reset in answer to SYN, or a proxy that says no.
     Refused,
@@ -178,7 +184,7 @@ pub enum FailureKind {
 }
 
 /// A certificate as the far end showed it, trusted or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryCertificate {
     /// Who issued it.
     pub issuer: String,
@@ -197,7 +203,7 @@ pub struct DiscoveryCertificate {
 }
 
 /// What one `List` gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affiliates {
     /// When it came.
     pub at: Moment,
@@ -224,7 +230,7 @@ pub struct Affiliates {
 }
 
 /// One node as it tells the others of itself through the discovery service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affiliate {
     /// The name that it gives itself.
     pub name: String,
@@ -237,7 +243,7 @@ pub struct Affiliate {
 }
 
 /// Two affiliates with one node address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rivals {
     /// The address.
     pub address: IpAddr,

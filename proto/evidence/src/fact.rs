@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Clock, DataSeen, Discovery, Health, Host, Moment, NodeName, Ntp, PublicKey, Sizes, SourceId,
     SourceState, Steered, Steering, Talos, TalosPeer, Vxlan, WallReading,
 };
 
 /// Who reports: the node as it knows itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The node's host name.
     pub name: NodeName,
@@ -27,7 +29,7 @@ pub struct Identity {
 }
 
 /// The `kubespan` device itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// UDP port the device listens on.
     pub listen_port: Option<u16>,
@@ -40,7 +42,7 @@ pub struct Device {
 }
 
 /// One `WireGuard` peer as the device holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Endpoint in use; roams with authenticated packets.
     pub endpoint: Option<SocketAddr>,
@@ -59,10 +61,25 @@ pub struct Peer {
     pub since: Moment,
     /// Persistent keepalive in seconds.
     pub keepalive: Option<u16>,
+    /// The newest changes of the endpoint that this agent saw, oldest first, at most
+    /// [`crate::limits::ENDPOINT_CHANGES`].
+    #[serde(default)]
+    pub endpoint_changes: Vec<EndpointChange>,
+}
+
+/// A change of the endpoint of a peer: it roamed, or somebody set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointChange {
+    /// When it was seen.
+    pub at: Moment,
+    /// What it was.
+    pub from: SocketAddr,
+    /// What it became.
+    pub to: SocketAddr,
 }
 
 /// What the in-tunnel echo towards one peer gave, seen from the asking side.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EchoSent {
     /// Requests sent by this agent process.
     pub sent: u64,
@@ -89,7 +106,7 @@ pub struct EchoSent {
 }
 
 /// Round-trip times in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rtt {
     /// The newest.
     pub last_us: u32,
@@ -102,7 +119,7 @@ pub struct Rtt {
 }
 
 /// What this node heard of one peer's echo requests: proof of the direction peer -> here, by another path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EchoHeard {
     /// Authentic requests heard.
     pub heard: u64,
@@ -115,7 +132,7 @@ pub struct EchoHeard {
 }
 
 /// Inert datagrams exchanged with one peer on the true five-tuple (51820 to 51820).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inert {
     /// Sent to the peer.
     pub sent: u64,
@@ -142,7 +159,7 @@ pub struct Inert {
 /// The answers of a peer's agent to inert datagrams, and what the newest said.
 ///
 /// It proves that the datagram arrived where it was sent, and that the answer came back to where it had come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InertReplies {
     /// Replies heard.
     pub count: u64,
@@ -164,7 +181,7 @@ pub struct InertReplies {
 }
 
 /// A handshake initiation that this node sent, as its own tap saw it leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Initiated {
     /// The sender index: random per initiation, in clear, so both ends can name the same datagram.
     pub sender_index: u32,
@@ -177,7 +194,7 @@ pub struct Initiated {
 }
 
 /// A handshake initiation that arrived at this node, as its own tap saw it before any firewall of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// The sender index of the initiation.
     pub sender_index: u32,
@@ -192,7 +209,7 @@ pub struct Arrival {
 }
 
 /// What a fact is about. One value of a key replaces the older one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FactKey {
     /// [`Fact::Identity`].
     Identity,
@@ -267,7 +284,7 @@ impl std::fmt::Display for FactKey {
 }
 
 /// One fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// Who reports.
     Identity(Identity),
@@ -356,6 +373,8 @@ impl Fact {
                 maybe(&mut peer.last_handshake);
                 maybe(&mut peer.rx_moved);
                 one(&mut peer.since);
+                let changes = peer.endpoint_changes.iter_mut();
+                changes.for_each(|change| one(&mut change.at));
             }
             Self::EchoSent(_, echo) => {
                 maybe(&mut echo.loss_since);

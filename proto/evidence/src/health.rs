@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// A wake-up later than this is a stall. Requests are a second apart, so a shorter one delays answers and loses none.
 pub const STALL: Duration = Duration::from_millis(500);
 
 /// How the agent itself has fared. What could not be read is `None`, never a zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// How late its loop woke over the last ten seconds.
     pub lag: Option<Lag>,
@@ -27,7 +29,7 @@ pub struct Health {
 }
 
 /// How late a loop woke.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lag {
     /// The mean, in microseconds.
     pub mean_us: u32,
@@ -36,7 +38,7 @@ pub struct Lag {
 }
 
 /// What was lost since the agent started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
     /// How many.
     pub count: u64,
@@ -56,7 +58,7 @@ impl Drops {
 }
 
 /// The table of tracked connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conntrack {
     /// When it was read.
     pub at: Moment,

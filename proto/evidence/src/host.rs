@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
 use crate::Drops;
 
 /// What a node's host says of itself. What could not be read is `None`, never a zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// A fingerprint of the operating system's machine id: equal on a cloned disk. The id itself never leaves the node.
     pub machine_id: Option<Fingerprint>,
@@ -23,20 +26,59 @@ pub struct Host {
     pub udp: Option<Udp>,
     /// Segments and datagrams with a wrong checksum.
     pub checksum_errors: Option<Drops>,
+    /// How many of these there were in the last minute.
+    pub checksum_errors_lately: Option<u32>,
     /// Addresses of the node that came or went since the agent started.
     pub address_changes: Drops,
+    /// How often routes or rules were changed since the agent started.
+    pub route_changes: Drops,
+    /// What the kernel has complained of since the agent started, at most [`crate::limits::COMPLAINTS`]; `None` if its log may
+    /// not be read.
+    pub complaints: Option<Vec<Complaint>>,
+}
+
+/// Something that the kernel wrote into its log, as often as it did. The log is that of all namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// What it is about.
+    pub kind: ComplaintKind,
+    /// The link that it names.
+    pub link: Option<String>,
+    /// How often, and when last.
+    pub seen: Drops,
+}
+
+/// The lines that are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ComplaintKind {
+    /// What a virtual device encapsulates is led into it again.
+    DeadLoop,
+    /// A datagram for the overlay's port had a wrong checksum.
+    OverlayChecksum,
+}
+
+/// What a network card does of the work on packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offload {
+    /// Checksums of what leaves (`tx-checksum-ip-generic`).
+    pub checksum: bool,
+    /// Cutting up what is inside of UDP tunnels (`tx-udp_tnl-segmentation`).
+    pub tunnel_segmentation: bool,
+    /// The same with outer checksums (`tx-udp_tnl-csum-segmentation`).
+    pub tunnel_checksum: bool,
 }
 
 /// What two machines do not share by chance: a hash of something that a machine keeps to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 16]);
 
 /// The address of a network card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HardwareAddress(pub [u8; 6]);
 
 /// One link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLink {
     /// Its name.
     pub name: String,
@@ -50,6 +92,8 @@ pub struct HostLink {
     pub mtu: u32,
     /// Its `rp_filter`; the greater of this and that of all links counts.
     pub rp_filter: Option<u8>,
+    /// What the card does of the kernel's work.
+    pub offload: Option<Offload>,
     /// Packets that came and were dropped.
     pub rx_dropped: Option<Drops>,
     /// Packets that were to leave and were dropped.
@@ -61,7 +105,7 @@ pub struct HostLink {
 }
 
 /// The reverse path filter of IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReversePath {
     /// `rp_filter` of all links: 0 off, 1 strict, 2 loose.
     pub all: u8,
@@ -72,7 +116,7 @@ pub struct ReversePath {
 }
 
 /// Sockets and devices on the ports of tunnel and overlay.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     /// Sockets that are bound to the tunnel's port, whoever owns them.
     pub tunnel_sockets: u32,
@@ -83,7 +127,7 @@ pub struct Ports {
 }
 
 /// What the kernel did to datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Udp {
     /// That no socket had room for.
     pub no_room: Drops,
@@ -93,6 +137,16 @@ pub struct Udp {
     pub pages: Option<u32>,
     /// Pages from which on the kernel refuses more.
     pub pages_max: Option<u32>,
+}
+
+impl ComplaintKind {
+    /// In the words of a person.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadLoop => "dead loop on a virtual device",
+            Self::OverlayChecksum => "wrong checksum on the overlay's port",
+        }
+    }
 }
 
 impl HostLink {
@@ -113,6 +167,35 @@ impl fmt::Display for HardwareAddress {
         let [first, rest @ ..] = self.0;
         write!(f, "{first:02x}")?;
         rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
+    }
+}
+
+impl From<HardwareAddress> for String {
+    fn from(address: HardwareAddress) -> Self {
+        address.to_string()
+    }
+}
+
+/// Why a text is no [`HardwareAddress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected six bytes in hexadecimal with colons between, as 02:00:00:00:ab:0c")]
+pub struct HardwareAddressError;
+
+impl TryFrom<String> for HardwareAddress {
+    type Error = HardwareAddressError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut parts = text.split(':');
+        let mut bytes = [0; 6];
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2);
+            let part = part.filter(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let parsed = part.and_then(|part| u8::from_str_radix(part, 16).ok());
+            *byte = parsed.ok_or(HardwareAddressError)?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(HardwareAddressError),
+        }
     }
 }
 
@@ -137,6 +220,10 @@ impl Host {
         }
         maybe(&mut self.checksum_errors);
         one(&mut self.address_changes);
+        one(&mut self.route_changes);
+        for complaint in self.complaints.iter_mut().flatten() {
+            one(&mut complaint.seen);
+        }
         self
     }
 }
@@ -149,6 +236,17 @@ mod tests {
     fn addresses_and_fingerprints_are_written_as_people_know_them() {
         let address = HardwareAddress([0x02, 0, 0, 0, 0xab, 0x0c]);
         assert_eq!(address.to_string(), "02:00:00:00:ab:0c");
+        assert_eq!(HardwareAddress::try_from(address.to_string()), Ok(address));
+        for wrong in [
+            "",
+            "02:00",
+            "02:00:00:00:ab:0c:00",
+            "2:0:0:0:ab:c",
+            "+2:00:00:00:ab:0c",
+        ] {
+            let read = HardwareAddress::try_from(wrong.to_owned());
+            assert_eq!(read, Err(HardwareAddressError), "{wrong}");
+        }
         let text = Fingerprint([0x1f; 16]).to_string();
         assert_eq!(text, "1f".repeat(16));
     }

@@ -4,15 +4,17 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `verdict`, `limits`.
+//! `source`, `fact`, `snapshot`, `verdict`, `tally`, `history`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
 mod clock;
 mod data;
 pub mod discovery;
+pub mod document;
 mod fact;
 pub mod health;
+mod history;
 mod host;
 mod identity;
 pub mod limits;
@@ -21,33 +23,37 @@ mod size;
 mod snapshot;
 mod source;
 mod steering;
+mod tally;
 mod talos;
 mod verdict;
 mod vxlan;
 
-pub use clock::{
-    Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, TalosClock, WallReading,
-};
+pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, WallReading};
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;
 pub use fact::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Identity, Inert, InertReplies, Initiated,
-    Peer, Rtt,
+    Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Identity, Inert,
+    InertReplies, Initiated, Peer, Rtt,
 };
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use host::{Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp};
+pub use history::{Change, PairPast, Transition};
+pub use host::{
+    Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
+    Offload, Ports, ReversePath, Udp,
+};
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
 pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
 pub use source::{Gap, SourceId, SourceState};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
+pub use tally::{PairHealth, Tally};
 pub use talos::{
     Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,
     TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeRef, NodeState, Outcome, PairRef, Phase,
-    Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeRef, NodeState, Outcome,
+    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
 };
 pub use vxlan::{Vxlan, VxlanDevice};

@@ -6,6 +6,14 @@ pub const PEERS: usize = 1024;
 pub const FACTS: usize = 8 * PEERS + 64;
 /// Addresses of one node.
 pub const ADDRESSES: usize = 64;
+/// Changes of the endpoint of one peer that are told.
+pub const ENDPOINT_CHANGES: usize = 8;
+/// Changes of an ordered pair between good and failed that are remembered.
+pub const PAIR_CHANGES: usize = 16;
+/// Ordered pairs whose changes are remembered. In a collapse of a large mesh single pairs say nothing.
+pub const PAIR_PASTS: usize = 4096;
+/// Transitions that are remembered.
+pub const TRANSITIONS: usize = 512;
 /// Allowed IPs of one peer.
 pub const ALLOWED_IPS: usize = 256;
 /// Allowed IPs of one peer that are told with their way; a node has an address or two per family.
@@ -36,6 +44,8 @@ pub const AFFILIATE_ENDPOINTS: usize = 4;
 pub const NTP_SERVERS: usize = 8;
 /// Links of one node that are told; each pod has one more on a node with a bridge.
 pub const HOST_LINKS: usize = 32;
+/// Kinds of complaints of a kernel that are told, each for one link.
+pub const COMPLAINTS: usize = 16;
 /// Newest initiations kept per peer.
 pub const INITIATED: usize = 8;
 /// Newest arrivals kept per node.
@@ -44,5 +54,13 @@ pub const ARRIVALS: usize = 128;
 pub const INERT_TIMES: usize = 8;
 /// Bytes of any text in a report (a reason, a version, a boot id).
 pub const TEXT: usize = 512;
+/// Ladders in one verdict: all of 32 nodes. Of more nodes it tells those that are not good first, and the others are asked for.
+pub const LADDERS: usize = 1024;
+/// Ladders in one page.
+pub const PAGE: usize = 256;
+/// Findings in one verdict, roots first.
+pub const FINDINGS: usize = 512;
+/// Pairs that one finding names of those that it explains; the others it counts.
+pub const EXPLAINED: usize = 64;
 /// Nodes in one view.
 pub const NODES: usize = 1024;

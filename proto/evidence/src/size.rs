@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// The way that a packet of some size took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Layer {
     /// Past the tunnel, on its own five-tuple: from its port to the endpoint that it dials.
     Underlay,
@@ -30,7 +32,7 @@ impl Layer {
 }
 
 /// What packets of full size gave on one layer, seen from the sending side. Sizes are of the whole IP packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Which way they went.
     pub layer: Layer,
@@ -57,7 +59,7 @@ pub struct Sizes {
 }
 
 /// What a sweep over many sizes found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bracket {
     /// When it was done.
     pub at: Moment,
@@ -68,7 +70,7 @@ pub struct Bracket {
 }
 
 /// Word that a packet was too big (`EMSGSIZE`, or ICMP "fragmentation needed" or "packet too big").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TooBig {
     /// When it came.
     pub at: Moment,

@@ -1,13 +1,16 @@
 //! All facts of one node, and the difference between two such states.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Fact, FactKey};
+use crate::{Fact, FactKey, Peer, PublicKey};
 
 /// The present facts of one node, at most one per [`FactKey`].
+///
+/// A clone costs nothing until one of the two is changed: who writes a whole view down holds up nobody who goes on
+/// taking in reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    by_key: BTreeMap<FactKey, Fact>,
+    by_key: Arc<BTreeMap<FactKey, Fact>>,
 }
 
 /// What changed from one [`Facts`] to the next.
@@ -34,12 +37,12 @@ impl Facts {
 
     /// Puts a fact in the place of the older one with its key.
     pub fn insert(&mut self, fact: Fact) {
-        self.by_key.insert(fact.key(), fact);
+        Arc::make_mut(&mut self.by_key).insert(fact.key(), fact);
     }
 
     /// Takes a fact out.
     pub fn remove(&mut self, key: &FactKey) -> Option<Fact> {
-        self.by_key.remove(key)
+        Arc::make_mut(&mut self.by_key).remove(key)
     }
 
     /// The fact about `key`.
@@ -50,6 +53,16 @@ impl Facts {
     /// All facts in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &Fact> {
         self.by_key.values()
+    }
+
+    /// All peers of the device in the order of their keys.
+    pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &Peer)> {
+        let [least, most] = [[0; 32], [u8::MAX; 32]].map(PublicKey::from_bytes);
+        let range = FactKey::Peer(least)..=FactKey::Peer(most);
+        self.by_key.range(range).filter_map(|(_, fact)| match fact {
+            Fact::Peer(key, peer) => Some((key, peer)),
+            _ => None,
+        })
     }
 
     /// How many facts there are.
@@ -64,11 +77,15 @@ impl Facts {
 
     /// Applies a difference; order within it does not matter.
     pub fn apply(&mut self, delta: Delta) {
+        if delta.is_empty() {
+            return;
+        }
+        let facts = Arc::make_mut(&mut self.by_key);
         for key in &delta.removed {
-            self.by_key.remove(key);
+            facts.remove(key);
         }
         for fact in delta.upserts {
-            self.insert(fact);
+            facts.insert(fact.key(), fact);
         }
     }
 

@@ -1,9 +1,11 @@
 //! What an agent reads, and whether it could.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// The sources an agent reads. A source that cannot be read is a stated [`Gap`], never silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SourceId {
     /// The state of the `kubespan` `WireGuard` device.
     WireGuard,
@@ -72,7 +74,7 @@ impl SourceId {
 }
 
 /// Whether a source could be read, and when that was last tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
     /// When the source was last tried.
     pub read_at: Moment,
@@ -84,7 +86,7 @@ pub struct SourceState {
 }
 
 /// Why a source could not be read, and how to get it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// One sentence for a person; never holds a key.
     pub reason: String,

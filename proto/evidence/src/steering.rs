@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// The node's half of steering: what holds for all its peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steering {
     /// Since when it has been as it is now, as far as this agent has seen.
     pub since: Moment,
@@ -36,7 +38,7 @@ impl Steering {
 }
 
 /// The rule and the route of one family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteeringFamily {
     /// The priority of the rule `fwmark 0x40/0x60 lookup 180`; `None` if there is none.
     pub rule_priority: Option<u32>,
@@ -53,7 +55,7 @@ impl SteeringFamily {
 }
 
 /// Whether Talos' two nftables chains are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteeringChains {
     /// `kubespan_outgoing`, for what the node itself sends.
     pub outgoing: bool,
@@ -62,7 +64,7 @@ pub struct SteeringChains {
 }
 
 /// How traffic towards one peer's addresses leaves this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steered {
     /// Since when it has been as it is now, as far as this agent has seen.
     pub since: Moment,
@@ -75,7 +77,7 @@ pub struct Steered {
 }
 
 /// One allowed IP of a peer, and what becomes of traffic to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteeredPrefix {
     /// `address/length`.
     pub prefix: String,
@@ -90,7 +92,7 @@ pub struct SteeredPrefix {
 }
 
 /// The way of encrypted packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointWay {
     /// Where to.
     pub to: SocketAddr,

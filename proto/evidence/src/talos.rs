@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// The node as Talos sees it. What Talos does not say, or this version of it does not know, is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Talos {
     /// Since when it has been as it is now, as far as this agent has seen.
     pub since: Moment,
@@ -21,6 +23,8 @@ pub struct Talos {
     pub unmet: Vec<Condition>,
     /// The addresses that it advertises to others, at most [`crate::limits::ADDRESSES`].
     pub addresses: Vec<IpAddr>,
+    /// The addresses by which Kubernetes is to know it, at most [`crate::limits::ADDRESSES`]; none before its kubelet is set up.
+    pub node_ips: Vec<IpAddr>,
     /// Its public addresses as the discovery service saw them, at most [`crate::limits::ADDRESSES`].
     pub discovered: Vec<IpAddr>,
     /// A fingerprint of the cluster's identity: equal on nodes of one cluster.
@@ -44,7 +48,7 @@ pub struct Talos {
 }
 
 /// A machine's stages, in Talos' words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
     /// It does not say, or it is one of a later version.
     #[default]
@@ -98,7 +102,7 @@ impl Stage {
 }
 
 /// Something that Talos names, and what it says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Its name.
     pub name: String,
@@ -107,7 +111,7 @@ pub struct Condition {
 }
 
 /// What Talos says of the node's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TalosTime {
     /// Whether it is in step with a time server.
     pub synced: bool,
@@ -116,7 +120,7 @@ pub struct TalosTime {
 }
 
 /// What Talos says of the node's network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "they are Talos' four answers, and none follows from another"
@@ -133,7 +137,7 @@ pub struct TalosNetwork {
 }
 
 /// One service of Talos.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TalosService {
     /// Its identifier.
     pub name: String,
@@ -144,7 +148,7 @@ pub struct TalosService {
 }
 
 /// One `KubeSpan` peer as Talos wants it, and what Talos thinks of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TalosPeer {
     /// Since when it has been as it is now, as far as this agent has seen.
     pub since: Moment,
@@ -163,7 +167,7 @@ pub struct TalosPeer {
 }
 
 /// An address at which a peer may be dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The address and port.
     pub to: SocketAddr,
@@ -172,7 +176,7 @@ pub struct Candidate {
 }
 
 /// The kernel's answer for a candidate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateWay {
     /// The link; `None` if there is no way.
     pub via: Option<String>,
@@ -181,7 +185,7 @@ pub struct CandidateWay {
 }
 
 /// What Talos thinks of a peer. Renewed every 30 seconds, and so up to 30 seconds old.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TalosPeerStatus {
     /// Up or down.
     pub state: TalosPeerState,
@@ -194,7 +198,7 @@ pub struct TalosPeerStatus {
 }
 
 /// The states of a peer, in Talos' words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TalosPeerState {
     /// Not yet decided.
     #[default]

@@ -6,7 +6,7 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, PublicKey};
+use crate::{NodeName, PairHealth, PublicKey, Tally};
 
 /// What is known about one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Outcome {
     Warn,
     /// Proved bad by fresh evidence.
     Fail,
+    /// Good at the moment, and not for long enough after it came and went.
+    Flapping,
     /// No fresh evidence, or evidence that decides nothing. Never good.
     Unknown,
     /// Cannot be asked yet: a lower rung is missing, or this version does not measure it.
@@ -31,6 +33,7 @@ impl Outcome {
             Self::Pass => "pass",
             Self::Warn => "warn",
             Self::Fail => "fail",
+            Self::Flapping => "flapping",
             Self::Unknown => "unknown",
             Self::NotApplicableYet => "not-applicable-yet",
         }
@@ -174,6 +177,36 @@ pub enum Subject {
         /// The nodes.
         nodes: Vec<NodeRef>,
     },
+    /// The way between two ends, of which at least one is a site.
+    Ends {
+        /// One of them; the sending one if it is not both ways.
+        a: End,
+        /// The other.
+        b: End,
+        /// Whether it is the way back as well.
+        both_ways: bool,
+    },
+}
+
+/// One end of a way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// The public address that its nodes share; `None` for a node that is behind no other address than its own.
+    pub address: Option<String>,
+    /// Its nodes.
+    pub nodes: Vec<NodeRef>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = &self.address {
+            return write!(f, "site {address}");
+        }
+        let mut nodes = self.nodes.iter();
+        nodes.next().map_or(Ok(()), |node| write!(f, "{node}"))?;
+        nodes.try_for_each(|node| write!(f, ", {node}"))
+    }
 }
 
 impl fmt::Display for Subject {
@@ -184,6 +217,9 @@ impl fmt::Display for Subject {
             Self::Direction { from, to } => write!(f, "{from} -> {to}"),
             Self::Pair { a, b } => write!(f, "{a} <-> {b}"),
             Self::Site { address, .. } => write!(f, "site {address}"),
+            Self::Ends { a, b, both_ways } => {
+                write!(f, "{a} {} {b}", if *both_ways { "<->" } else { "->" })
+            }
         }
     }
 }
@@ -269,6 +305,21 @@ pub struct Ladder {
     pub handshake_age_ms: Option<u64>,
     /// B's endpoint as A uses it.
     pub endpoint: Option<SocketAddr>,
+    /// Set if it comes and goes.
+    #[serde(default)]
+    pub flapping: Option<Flapping>,
+}
+
+/// How a pair comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Flapping {
+    /// Changes between good and failed.
+    pub changes: u32,
+    /// From the first of them to the last.
+    pub over_ms: u64,
+    /// From one failure to the next, if that is regular: then software does it, and not the path.
+    pub period_ms: Option<u64>,
 }
 
 impl Ladder {
@@ -278,6 +329,21 @@ impl Ladder {
             .iter()
             .find(|state| state.rung == rung)
             .map_or(Outcome::Unknown, |state| state.outcome)
+    }
+}
+
+impl Ladder {
+    /// Whether the direction works.
+    pub fn health(&self) -> PairHealth {
+        let fails = |state: &RungState| state.outcome == Outcome::Fail;
+        if self.broken_at.is_some() || self.rungs.iter().any(fails) {
+            return PairHealth::Broken;
+        }
+        // A rung that a collector of another version does not tell is in no doubt.
+        PairHealth::of_unbroken(|rung| {
+            let told = self.rungs.iter().find(|state| state.rung == rung);
+            told.map_or(Outcome::NotApplicableYet, |state| state.outcome)
+        })
     }
 }
 
@@ -338,8 +404,11 @@ pub struct Finding {
     pub could_also_be: Vec<String>,
     /// The observation that would decide.
     pub decided_by: Option<String>,
-    /// The ordered pairs that it explains.
+    /// The ordered pairs that it explains, at most [`crate::limits::EXPLAINED`].
     pub explains: Vec<PairRef>,
+    /// How many more there are.
+    #[serde(default)]
+    pub explains_more: u64,
     /// The code of the root under which this is folded; `None` for a root.
     pub suppressed_by: Option<String>,
 }
@@ -419,10 +488,17 @@ pub struct NodeState {
 pub struct Verdict {
     /// The nodes.
     pub nodes: Vec<NodeState>,
-    /// The ladders of all ordered pairs.
+    /// The ladders of all ordered pairs, if they are no more than [`crate::limits::LADDERS`]; else the first so many of those that
+    /// are not good in everything.
     pub pairs: Vec<Ladder>,
-    /// What is wrong: roots first, then what is folded under them.
+    /// How all ordered pairs are, also those that are not told.
+    #[serde(default)]
+    pub tally: Tally,
+    /// What is wrong: roots first, then what is folded under them; at most [`crate::limits::FINDINGS`].
     pub findings: Vec<Finding>,
+    /// How many more findings there are.
+    #[serde(default)]
+    pub findings_left_out: u64,
     /// The levels.
     pub gates: Vec<Gate>,
 }
@@ -433,6 +509,11 @@ impl Verdict {
         self.findings
             .iter()
             .filter(|finding| finding.suppressed_by.is_none())
+    }
+
+    /// Whether the ladders of all ordered pairs are told.
+    pub fn tells_all_pairs(&self) -> bool {
+        u64::try_from(self.pairs.len()).is_ok_and(|told| told >= self.tally.all())
     }
 
     /// The gate of a level.

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Moment;
 
 /// All VXLAN devices of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vxlan {
     /// Since when they have been as they are now, as far as this agent has seen.
     pub since: Moment,
@@ -16,7 +18,7 @@ pub struct Vxlan {
 }
 
 /// One VXLAN device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VxlanDevice {
     /// Its name.
     pub name: String,

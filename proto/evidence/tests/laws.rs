@@ -191,6 +191,7 @@ fn discovery(after: impl Fn(i64) -> Moment) -> Discovery {
         affiliates: Some(affiliates),
     };
     Discovery {
+        registry_off: false,
         since: after(1),
         cluster: Some([2; 8]),
         endpoints: vec![endpoint],
@@ -225,6 +226,7 @@ fn discovery_address(after: &impl Fn(i64) -> Moment) -> DiscoveryAddress {
         failed: 1,
         failed_since: Some(after(9)),
         hello: Some(stage(Stage::Hello, 10)),
+        calls_failed: 0,
         list: Some(stage(Stage::List, 11)),
         certificate: None,
     }
@@ -293,6 +295,7 @@ fn wireguard_peer(after: impl Fn(i64) -> Moment) -> Peer {
         rx_moved: Some(after(2)),
         since: after(3),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     }
 }
 

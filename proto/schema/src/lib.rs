@@ -10,7 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protox::prost_reflect::{DescriptorError, DescriptorPool, prost_types::FileDescriptorSet};
+use protox::prost_reflect::{
+    DescriptorError, DescriptorPool, prost::Message as _, prost_types::FileDescriptorSet,
+};
 use thiserror::Error;
 
 /// The contracts of others, in `../upstream/schema`.
@@ -77,6 +79,23 @@ pub fn upstream_code() -> Result<Vec<String>, SchemaError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../upstream/schema");
     let descriptors = compile(&UPSTREAM, folder)?;
     generate(descriptors, &UPSTREAM_GENERATED).map_err(SchemaError::Generate)
+}
+
+/// The schema as data, which reflection serves: without comments, in the encoding of `FileDescriptorSet`. Files have their
+/// package before their names: whoever serves other schemas beside this one has a `health.proto` too.
+pub fn descriptor_set() -> Result<Vec<u8>, SchemaError> {
+    let mut set = descriptors()?;
+    let ours = |name: &mut String| {
+        if SCHEMAS.contains(&name.as_str()) {
+            name.insert_str(0, "mesh/v1/");
+        }
+    };
+    for file in &mut set.file {
+        file.source_code_info = None;
+        file.name.iter_mut().for_each(ours);
+        file.dependency.iter_mut().for_each(ours);
+    }
+    Ok(set.encode_to_vec())
 }
 
 /// One sorted line per field, enum value and call: what a released version has promised to others.

@@ -1,8 +1,7 @@
 //! Facts about clocks.
 
 use evidence::{
-    Clock, Fact, KernelClock, Moment, Ntp, NtpServer, NtpStage, Step, TalosClock, WallReading,
-    limits,
+    Clock, Fact, KernelClock, Moment, Ntp, NtpServer, NtpStage, Step, WallReading, limits,
 };
 
 use super::{ConvertError, at_most, ip_from_wire, ip_to_wire, short_text};
@@ -14,7 +13,6 @@ pub(super) fn to_wire(clock: &Clock) -> wire::Clock {
         booted,
         kernel,
         stepped,
-        talos,
     } = *clock;
     wire::Clock {
         reading: Some(reading_to_wire(reading)),
@@ -24,7 +22,6 @@ pub(super) fn to_wire(clock: &Clock) -> wire::Clock {
             at_ms: at.as_millis(),
             by_ms,
         }),
-        talos: talos.map(talos_to_wire),
     }
 }
 
@@ -34,7 +31,6 @@ pub(super) fn from_wire(clock: &wire::Clock) -> Result<Fact, ConvertError> {
         booted_ms,
         kernel,
         stepped,
-        talos,
     } = *clock;
     let reading = reading.ok_or_else(|| ConvertError::new("clock.reading", "a reading"))?;
     Ok(Fact::Clock(Clock {
@@ -45,7 +41,6 @@ pub(super) fn from_wire(clock: &wire::Clock) -> Result<Fact, ConvertError> {
             at: Moment::from_millis(at_ms),
             by_ms,
         }),
-        talos: talos.map(talos_from_wire),
     }))
 }
 
@@ -112,28 +107,6 @@ fn kernel_from_wire(kernel: wire::KernelClock) -> KernelClock {
         synchronized,
         max_error_us,
         estimated_error_us,
-    }
-}
-
-fn talos_to_wire(talos: TalosClock) -> wire::TalosClock {
-    let TalosClock {
-        synced,
-        sync_disabled,
-    } = talos;
-    wire::TalosClock {
-        synced,
-        sync_disabled,
-    }
-}
-
-fn talos_from_wire(talos: wire::TalosClock) -> TalosClock {
-    let wire::TalosClock {
-        synced,
-        sync_disabled,
-    } = talos;
-    TalosClock {
-        synced,
-        sync_disabled,
     }
 }
 

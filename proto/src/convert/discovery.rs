@@ -20,11 +20,13 @@ pub(super) fn to_wire(discovery: &Discovery) -> wire::Discovery {
         since,
         cluster,
         endpoints,
+        registry_off,
     } = discovery;
     wire::Discovery {
         since_ms: since.as_millis(),
         cluster: cluster.map(u64::from_be_bytes),
         endpoints: endpoints.iter().map(endpoint_to_wire).collect(),
+        registry_off: *registry_off,
     }
 }
 
@@ -33,12 +35,14 @@ pub(super) fn from_wire(discovery: wire::Discovery) -> Result<Discovery, Convert
         since_ms,
         cluster,
         endpoints,
+        registry_off,
     } = discovery;
     let limit = limits::DISCOVERY_ENDPOINTS;
     at_most("discovery.endpoints", endpoints.len(), limit)?;
     Ok(Discovery {
         since: Moment::from_millis(since_ms),
         cluster: cluster.map(u64::to_be_bytes),
+        registry_off,
         endpoints: each(endpoints, endpoint_from_wire)?,
     })
 }
@@ -146,6 +150,7 @@ fn address_to_wire(address: &DiscoveryAddress) -> wire::DiscoveryAddress {
         failed,
         failed_since,
         hello,
+        calls_failed,
         list,
         certificate,
     } = address;
@@ -155,6 +160,7 @@ fn address_to_wire(address: &DiscoveryAddress) -> wire::DiscoveryAddress {
         failed: *failed,
         failed_since_ms: failed_since.map(Moment::as_millis),
         hello: hello.as_ref().map(stages::to_wire),
+        calls_failed: *calls_failed,
         list: list.as_ref().map(stages::to_wire),
         certificate: certificate.as_ref().map(certificate_to_wire),
     }
@@ -167,6 +173,7 @@ fn address_from_wire(address: wire::DiscoveryAddress) -> Result<DiscoveryAddress
         failed,
         failed_since_ms,
         hello,
+        calls_failed,
         list,
         certificate,
     } = address;
@@ -176,6 +183,7 @@ fn address_from_wire(address: wire::DiscoveryAddress) -> Result<DiscoveryAddress
         failed,
         failed_since: failed_since_ms.map(Moment::from_millis),
         hello: hello.map(stages::from_wire).transpose()?,
+        calls_failed,
         list: list.map(stages::from_wire).transpose()?,
         certificate: certificate.map(certificate_from_wire).transpose()?,
     })

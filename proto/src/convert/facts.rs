@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evidence::{
-    Arrival, Device, EchoHeard, EchoSent, Fact, FactKey, Gap, Identity, Initiated, Moment,
-    NodeName, Peer, PublicKey, Rtt, SourceId, SourceState, limits,
+    Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Gap, Identity, Initiated,
+    Moment, NodeName, Peer, PublicKey, Rtt, SourceId, SourceState, limits,
 };
 
 use super::{
@@ -330,7 +330,13 @@ fn peer_to_wire(key: &PublicKey, peer: &Peer) -> wire::Peer {
         rx_moved,
         since,
         keepalive,
+        endpoint_changes,
     } = peer;
+    let change = |EndpointChange { at, from, to }: &EndpointChange| wire::EndpointChange {
+        at_ms: at.as_millis(),
+        from: Some(endpoint_to_wire(*from)),
+        to: Some(endpoint_to_wire(*to)),
+    };
     wire::Peer {
         public_key: key.as_bytes().to_vec(),
         endpoint: endpoint.map(endpoint_to_wire),
@@ -341,6 +347,7 @@ fn peer_to_wire(key: &PublicKey, peer: &Peer) -> wire::Peer {
         rx_moved_ms: millis(*rx_moved),
         since_ms: since.as_millis(),
         keepalive_seconds: keepalive.map(u32::from),
+        endpoint_changes: endpoint_changes.iter().map(change).collect(),
     }
 }
 
@@ -355,7 +362,13 @@ fn peer_from_wire(peer: wire::Peer) -> Result<Fact, ConvertError> {
         rx_moved_ms,
         since_ms,
         keepalive_seconds,
+        endpoint_changes,
     } = peer;
+    at_most(
+        "peer.endpoint_changes",
+        endpoint_changes.len(),
+        limits::ENDPOINT_CHANGES,
+    )?;
     at_most("peer.allowed_ips", allowed_ips.len(), limits::ALLOWED_IPS)?;
     let keepalive = keepalive_seconds
         .map(|seconds| {
@@ -377,8 +390,28 @@ fn peer_from_wire(peer: wire::Peer) -> Result<Fact, ConvertError> {
             rx_moved: moment(rx_moved_ms),
             since: Moment::from_millis(since_ms),
             keepalive,
+            endpoint_changes: endpoint_changes
+                .iter()
+                .map(endpoint_change_from_wire)
+                .collect::<Result<_, _>>()?,
         },
     ))
+}
+
+fn endpoint_change_from_wire(
+    change: &wire::EndpointChange,
+) -> Result<EndpointChange, ConvertError> {
+    let wire::EndpointChange { at_ms, from, to } = change;
+    let field = "peer.endpoint_changes";
+    let endpoint = |endpoint: &Option<wire::Endpoint>| {
+        optional_endpoint(field, endpoint.as_ref())?
+            .ok_or_else(|| ConvertError::new(field, "both endpoints"))
+    };
+    Ok(EndpointChange {
+        at: Moment::from_millis(*at_ms),
+        from: endpoint(from)?,
+        to: endpoint(to)?,
+    })
 }
 
 fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {

@@ -1,7 +1,8 @@
 //! The fact about the host.
 
 use evidence::{
-    Fact, Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp, limits,
+    Complaint, ComplaintKind, Fact, Fingerprint, HardwareAddress, Host, HostLink, Offload, Ports,
+    ReversePath, Udp, limits,
 };
 
 use super::{
@@ -21,7 +22,10 @@ pub(super) fn to_wire(host: &Host) -> wire::Host {
         ports,
         udp,
         checksum_errors,
+        checksum_errors_lately,
         address_changes,
+        route_changes,
+        complaints,
     } = host;
     wire::Host {
         machine_id: fingerprint_to_wire(*machine_id),
@@ -32,7 +36,10 @@ pub(super) fn to_wire(host: &Host) -> wire::Host {
         ports: ports.as_ref().map(ports_to_wire),
         udp: udp.map(udp_to_wire),
         checksum_errors: checksum_errors.map(drops_to_wire),
+        checksum_errors_lately: *checksum_errors_lately,
         address_changes: Some(drops_to_wire(*address_changes)),
+        route_changes: Some(drops_to_wire(*route_changes)),
+        complaints: complaints.as_deref().map(complaints_to_wire),
     }
 }
 
@@ -46,7 +53,10 @@ pub(super) fn from_wire(host: wire::Host) -> Result<Fact, ConvertError> {
         ports,
         udp,
         checksum_errors,
+        checksum_errors_lately,
         address_changes,
+        route_changes,
+        complaints,
     } = host;
     at_most("host.links", links.len(), limits::HOST_LINKS)?;
     let links: Result<_, _> = links.into_iter().map(link_from_wire).collect();
@@ -59,7 +69,10 @@ pub(super) fn from_wire(host: wire::Host) -> Result<Fact, ConvertError> {
         ports: ports.map(ports_from_wire).transpose()?,
         udp: udp.map(udp_from_wire),
         checksum_errors: checksum_errors.map(drops_from_wire),
+        checksum_errors_lately,
         address_changes: address_changes.map(drops_from_wire).unwrap_or_default(),
+        route_changes: route_changes.map(drops_from_wire).unwrap_or_default(),
+        complaints: complaints.map(complaints_from_wire).transpose()?,
     }))
 }
 
@@ -71,6 +84,7 @@ fn link_to_wire(link: &HostLink) -> wire::HostLink {
         up,
         mtu,
         rp_filter,
+        offload,
         rx_dropped,
         tx_dropped,
         rx_errors,
@@ -83,6 +97,7 @@ fn link_to_wire(link: &HostLink) -> wire::HostLink {
         up: *up,
         mtu: *mtu,
         rp_filter: rp_filter.map(u32::from),
+        offload: offload.map(offload_to_wire),
         rx_dropped: rx_dropped.map(drops_to_wire),
         tx_dropped: tx_dropped.map(drops_to_wire),
         rx_errors: rx_errors.map(drops_to_wire),
@@ -98,6 +113,7 @@ fn link_from_wire(link: wire::HostLink) -> Result<HostLink, ConvertError> {
         up,
         mtu,
         rp_filter,
+        offload,
         rx_dropped,
         tx_dropped,
         rx_errors,
@@ -112,11 +128,78 @@ fn link_from_wire(link: wire::HostLink) -> Result<HostLink, ConvertError> {
         up,
         mtu,
         rp_filter: filter.transpose()?,
+        offload: offload.map(offload_from_wire),
         rx_dropped: rx_dropped.map(drops_from_wire),
         tx_dropped: tx_dropped.map(drops_from_wire),
         rx_errors: rx_errors.map(drops_from_wire),
         tx_errors: tx_errors.map(drops_from_wire),
     })
+}
+
+const fn offload_to_wire(offload: Offload) -> wire::Offload {
+    let Offload {
+        checksum,
+        tunnel_segmentation,
+        tunnel_checksum,
+    } = offload;
+    wire::Offload {
+        checksum,
+        tunnel_segmentation,
+        tunnel_checksum,
+    }
+}
+
+const fn offload_from_wire(offload: wire::Offload) -> Offload {
+    let wire::Offload {
+        checksum,
+        tunnel_segmentation,
+        tunnel_checksum,
+    } = offload;
+    Offload {
+        checksum,
+        tunnel_segmentation,
+        tunnel_checksum,
+    }
+}
+
+fn complaints_to_wire(complaints: &[Complaint]) -> wire::Complaints {
+    let one = |Complaint { kind, link, seen }: &Complaint| wire::Complaint {
+        kind: match kind {
+            ComplaintKind::DeadLoop => wire::ComplaintKind::DeadLoop,
+            ComplaintKind::OverlayChecksum => wire::ComplaintKind::OverlayChecksum,
+        }
+        .into(),
+        link: link.clone(),
+        seen: Some(drops_to_wire(*seen)),
+    };
+    wire::Complaints {
+        complaints: complaints.iter().map(one).collect(),
+    }
+}
+
+fn complaints_from_wire(wire: wire::Complaints) -> Result<Vec<Complaint>, ConvertError> {
+    let wire::Complaints { complaints } = wire;
+    at_most("host.complaints", complaints.len(), limits::COMPLAINTS)?;
+    let one = |complaint: wire::Complaint| {
+        let kind = match complaint.kind() {
+            wire::ComplaintKind::DeadLoop => ComplaintKind::DeadLoop,
+            wire::ComplaintKind::OverlayChecksum => ComplaintKind::OverlayChecksum,
+            // A kind that a later version recognises is no reason to refuse a report.
+            wire::ComplaintKind::Unspecified => return Ok(None),
+        };
+        let link = complaint
+            .link
+            .map(|link| link_name("host.complaints.link", link));
+        Ok(Some(Complaint {
+            kind,
+            link: link.transpose()?,
+            seen: complaint.seen.map(drops_from_wire).unwrap_or_default(),
+        }))
+    };
+    complaints
+        .into_iter()
+        .filter_map(|complaint| one(complaint).transpose())
+        .collect()
 }
 
 fn reverse_path_to_wire(filter: ReversePath) -> wire::ReversePath {

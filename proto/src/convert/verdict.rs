@@ -1,8 +1,8 @@
 //! The verdict: from the collector to its readers.
 
 use evidence::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeName, NodeRef, NodeState,
+    Outcome, PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 
 use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint};
@@ -13,7 +13,9 @@ pub fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {
     let Verdict {
         nodes,
         pairs,
+        tally,
         findings,
+        findings_left_out,
         gates,
     } = verdict;
     wire::Verdict {
@@ -21,7 +23,56 @@ pub fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {
         pairs: pairs.iter().map(ladder_to_wire).collect(),
         findings: findings.iter().map(finding_to_wire).collect(),
         gates: gates.iter().map(gate_to_wire).collect(),
+        tally: Some(tally_to_wire(*tally)),
+        findings_left_out: *findings_left_out,
     }
+}
+
+fn tally_to_wire(tally: Tally) -> wire::Tally {
+    let Tally {
+        good,
+        broken,
+        unproved,
+    } = tally;
+    wire::Tally {
+        good,
+        broken,
+        unproved,
+    }
+}
+
+/// A page of ladders for the wire.
+pub fn pairs_to_wire(pairs: &[Ladder], more: bool) -> wire::PairsPage {
+    wire::PairsPage {
+        pairs: pairs.iter().map(ladder_to_wire).collect(),
+        more,
+    }
+}
+
+/// A page of ladders from the wire, and whether others come after it.
+pub fn pairs_from_wire(page: wire::PairsPage) -> Result<(Vec<Ladder>, bool), ConvertError> {
+    let wire::PairsPage { pairs, more } = page;
+    let pairs = pairs.into_iter().map(ladder_from_wire);
+    Ok((pairs.collect::<Result<_, _>>()?, more))
+}
+
+/// An ordered pair for the wire.
+pub fn pair_to_wire(PairRef { from, to }: &PairRef) -> wire::PairRef {
+    wire::PairRef {
+        from: Some(node_to_wire(from)),
+        to: Some(node_to_wire(to)),
+    }
+}
+
+/// An ordered pair from the wire.
+pub fn pair_from_wire(
+    field: &'static str,
+    wire::PairRef { from, to }: wire::PairRef,
+) -> Result<PairRef, ConvertError> {
+    Ok(PairRef {
+        from: node_from_wire(field, from)?,
+        to: node_from_wire(field, to)?,
+    })
 }
 
 /// A verdict from the wire.
@@ -31,22 +82,41 @@ pub fn verdict_from_wire(verdict: wire::Verdict) -> Result<Verdict, ConvertError
         pairs,
         findings,
         gates,
+        tally,
+        findings_left_out,
     } = verdict;
+    let pairs: Vec<Ladder> = pairs
+        .into_iter()
+        .map(ladder_from_wire)
+        .collect::<Result<_, _>>()?;
     Ok(Verdict {
         nodes: nodes
             .into_iter()
             .map(node_state_from_wire)
             .collect::<Result<_, _>>()?,
-        pairs: pairs
-            .into_iter()
-            .map(ladder_from_wire)
-            .collect::<Result<_, _>>()?,
+        // A collector that tells no tally tells all pairs.
+        tally: tally.map_or_else(|| Tally::of(&pairs), tally_from_wire),
+        pairs,
         findings: findings
             .into_iter()
             .map(finding_from_wire)
             .collect::<Result<_, _>>()?,
+        findings_left_out,
         gates: gates.into_iter().map(gate_from_wire).collect(),
     })
+}
+
+const fn tally_from_wire(tally: wire::Tally) -> Tally {
+    let wire::Tally {
+        good,
+        broken,
+        unproved,
+    } = tally;
+    Tally {
+        good,
+        broken,
+        unproved,
+    }
 }
 
 /// The state of a level for the wire.
@@ -95,7 +165,7 @@ pub fn gate_from_wire(gate: wire::GateState) -> Gate {
     }
 }
 
-fn phase_to_wire(phase: Phase) -> wire::Phase {
+pub(super) fn phase_to_wire(phase: Phase) -> wire::Phase {
     match phase {
         Phase::Ready => wire::Phase::Ready,
         Phase::NotReady => wire::Phase::NotReady,
@@ -103,7 +173,7 @@ fn phase_to_wire(phase: Phase) -> wire::Phase {
     }
 }
 
-fn phase_from_wire(phase: wire::Phase) -> Phase {
+pub(super) fn phase_from_wire(phase: wire::Phase) -> Phase {
     match phase {
         wire::Phase::Ready => Phase::Ready,
         wire::Phase::NotReady => Phase::NotReady,
@@ -111,7 +181,7 @@ fn phase_from_wire(phase: wire::Phase) -> Phase {
     }
 }
 
-fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
+pub(super) fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
     match node {
         NodeRef::Named { name } => wire::NodeRef {
             name: name.to_string(),
@@ -124,7 +194,7 @@ fn node_to_wire(node: &NodeRef) -> wire::NodeRef {
     }
 }
 
-fn node_from_wire(
+pub(super) fn node_from_wire(
     field: &'static str,
     node: Option<wire::NodeRef>,
 ) -> Result<NodeRef, ConvertError> {
@@ -223,7 +293,7 @@ fn citations_from_wire(citations: Vec<wire::Citation>) -> Result<Vec<Citation>, 
     citations.into_iter().map(citation_from_wire).collect()
 }
 
-fn rung_to_wire(rung: Rung) -> wire::Rung {
+pub(super) fn rung_to_wire(rung: Rung) -> wire::Rung {
     match rung {
         Rung::Discovered => wire::Rung::Discovered,
         Rung::Underlay => wire::Rung::Underlay,
@@ -253,7 +323,10 @@ fn rung_from_wire(rung: wire::Rung) -> Option<Rung> {
 }
 
 /// A rung that we do not know is not the same as none: a pair that breaks there would look whole.
-fn optional_rung(field: &'static str, number: i32) -> Result<Option<Rung>, ConvertError> {
+pub(super) fn optional_rung(
+    field: &'static str,
+    number: i32,
+) -> Result<Option<Rung>, ConvertError> {
     let rung = wire::Rung::try_from(number)
         .map_err(|_| ConvertError::new(field, "one of the known rungs"))?;
     Ok(rung_from_wire(rung))
@@ -264,6 +337,7 @@ fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
         Outcome::Pass => wire::Outcome::Pass,
         Outcome::Warn => wire::Outcome::Warn,
         Outcome::Fail => wire::Outcome::Fail,
+        Outcome::Flapping => wire::Outcome::Flapping,
         Outcome::Unknown => wire::Outcome::Unknown,
         Outcome::NotApplicableYet => wire::Outcome::NotApplicableYet,
     }
@@ -274,6 +348,7 @@ fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
         wire::Outcome::Pass => Outcome::Pass,
         wire::Outcome::Warn => Outcome::Warn,
         wire::Outcome::Fail => Outcome::Fail,
+        wire::Outcome::Flapping => Outcome::Flapping,
         wire::Outcome::Unknown => Outcome::Unknown,
         wire::Outcome::NotApplicableYet => Outcome::NotApplicableYet,
     }
@@ -323,7 +398,17 @@ fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
         loss_percent,
         handshake_age_ms,
         endpoint,
+        flapping,
     } = ladder;
+    let flaps = |Flapping {
+                     changes,
+                     over_ms,
+                     period_ms,
+                 }: Flapping| wire::Flapping {
+        changes,
+        over_ms,
+        period_ms,
+    };
     let rung = |rung: &Option<Rung>| rung.map_or(wire::Rung::Unspecified, rung_to_wire).into();
     wire::Ladder {
         from: Some(node_to_wire(from)),
@@ -335,6 +420,7 @@ fn ladder_to_wire(ladder: &Ladder) -> wire::Ladder {
         loss_percent: *loss_percent,
         handshake_age_ms: *handshake_age_ms,
         endpoint: endpoint.map(endpoint_to_wire),
+        flapping: flapping.map(flaps),
     }
 }
 
@@ -349,7 +435,17 @@ fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
         loss_percent,
         handshake_age_ms,
         endpoint,
+        flapping,
     } = ladder;
+    let flaps = |wire::Flapping {
+                     changes,
+                     over_ms,
+                     period_ms,
+                 }: wire::Flapping| Flapping {
+        changes,
+        over_ms,
+        period_ms,
+    };
     Ok(Ladder {
         from: node_from_wire("ladder.from", from)?,
         to: node_from_wire("ladder.to", to)?,
@@ -363,6 +459,7 @@ fn ladder_from_wire(ladder: wire::Ladder) -> Result<Ladder, ConvertError> {
         loss_percent,
         handshake_age_ms,
         endpoint: optional_endpoint("ladder.endpoint", endpoint.as_ref())?,
+        flapping: flapping.map(flaps),
     })
 }
 
@@ -379,6 +476,11 @@ fn subject_to_wire(subject: &Subject) -> wire::Subject {
         Subject::Site { address, nodes } => WireSubject::Site(wire::subject::Site {
             address: address.clone(),
             nodes: nodes.iter().map(node_to_wire).collect(),
+        }),
+        Subject::Ends { a, b, both_ways } => WireSubject::Ends(wire::subject::Ends {
+            a: Some(end_to_wire(a)),
+            b: Some(end_to_wire(b)),
+            both_ways: *both_ways,
         }),
     };
     wire::Subject {
@@ -405,11 +507,38 @@ fn subject_from_wire(subject: Option<wire::Subject>) -> Result<Subject, ConvertE
         },
         WireSubject::Site(wire::subject::Site { address, nodes }) => Subject::Site {
             address,
-            nodes: nodes
-                .into_iter()
-                .map(|node| node_from_wire("subject.nodes", Some(node)))
-                .collect::<Result<_, _>>()?,
+            nodes: nodes_from_wire(nodes)?,
         },
+        WireSubject::Ends(wire::subject::Ends { a, b, both_ways }) => Subject::Ends {
+            a: end_from_wire("subject.a", a)?,
+            b: end_from_wire("subject.b", b)?,
+            both_ways,
+        },
+    })
+}
+
+fn nodes_from_wire(nodes: Vec<wire::NodeRef>) -> Result<Vec<NodeRef>, ConvertError> {
+    let nodes = nodes.into_iter();
+    nodes
+        .map(|node| node_from_wire("subject.nodes", Some(node)))
+        .collect()
+}
+
+fn end_to_wire(end: &End) -> wire::subject::Site {
+    wire::subject::Site {
+        address: end.address.clone().unwrap_or_default(),
+        nodes: end.nodes.iter().map(node_to_wire).collect(),
+    }
+}
+
+fn end_from_wire(
+    field: &'static str,
+    end: Option<wire::subject::Site>,
+) -> Result<End, ConvertError> {
+    let end = end.ok_or_else(|| ConvertError::new(field, "an end with its nodes"))?;
+    Ok(End {
+        address: Some(end.address).filter(|address| !address.is_empty()),
+        nodes: nodes_from_wire(end.nodes)?,
     })
 }
 
@@ -425,6 +554,7 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         could_also_be,
         decided_by,
         explains,
+        explains_more,
         suppressed_by,
     } = finding;
     let confidence = match confidence {
@@ -441,10 +571,6 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         action: action.clone(),
         command: command.clone(),
     };
-    let pair = |PairRef { from, to }: &PairRef| wire::PairRef {
-        from: Some(node_to_wire(from)),
-        to: Some(node_to_wire(to)),
-    };
     wire::Finding {
         code: code.clone(),
         subject: Some(subject_to_wire(subject)),
@@ -454,8 +580,9 @@ fn finding_to_wire(finding: &Finding) -> wire::Finding {
         fixes: fixes.iter().map(fix).collect(),
         could_also_be: could_also_be.clone(),
         decided_by: decided_by.clone(),
-        explains: explains.iter().map(pair).collect(),
+        explains: explains.iter().map(pair_to_wire).collect(),
         suppressed_by: suppressed_by.clone(),
+        explains_more: *explains_more,
     }
 }
 
@@ -476,14 +603,9 @@ fn finding_from_wire(finding: wire::Finding) -> Result<Finding, ConvertError> {
         decided_by,
         explains,
         suppressed_by,
+        explains_more,
     } = finding;
     let subject = subject_from_wire(subject)?;
-    let pair = |wire::PairRef { from, to }: wire::PairRef| -> Result<PairRef, ConvertError> {
-        Ok(PairRef {
-            from: node_from_wire("explains.from", from)?,
-            to: node_from_wire("explains.to", to)?,
-        })
-    };
     Ok(Finding {
         code,
         subject_text: subject.to_string(),
@@ -507,7 +629,11 @@ fn finding_from_wire(finding: wire::Finding) -> Result<Finding, ConvertError> {
             .collect(),
         could_also_be,
         decided_by,
-        explains: explains.into_iter().map(pair).collect::<Result<_, _>>()?,
+        explains: explains
+            .into_iter()
+            .map(|pair| pair_from_wire("finding.explains", pair))
+            .collect::<Result<_, _>>()?,
+        explains_more,
         suppressed_by,
     })
 }

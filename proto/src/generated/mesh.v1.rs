@@ -108,6 +108,8 @@ pub struct DiscoveryAddress {
     pub list: ::core::option::Option<DiscoveryStage>,
     #[prost(message, optional, tag = "7")]
     pub certificate: ::core::option::Option<DiscoveryCertificate>,
+    #[prost(uint32, tag = "8")]
+    pub calls_failed: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Affiliate {
@@ -190,6 +192,9 @@ pub struct Discovery {
     pub cluster: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "3")]
     pub endpoints: ::prost::alloc::vec::Vec<DiscoveryEndpoint>,
+    /// Talos says that the service is not used.
+    #[prost(bool, tag = "4")]
+    pub registry_off: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -367,13 +372,6 @@ pub struct ClockStep {
     pub by_ms: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TalosClock {
-    #[prost(bool, tag = "1")]
-    pub synced: bool,
-    #[prost(bool, tag = "2")]
-    pub sync_disabled: bool,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Clock {
     #[prost(message, optional, tag = "1")]
     pub reading: ::core::option::Option<WallReading>,
@@ -383,8 +381,6 @@ pub struct Clock {
     pub kernel: ::core::option::Option<KernelClock>,
     #[prost(message, optional, tag = "4")]
     pub stepped: ::core::option::Option<ClockStep>,
-    #[prost(message, optional, tag = "5")]
-    pub talos: ::core::option::Option<TalosClock>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NtpServer {
@@ -526,6 +522,32 @@ pub struct HostLink {
     pub rx_errors: ::core::option::Option<Drops>,
     #[prost(message, optional, tag = "10")]
     pub tx_errors: ::core::option::Option<Drops>,
+    #[prost(message, optional, tag = "11")]
+    pub offload: ::core::option::Option<Offload>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Offload {
+    #[prost(bool, tag = "1")]
+    pub checksum: bool,
+    #[prost(bool, tag = "2")]
+    pub tunnel_segmentation: bool,
+    #[prost(bool, tag = "3")]
+    pub tunnel_checksum: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Complaint {
+    #[prost(enumeration = "ComplaintKind", tag = "1")]
+    pub kind: i32,
+    /// Absent if the line names none.
+    #[prost(string, optional, tag = "2")]
+    pub link: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "3")]
+    pub seen: ::core::option::Option<Drops>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Complaints {
+    #[prost(message, repeated, tag = "1")]
+    pub complaints: ::prost::alloc::vec::Vec<Complaint>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReversePath {
@@ -577,6 +599,42 @@ pub struct Host {
     pub checksum_errors: ::core::option::Option<Drops>,
     #[prost(message, optional, tag = "9")]
     pub address_changes: ::core::option::Option<Drops>,
+    #[prost(uint32, optional, tag = "10")]
+    pub checksum_errors_lately: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "11")]
+    pub route_changes: ::core::option::Option<Drops>,
+    /// Absent if the kernel's log may not be read.
+    #[prost(message, optional, tag = "12")]
+    pub complaints: ::core::option::Option<Complaints>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ComplaintKind {
+    Unspecified = 0,
+    DeadLoop = 1,
+    OverlayChecksum = 2,
+}
+impl ComplaintKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMPLAINT_KIND_UNSPECIFIED",
+            Self::DeadLoop => "COMPLAINT_KIND_DEAD_LOOP",
+            Self::OverlayChecksum => "COMPLAINT_KIND_OVERLAY_CHECKSUM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMPLAINT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "COMPLAINT_KIND_DEAD_LOOP" => Some(Self::DeadLoop),
+            "COMPLAINT_KIND_OVERLAY_CHECKSUM" => Some(Self::OverlayChecksum),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteeringFamily {
@@ -720,6 +778,8 @@ pub struct Talos {
     pub diagnostics: ::prost::alloc::vec::Vec<TalosCondition>,
     #[prost(uint32, tag = "17")]
     pub left_out: u32,
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub node_ips: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TalosCandidateWay {
@@ -930,7 +990,7 @@ pub struct Endpoint {
     #[prost(uint32, tag = "2")]
     pub port: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Peer {
     #[prost(bytes = "vec", tag = "1")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
@@ -951,6 +1011,18 @@ pub struct Peer {
     /// Since when the agent has known the device to have this peer.
     #[prost(int64, tag = "20")]
     pub since_ms: i64,
+    /// The newest changes of the endpoint that the agent saw, oldest first.
+    #[prost(message, repeated, tag = "21")]
+    pub endpoint_changes: ::prost::alloc::vec::Vec<EndpointChange>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndpointChange {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<Endpoint>,
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<Endpoint>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rtt {
@@ -1765,6 +1837,9 @@ pub struct WaitRequest {
     /// Sit out the timeout even if waiting cannot cure the cause.
     #[prost(bool, tag = "4")]
     pub sit_out: bool,
+    /// Answers only when the level has been ready without a break for so long.
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GateState {
@@ -1778,11 +1853,51 @@ pub struct GateState {
     pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "5")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether waiting cannot cure what shuts it. In an answer of Check, Wait and Watch: of what was asked; else: of ready.
     #[prost(bool, tag = "6")]
     pub terminal: bool,
     /// Set by Wait when the timeout passed first.
     #[prost(bool, tag = "7")]
     pub timed_out: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GraphRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub levels: ::prost::alloc::vec::Vec<GraphLevel>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Dependency {
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
+    /// What it costs to do without it.
+    #[prost(uint32, tag = "2")]
+    pub cost: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GraphLevel {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub depends_on: ::prost::alloc::vec::Vec<Dependency>,
+    /// underlay, wireguard, mesh, mtu, discovery, none; a later version may know others.
+    #[prost(string, tag = "4")]
+    pub check: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub stable_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub fresh_ms: ::core::option::Option<u64>,
+    #[prost(uint32, tag = "7")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "8")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "9")]
+    pub needs_clocks: bool,
+    #[prost(message, optional, tag = "10")]
+    pub state: ::core::option::Option<GateState>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1981,6 +2096,25 @@ pub mod gate_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        pub async fn graph(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Gate/Graph");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Gate", "Graph"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2017,6 +2151,11 @@ pub mod gate_server {
             &self,
             request: tonic::Request<super::CheckRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// All levels, in their declared order: what each rests on, what proves it, and its present state.
+        async fn graph(
+            &self,
+            request: tonic::Request<super::GraphRequest>,
+        ) -> std::result::Result<tonic::Response<super::GraphResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct GateServer<T> {
@@ -2226,6 +2365,49 @@ pub mod gate_server {
                     };
                     Box::pin(fut)
                 }
+                "/mesh.v1.Gate/Graph" => {
+                    #[allow(non_camel_case_types)]
+                    struct GraphSvc<T: Gate>(pub Arc<T>);
+                    impl<T: Gate> tonic::server::UnaryService<super::GraphRequest>
+                    for GraphSvc<T> {
+                        type Response = super::GraphResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GraphRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gate>::graph(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GraphSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2268,6 +2450,31 @@ pub mod gate_server {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {}
+/// All pairs, without the fields that are not set. Nodes are named as they are shown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairsRequest {
+    /// One of the two ends.
+    #[prost(string, optional, tag = "1")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub from: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub to: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only pairs that are broken or not proved.
+    #[prost(bool, tag = "4")]
+    pub not_good: bool,
+    /// Only pairs that come after this one: the last of the page before.
+    #[prost(message, optional, tag = "5")]
+    pub after: ::core::option::Option<PairRef>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PairsPage {
+    #[prost(message, repeated, tag = "1")]
+    pub pairs: ::prost::alloc::vec::Vec<Ladder>,
+    /// Others come after them.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
     #[prost(string, tag = "1")]
@@ -2314,6 +2521,19 @@ pub struct RungState {
     #[prost(message, repeated, tag = "4")]
     pub evidence: ::prost::alloc::vec::Vec<Citation>,
 }
+/// A pair that comes and goes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flapping {
+    /// Changes between good and failed.
+    #[prost(uint32, tag = "1")]
+    pub changes: u32,
+    /// In how long.
+    #[prost(uint64, tag = "2")]
+    pub over_ms: u64,
+    /// From one failure to the next, if that is regular.
+    #[prost(uint64, optional, tag = "3")]
+    pub period_ms: ::core::option::Option<u64>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Ladder {
     #[prost(message, optional, tag = "1")]
@@ -2334,10 +2554,12 @@ pub struct Ladder {
     pub handshake_age_ms: ::core::option::Option<u64>,
     #[prost(message, optional, tag = "9")]
     pub endpoint: ::core::option::Option<Endpoint>,
+    #[prost(message, optional, tag = "10")]
+    pub flapping: ::core::option::Option<Flapping>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Subject {
-    #[prost(oneof = "subject::Subject", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "subject::Subject", tags = "1, 2, 3, 4, 5, 6")]
     pub subject: ::core::option::Option<subject::Subject>,
 }
 /// Nested message and enum types in `Subject`.
@@ -2358,6 +2580,16 @@ pub mod subject {
         #[prost(message, repeated, tag = "2")]
         pub nodes: ::prost::alloc::vec::Vec<super::NodeRef>,
     }
+    /// A site without an address is one node that is behind none but its own.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Ends {
+        #[prost(message, optional, tag = "1")]
+        pub a: ::core::option::Option<Site>,
+        #[prost(message, optional, tag = "2")]
+        pub b: ::core::option::Option<Site>,
+        #[prost(bool, tag = "3")]
+        pub both_ways: bool,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Subject {
         #[prost(message, tag = "1")]
@@ -2370,6 +2602,8 @@ pub mod subject {
         Pair(Direction),
         #[prost(message, tag = "5")]
         Site(Site),
+        #[prost(message, tag = "6")]
+        Ends(Ends),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2410,6 +2644,9 @@ pub struct Finding {
     pub explains: ::prost::alloc::vec::Vec<PairRef>,
     #[prost(string, optional, tag = "10")]
     pub suppressed_by: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many pairs it explains besides those that it names.
+    #[prost(uint64, tag = "11")]
+    pub explains_more: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeState {
@@ -2426,16 +2663,205 @@ pub struct NodeState {
     #[prost(string, repeated, tag = "6")]
     pub gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// How many ordered pairs are in which state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tally {
+    #[prost(uint64, tag = "1")]
+    pub good: u64,
+    #[prost(uint64, tag = "2")]
+    pub broken: u64,
+    #[prost(uint64, tag = "3")]
+    pub unproved: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Verdict {
     #[prost(message, repeated, tag = "1")]
     pub nodes: ::prost::alloc::vec::Vec<NodeState>,
+    /// All, or of a large mesh the first of those that are not good in everything.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<Ladder>,
     #[prost(message, repeated, tag = "3")]
     pub findings: ::prost::alloc::vec::Vec<Finding>,
     #[prost(message, repeated, tag = "4")]
     pub gates: ::prost::alloc::vec::Vec<GateState>,
+    /// Of all pairs, also those that are not told.
+    #[prost(message, optional, tag = "5")]
+    pub tally: ::core::option::Option<Tally>,
+    #[prost(uint64, tag = "6")]
+    pub findings_left_out: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceRequest {}
+/// A bounded part of the evidence of one judgement: whoever has all of it can judge again, on any machine, and comes to the
+/// same verdict. All moments are milliseconds on the collector's timeline. In this order: the header; pasts; then for each node its head and its facts; then the end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvidencePart {
+    #[prost(oneof = "evidence_part::Part", tags = "1, 2, 3, 4, 5")]
+    pub part: ::core::option::Option<evidence_part::Part>,
+}
+/// Nested message and enum types in `EvidencePart`.
+pub mod evidence_part {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::EvidenceHeader),
+        #[prost(message, tag = "2")]
+        Node(super::NodeEvidence),
+        #[prost(message, tag = "3")]
+        Facts(super::FactsEvidence),
+        /// Without it, something is missing.
+        #[prost(message, tag = "4")]
+        End(super::EvidenceEnd),
+        #[prost(message, tag = "5")]
+        Pasts(super::PastEvidence),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceHeader {
+    /// Version of the collector that judged.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The moment of the judgement.
+    #[prost(int64, tag = "2")]
+    pub now_ms: i64,
+    /// When the collector began to listen.
+    #[prost(int64, tag = "3")]
+    pub started_ms: i64,
+    #[prost(uint32, tag = "4")]
+    pub min_nodes: u32,
+    #[prost(string, repeated, tag = "5")]
+    pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeEvidence {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When the report stream ended; absent while it is open.
+    #[prost(int64, optional, tag = "2")]
+    pub closed_ms: ::core::option::Option<i64>,
+    #[prost(int64, tag = "3")]
+    pub since_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub last_report_ms: i64,
+    #[prost(int64, tag = "5")]
+    pub steady_since_ms: i64,
+    #[prost(message, optional, tag = "6")]
+    pub conflict: ::core::option::Option<node_evidence::Conflict>,
+}
+/// Nested message and enum types in `NodeEvidence`.
+pub mod node_evidence {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Conflict {
+        #[prost(int64, tag = "1")]
+        pub at_ms: i64,
+        #[prost(string, tag = "2")]
+        pub what: ::prost::alloc::string::String,
+    }
+}
+/// Facts of the node whose head came last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FactsEvidence {
+    #[prost(message, repeated, tag = "1")]
+    pub facts: ::prost::alloc::vec::Vec<Fact>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvidenceEnd {
+    #[prost(uint32, tag = "1")]
+    pub nodes: u32,
+    #[prost(uint64, tag = "2")]
+    pub facts: u64,
+}
+/// What the collector remembers of ordered pairs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PastEvidence {
+    #[prost(message, repeated, tag = "1")]
+    pub pasts: ::prost::alloc::vec::Vec<PairPast>,
+}
+/// How a pair has changed between good and failed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairPast {
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<NodeRef>,
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<NodeRef>,
+    /// What it was when it was last decided.
+    #[prost(bool, tag = "3")]
+    pub good: bool,
+    /// The lowest rung that failed.
+    #[prost(enumeration = "Rung", tag = "4")]
+    pub rung: i32,
+    /// When it changed, oldest first.
+    #[prost(int64, repeated, tag = "5")]
+    pub changes_ms: ::prost::alloc::vec::Vec<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {}
+/// The newest transitions, oldest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryResponse {
+    /// The present on the timeline of the transitions.
+    #[prost(int64, tag = "1")]
+    pub now_ms: i64,
+    #[prost(message, repeated, tag = "2")]
+    pub transitions: ::prost::alloc::vec::Vec<Transition>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transition {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    #[prost(oneof = "transition::Change", tags = "2, 3, 4")]
+    pub change: ::core::option::Option<transition::Change>,
+}
+/// Nested message and enum types in `Transition`.
+pub mod transition {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(message, tag = "2")]
+        Gate(super::GateChange),
+        #[prost(message, tag = "3")]
+        Finding(super::FindingChange),
+        #[prost(message, tag = "4")]
+        Pair(super::PairChange),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GateChange {
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
+    #[prost(enumeration = "Phase", tag = "2")]
+    pub ready_before: i32,
+    #[prost(enumeration = "Phase", tag = "3")]
+    pub ready: i32,
+    #[prost(enumeration = "Phase", tag = "4")]
+    pub may_start_before: i32,
+    #[prost(enumeration = "Phase", tag = "5")]
+    pub may_start: i32,
+    #[prost(string, optional, tag = "6")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindingChange {
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub opened: bool,
+    /// Set where it opened.
+    #[prost(string, optional, tag = "4")]
+    pub summary: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PairChange {
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<NodeRef>,
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<NodeRef>,
+    #[prost(bool, tag = "3")]
+    pub good: bool,
+    /// Where it fails, or failed.
+    #[prost(enumeration = "Rung", tag = "4")]
+    pub rung: i32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2445,6 +2871,8 @@ pub enum Outcome {
     Warn = 2,
     Fail = 3,
     NotApplicableYet = 4,
+    /// Good at the moment, and not for long enough after it came and went.
+    Flapping = 5,
 }
 impl Outcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2458,6 +2886,7 @@ impl Outcome {
             Self::Warn => "OUTCOME_WARN",
             Self::Fail => "OUTCOME_FAIL",
             Self::NotApplicableYet => "OUTCOME_NOT_APPLICABLE_YET",
+            Self::Flapping => "OUTCOME_FLAPPING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2468,6 +2897,7 @@ impl Outcome {
             "OUTCOME_WARN" => Some(Self::Warn),
             "OUTCOME_FAIL" => Some(Self::Fail),
             "OUTCOME_NOT_APPLICABLE_YET" => Some(Self::NotApplicableYet),
+            "OUTCOME_FLAPPING" => Some(Self::Flapping),
             _ => None,
         }
     }
@@ -2631,6 +3061,7 @@ pub mod mesh_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// Of a large mesh not all pairs are told: `Pairs` has them.
         pub async fn get(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequest>,
@@ -2671,6 +3102,25 @@ pub mod mesh_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// A page of the ladders of the pairs that are asked for, as they are now. RESOURCE_EXHAUSTED while another page is made.
+        pub async fn pairs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PairsRequest>,
+        ) -> std::result::Result<tonic::Response<super::PairsPage>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/Pairs");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Pairs"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The page of a finding code. NOT_FOUND for an unknown code.
         pub async fn explain(
             &mut self,
@@ -2693,6 +3143,50 @@ pub mod mesh_client {
             req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Explain"));
             self.inner.unary(req, path, codec).await
         }
+        /// The newest changes of gates, findings and pairs.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/History");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The evidence of the next judgement. RESOURCE_EXHAUSTED while another reader is being told.
+        pub async fn evidence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EvidencePart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/mesh.v1.Mesh/Evidence");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("mesh.v1.Mesh", "Evidence"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2708,6 +3202,7 @@ pub mod mesh_server {
     /// Generated trait containing gRPC methods that should be implemented for use with MeshServer.
     #[async_trait]
     pub trait Mesh: std::marker::Send + std::marker::Sync + 'static {
+        /// Of a large mesh not all pairs are told: `Pairs` has them.
         async fn get(
             &self,
             request: tonic::Request<super::GetRequest>,
@@ -2723,11 +3218,32 @@ pub mod mesh_server {
             &self,
             request: tonic::Request<super::GetRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// A page of the ladders of the pairs that are asked for, as they are now. RESOURCE_EXHAUSTED while another page is made.
+        async fn pairs(
+            &self,
+            request: tonic::Request<super::PairsRequest>,
+        ) -> std::result::Result<tonic::Response<super::PairsPage>, tonic::Status>;
         /// The page of a finding code. NOT_FOUND for an unknown code.
         async fn explain(
             &self,
             request: tonic::Request<super::ExplainRequest>,
         ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// The newest changes of gates, findings and pairs.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryResponse>, tonic::Status>;
+        /// Server streaming response type for the Evidence method.
+        type EvidenceStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EvidencePart, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The evidence of the next judgement. RESOURCE_EXHAUSTED while another reader is being told.
+        async fn evidence(
+            &self,
+            request: tonic::Request<super::EvidenceRequest>,
+        ) -> std::result::Result<tonic::Response<Self::EvidenceStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct MeshServer<T> {
@@ -2894,6 +3410,49 @@ pub mod mesh_server {
                     };
                     Box::pin(fut)
                 }
+                "/mesh.v1.Mesh/Pairs" => {
+                    #[allow(non_camel_case_types)]
+                    struct PairsSvc<T: Mesh>(pub Arc<T>);
+                    impl<T: Mesh> tonic::server::UnaryService<super::PairsRequest>
+                    for PairsSvc<T> {
+                        type Response = super::PairsPage;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PairsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::pairs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PairsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/mesh.v1.Mesh/Explain" => {
                     #[allow(non_camel_case_types)]
                     struct ExplainSvc<T: Mesh>(pub Arc<T>);
@@ -2933,6 +3492,95 @@ pub mod mesh_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Mesh/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: Mesh>(pub Arc<T>);
+                    impl<T: Mesh> tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mesh.v1.Mesh/Evidence" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvidenceSvc<T: Mesh>(pub Arc<T>);
+                    impl<
+                        T: Mesh,
+                    > tonic::server::ServerStreamingService<super::EvidenceRequest>
+                    for EvidenceSvc<T> {
+                        type Response = super::EvidencePart;
+                        type ResponseStream = T::EvidenceStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EvidenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Mesh>::evidence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvidenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -64,6 +64,8 @@ pub struct Caller {
     pub node: Option<NodeName>,
     /// SHA-256 of the certificate's public key: pinned per node.
     pub key: [u8; 32],
+    /// Which mesh key the authority was derived from: no secret, and the same for all that hold the key.
+    pub mesh: String,
 }
 
 /// Why a verified certificate does not say who its holder is.
@@ -95,13 +97,21 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    pub(super) fn new(role: Role, seed: Zeroizing<[u8; 32]>) -> Result<Self, TrustError> {
+    /// `mesh` tells the authorities of different mesh keys apart.
+    pub(super) fn new(
+        role: Role,
+        seed: Zeroizing<[u8; 32]>,
+        mesh: &str,
+    ) -> Result<Self, TrustError> {
         let wrap = |source| TrustError::Certificate {
             role: role.as_str(),
             source,
         };
         let key = key_pair(&seed).map_err(wrap)?;
         let mut params = params(role.authority_name());
+        params
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, mesh);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let certificate = params.self_signed(&key).map_err(wrap)?.der().clone();
@@ -164,9 +174,15 @@ pub fn caller(certificate: &[u8]) -> Result<Caller, CallerError> {
         Role::Agent => Some(NodeName::parse(&subject).map_err(|_| CallerError::Subject(subject))?),
         Role::Collector | Role::Reader => None,
     };
+    let mesh = parsed
+        .issuer()
+        .iter_organizational_unit()
+        .next()
+        .and_then(|attribute| attribute.as_str().ok());
     Ok(Caller {
         role,
         node,
+        mesh: mesh.unwrap_or_default().to_owned(),
         key: Sha256::digest(parsed.public_key().raw).into(),
     })
 }
@@ -210,7 +226,7 @@ mod tests {
     use super::*;
 
     fn authority(role: Role) -> Authority {
-        Authority::new(role, Zeroizing::new([9; 32])).unwrap()
+        Authority::new(role, Zeroizing::new([9; 32]), "0a0b").unwrap()
     }
 
     #[test]
@@ -221,7 +237,7 @@ mod tests {
             .issue("vps-1", b"another machine")
             .unwrap();
         let who = caller(&first.certificate).unwrap();
-        assert_eq!(who.role, Role::Agent);
+        assert_eq!((who.role, who.mesh.as_str()), (Role::Agent, "0a0b"));
         assert_eq!(who.node, Some(NodeName::parse("vps-1").unwrap()));
         assert_eq!(who.key, caller(&again.certificate).unwrap().key);
         assert_ne!(who.key, caller(&clone.certificate).unwrap().key);

@@ -35,6 +35,9 @@ pub enum KeyError {
         "no mesh key: give --mesh-key-file FILE (base64 of 32 bytes), or {MESH_KEY_VARIABLE}, or --secrets secrets.yaml"
     )]
     Missing,
+    /// More keys than a change of keys needs.
+    #[error("at most {0} other mesh keys can be accepted beside the own one")]
+    TooMany(usize),
     /// A file cannot be read.
     #[error("failed to read the mesh key from {path}")]
     Read {

@@ -59,6 +59,17 @@ pub(crate) fn peer() -> wire::Peer {
         rx_moved_ms: Some(2),
         since_ms: 1,
         keepalive_seconds: Some(25),
+        endpoint_changes: vec![wire::EndpointChange {
+            at_ms: 60,
+            from: Some(wire::Endpoint {
+                address: vec![192, 0, 2, 7],
+                port: 51_820,
+            }),
+            to: Some(wire::Endpoint {
+                address: vec![192, 0, 2, 8],
+                port: 4711,
+            }),
+        }],
     }
 }
 
@@ -395,6 +406,7 @@ pub(crate) fn discovery() -> wire::Discovery {
         since_ms: 1,
         cluster: Some(7),
         endpoints: vec![discovery_endpoint()],
+        registry_off: false,
     }
 }
 

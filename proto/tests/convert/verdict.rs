@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use evidence::{
-    Citation, Confidence, Finding, Fix, Gate, Ladder, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeName, NodeRef, NodeState,
+    Outcome, PairRef, Phase, PublicKey, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 use proptest::{
     collection::vec,
@@ -116,6 +116,11 @@ fn ladder() -> impl Strategy<Value = Ladder> {
                     loss_percent,
                     handshake_age_ms,
                     endpoint,
+                    flapping: rtt_us.map(|changes| Flapping {
+                        changes,
+                        over_ms: 48_000,
+                        period_ms: handshake_age_ms,
+                    }),
                 }
             },
         )
@@ -129,7 +134,18 @@ fn subject() -> impl Strategy<Value = Subject> {
         (node(), node()).prop_map(|(a, b)| Subject::Pair { a, b }),
         (text(), vec(node(), 0..SOME))
             .prop_map(|(address, nodes)| Subject::Site { address, nodes }),
+        (end(), end(), any::<bool>()).prop_map(|(a, b, both_ways)| Subject::Ends {
+            a,
+            b,
+            both_ways
+        }),
     ]
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let address =
+        option::of(text().prop_filter("an address is not empty", |text| !text.is_empty()));
+    (address, vec(node(), 0..SOME)).prop_map(|(address, nodes)| End { address, nodes })
 }
 
 fn fix() -> impl Strategy<Value = Fix> {
@@ -152,9 +168,9 @@ fn finding() -> impl Strategy<Value = Finding> {
         vec(fix(), 0..SOME),
         vec(text(), 0..SOME),
     );
-    let explains = vec((node(), node()), 0..SOME);
+    let explains = (vec((node(), node()), 0..SOME), any::<u64>());
     (subject(), confidence, said, lists, explains).prop_map(
-        |(subject, confidence, said, lists, explains)| {
+        |(subject, confidence, said, lists, (explains, explains_more))| {
             let (code, summary, decided_by, suppressed_by) = said;
             let (evidence, fixes, could_also_be) = lists;
             let explains = explains.into_iter().map(|(from, to)| PairRef { from, to });
@@ -168,6 +184,7 @@ fn finding() -> impl Strategy<Value = Finding> {
                 fixes,
                 could_also_be,
                 decided_by,
+                explains_more,
                 explains: explains.collect(),
                 suppressed_by,
             }
@@ -193,14 +210,23 @@ fn gate() -> impl Strategy<Value = Gate> {
 fn verdict() -> impl Strategy<Value = Verdict> {
     let nodes = vec(node_state(), 0..SOME);
     let pairs = vec(ladder(), 0..SOME);
-    (nodes, pairs, vec(finding(), 0..SOME), vec(gate(), 0..SOME)).prop_map(
-        |(nodes, pairs, findings, gates)| Verdict {
+    let counts = any::<[u64; 4]>();
+    let lists = (vec(finding(), 0..SOME), vec(gate(), 0..SOME));
+    (nodes, pairs, lists, counts).prop_map(|(nodes, pairs, (findings, gates), counts)| {
+        let [good, broken, unproved, findings_left_out] = counts;
+        Verdict {
             nodes,
             pairs,
+            tally: Tally {
+                good,
+                broken,
+                unproved,
+            },
             findings,
+            findings_left_out,
             gates,
-        },
-    )
+        }
+    })
 }
 
 fn carried(verdict: &Verdict) -> Verdict {

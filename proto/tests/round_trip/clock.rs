@@ -1,8 +1,6 @@
 //! Facts about clocks.
 
-use evidence::{
-    Clock, Fact, KernelClock, Ntp, NtpServer, NtpStage, Step, TalosClock, WallReading, limits,
-};
+use evidence::{Clock, Fact, KernelClock, Ntp, NtpServer, NtpStage, Step, WallReading, limits};
 use proptest::prelude::*;
 
 use super::{ip, moment};
@@ -26,20 +24,13 @@ pub(crate) fn clock() -> impl Strategy<Value = Fact> {
         )
     });
     let step = (moment(), any::<i64>()).prop_map(|(at, by_ms)| Step { at, by_ms });
-    let talos = any::<Option<(bool, bool)>>().prop_map(|talos| {
-        talos.map(|(synced, sync_disabled)| TalosClock {
-            synced,
-            sync_disabled,
-        })
-    });
-    (reading(), moment(), kernel, prop::option::of(step), talos).prop_map(
-        |(reading, booted, kernel, stepped, talos)| {
+    (reading(), moment(), kernel, prop::option::of(step)).prop_map(
+        |(reading, booted, kernel, stepped)| {
             Fact::Clock(Clock {
                 reading,
                 booted,
                 kernel,
                 stepped,
-                talos,
             })
         },
     )

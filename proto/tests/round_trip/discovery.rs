@@ -41,10 +41,12 @@ const KINDS: [FailureKind; 12] = [
 
 pub(crate) fn discovery() -> impl Strategy<Value = Fact> {
     let endpoints = prop::collection::vec(endpoint(), 0..=limits::DISCOVERY_ENDPOINTS);
-    (moment(), any::<Option<[u8; 8]>>(), endpoints).prop_map(|(since, cluster, endpoints)| {
+    let own = any::<(Option<[u8; 8]>, bool)>();
+    (moment(), own, endpoints).prop_map(|(since, (cluster, registry_off), endpoints)| {
         Fact::Discovery(Discovery {
             since,
             cluster,
+            registry_off,
             endpoints,
         })
     })
@@ -137,7 +139,7 @@ fn address() -> impl Strategy<Value = DiscoveryAddress> {
         prop::option::of(stage(Stage::Hello)),
         prop::option::of(stage(Stage::List)),
     );
-    let failed = (any::<u32>(), maybe());
+    let failed = (any::<u32>(), maybe(), any::<u32>());
     (
         ip(),
         stages(),
@@ -146,13 +148,20 @@ fn address() -> impl Strategy<Value = DiscoveryAddress> {
         prop::option::of(certificate()),
     )
         .prop_map(
-            |(address, stages, (failed, failed_since), (hello, list), certificate)| {
+            |(
+                address,
+                stages,
+                (failed, failed_since, calls_failed),
+                (hello, list),
+                certificate,
+            )| {
                 DiscoveryAddress {
                     address,
                     stages,
                     failed,
                     failed_since,
                     hello,
+                    calls_failed,
                     list,
                     certificate,
                 }

@@ -1,7 +1,8 @@
 //! The fact about the host.
 
 use evidence::{
-    Drops, Fact, Fingerprint, HardwareAddress, Host, HostLink, Ports, ReversePath, Udp, limits,
+    Complaint, ComplaintKind, Drops, Fact, Fingerprint, HardwareAddress, Host, HostLink, Offload,
+    Ports, ReversePath, Udp, limits,
 };
 use proptest::prelude::*;
 
@@ -27,8 +28,8 @@ pub(crate) fn host() -> impl Strategy<Value = Fact> {
         prop::option::of(reverse_path()),
         prop::option::of(ports),
         prop::option::of(udp()),
-        prop::option::of(drops()),
-        drops(),
+        (prop::option::of(drops()), any::<Option<u32>>()),
+        (drops(), drops(), prop::option::of(complaints())),
     )
         .prop_map(
             |(
@@ -37,8 +38,8 @@ pub(crate) fn host() -> impl Strategy<Value = Fact> {
                 reverse_path,
                 ports,
                 udp,
-                checksum_errors,
-                address_changes,
+                (checksum_errors, checksum_errors_lately),
+                (address_changes, route_changes, complaints),
             )| {
                 Fact::Host(Host {
                     machine_id: machine_id.map(Fingerprint),
@@ -49,10 +50,21 @@ pub(crate) fn host() -> impl Strategy<Value = Fact> {
                     ports,
                     udp,
                     checksum_errors,
+                    checksum_errors_lately,
                     address_changes,
+                    route_changes,
+                    complaints,
                 })
             },
         )
+}
+
+fn complaints() -> impl Strategy<Value = Vec<Complaint>> {
+    let kinds = [ComplaintKind::DeadLoop, ComplaintKind::OverlayChecksum];
+    let link = prop::option::of("[a-z0-9.-]{1,15}");
+    let one = (prop::sample::select(kinds.to_vec()), link, drops());
+    let one = one.prop_map(|(kind, link, seen)| Complaint { kind, link, seen });
+    prop::collection::vec(one, 0..=limits::COMPLAINTS)
 }
 
 fn drops() -> impl Strategy<Value = Drops> {
@@ -64,24 +76,33 @@ fn link() -> impl Strategy<Value = HostLink> {
     (
         "[a-z0-9.-]{1,15}",
         prop::option::of("[a-z]{1,10}"),
-        any::<(Option<[u8; 6]>, bool, u32, Option<u8>)>(),
+        any::<(Option<[u8; 6]>, bool, u32, Option<u8>, Option<[bool; 3]>)>(),
         [drops(), drops(), drops(), drops()],
     )
-        .prop_map(|(name, kind, (address, up, mtu, rp_filter), drops)| {
-            let [rx_dropped, tx_dropped, rx_errors, tx_errors] = drops;
-            HostLink {
-                name,
-                kind,
-                address: address.map(HardwareAddress),
-                up,
-                mtu,
-                rp_filter,
-                rx_dropped,
-                tx_dropped,
-                rx_errors,
-                tx_errors,
-            }
-        })
+        .prop_map(
+            |(name, kind, (address, up, mtu, rp_filter, offload), drops)| {
+                let [rx_dropped, tx_dropped, rx_errors, tx_errors] = drops;
+                HostLink {
+                    name,
+                    kind,
+                    address: address.map(HardwareAddress),
+                    up,
+                    mtu,
+                    rp_filter,
+                    offload: offload.map(|[checksum, tunnel_segmentation, tunnel_checksum]| {
+                        Offload {
+                            checksum,
+                            tunnel_segmentation,
+                            tunnel_checksum,
+                        }
+                    }),
+                    rx_dropped,
+                    tx_dropped,
+                    rx_errors,
+                    tx_errors,
+                }
+            },
+        )
 }
 
 fn reverse_path() -> impl Strategy<Value = ReversePath> {

@@ -53,7 +53,7 @@ pub(crate) fn node() -> impl Strategy<Value = Fact> {
     let names = (option::of(words()), option::of(words()));
     let stage = option::of(select(Stage::ALL.to_vec()));
     let lists = (conditions(), conditions(), services());
-    let addresses = (vec(ip(), 0..4), vec(ip(), 0..4));
+    let addresses = (vec(ip(), 0..4), vec(ip(), 0..4), vec(ip(), 0..4));
     let numbers = any::<(
         Option<bool>,
         Option<[u8; 8]>,
@@ -75,7 +75,7 @@ pub(crate) fn node() -> impl Strategy<Value = Fact> {
         .prop_map(
             |(since, (version, hostname), stage, lists, addresses, numbers, time, network)| {
                 let (unmet, diagnostics, services) = lists;
-                let (addresses, discovered) = addresses;
+                let (addresses, discovered, node_ips) = addresses;
                 let (ready, cluster, members, affiliates, kubeprism, left_out) = numbers;
                 Fact::Talos(Box::new(Talos {
                     since,
@@ -85,6 +85,7 @@ pub(crate) fn node() -> impl Strategy<Value = Fact> {
                     ready,
                     unmet,
                     addresses,
+                    node_ips,
                     discovered,
                     cluster,
                     members,

@@ -7,10 +7,14 @@ pub(super) fn same_but_for_ages(a: &Verdict, b: &Verdict) -> bool {
     let Verdict {
         nodes,
         pairs,
+        tally,
         findings,
+        findings_left_out,
         gates,
     } = a;
     *gates == b.gates
+        && *tally == b.tally
+        && *findings_left_out == b.findings_left_out
         && all_same(nodes, &b.nodes, same_node)
         && all_same(findings, &b.findings, same_finding)
         && all_same(pairs, &b.pairs, same_ladder)
@@ -47,12 +51,14 @@ fn same_ladder(a: &Ladder, b: &Ladder) -> bool {
         loss_percent: _,
         handshake_age_ms: _,
         endpoint,
+        flapping,
     } = a;
     *from == b.from
         && *to == b.to
         && *highest == b.highest
         && *broken_at == b.broken_at
         && *endpoint == b.endpoint
+        && flapping.is_some() == b.flapping.is_some()
         && all_same(rungs, &b.rungs, same_rung)
 }
 
@@ -78,6 +84,7 @@ fn same_finding(a: &Finding, b: &Finding) -> bool {
         could_also_be,
         decided_by,
         explains,
+        explains_more,
         suppressed_by,
     } = a;
     *code == b.code
@@ -87,6 +94,7 @@ fn same_finding(a: &Finding, b: &Finding) -> bool {
         && *could_also_be == b.could_also_be
         && *decided_by == b.decided_by
         && *explains == b.explains
+        && *explains_more == b.explains_more
         && *suppressed_by == b.suppressed_by
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Confidence, Finding, Phase, Subject, Verdict};
+use evidence::{Change, Confidence, Finding, Phase, Subject, Verdict};
 use tracing::info;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,35 @@ pub(super) fn write(events: &[Event]) {
     }
 }
 
+/// The same as they are kept and told to others.
+pub(super) fn changes(events: Vec<Event>) -> Vec<Change> {
+    let one = |event| match event {
+        Event::Gate {
+            level,
+            ready,
+            may_start,
+            reason,
+        } => Change::Gate {
+            level,
+            ready,
+            may_start,
+            reason,
+        },
+        Event::Opened {
+            code,
+            subject,
+            confidence: _,
+            summary,
+        } => Change::Opened {
+            code,
+            subject,
+            summary,
+        },
+        Event::Closed { code, subject } => Change::Closed { code, subject },
+    };
+    events.into_iter().map(one).collect()
+}
+
 fn gates(old: &Verdict, new: &Verdict) -> impl Iterator<Item = Event> {
     new.gates.iter().filter_map(|gate| {
         let before = old.gate(&gate.level)?;
@@ -137,6 +166,7 @@ mod tests {
             could_also_be: Vec::new(),
             decided_by: None,
             explains: Vec::new(),
+            explains_more: 0,
             suppressed_by: under.map(str::to_owned),
         }
     }

@@ -15,6 +15,7 @@ fn agent(name: &str, key: [u8; 32]) -> Agent {
     Agent {
         node: NodeName::parse(name).unwrap(),
         key,
+        mesh: "first".to_owned(),
         from: Some(SocketAddr::from(([192, 0, 2, 7], 40_000))),
     }
 }
@@ -228,4 +229,30 @@ fn a_peer_is_listed_with_its_key_and_reports_only_while_it_is_fresh() {
     assert!(!reporting(&state, at(5_002)));
     state.close(&hello.node, first.id, at(2));
     assert!(!reporting(&state, at(3)));
+}
+
+#[test]
+fn a_node_that_comes_with_another_mesh_key_is_the_same_node_and_pinned_there_by_itself() {
+    let mut state = State::new(at(0), Expectation::default());
+    let (old, mut new) = (agent("vps-1", [1; 32]), agent("vps-1", [2; 32]));
+    new.mesh = "second".to_owned();
+    state.open(&old, facts("vps-1", "boot-a"), at(1)).unwrap();
+    let changed = state.open(&new, facts("vps-1", "boot-a"), at(2)).unwrap();
+    assert!(state.is_current(&new.node, changed.id));
+    assert!(state.view.nodes[&new.node].conflict.is_none());
+    // Back, as when only half of the nodes have the new one.
+    state.open(&old, facts("vps-1", "boot-a"), at(3)).unwrap();
+    let mut clone = agent("vps-1", [3; 32]);
+    clone.mesh = "second".to_owned();
+    let refusal = state
+        .open(&clone, facts("vps-1", "boot-a"), at(4))
+        .unwrap_err();
+    assert!(matches!(refusal, Refusal::Key(_)), "{refusal:?}");
+    // Another machine is no change of keys.
+    let mut other = agent("vps-1", [2; 32]);
+    other.mesh = "second".to_owned();
+    let refusal = state
+        .open(&other, facts("vps-1", "boot-b"), at(5))
+        .unwrap_err();
+    assert!(matches!(refusal, Refusal::Machine(_)), "{refusal:?}");
 }

@@ -2,12 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use diagnosis::{Expectation, NodeView, Stream, View};
+use diagnosis::{
+    Expectation, NodeView, Stream, View,
+    graph::{Graph, Level},
+    levels::Check,
+};
 use evidence::{
     Delta, Fact, FactKey, Facts, Gate, Identity, Ladder, Moment, NodeName, NodeRef, NodeState,
-    Peer, Phase, PublicKey, Verdict,
+    Peer, Phase, PublicKey, Tally, Verdict,
 };
-use mesh_collector::{Config, Counters, Judge, RunError, run};
+use mesh_collector::{Config, Counters, Http, Judge, Open, RunError, run};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
@@ -20,6 +24,7 @@ use proto::{
 };
 use rustls::ClientConfig;
 use tokio::{
+    net::TcpListener,
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -50,6 +55,10 @@ pub(crate) fn name(text: &str) -> NodeName {
 
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
+    /// Where HTTP is served: in plain, in plain with details, over TLS.
+    pub(crate) bare: SocketAddr,
+    pub(crate) detailed: SocketAddr,
+    pub(crate) https: SocketAddr,
     pub(crate) counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), RunError>>,
@@ -61,10 +70,33 @@ impl Collector {
     }
 
     pub(crate) fn judging_by(judge: Judge) -> Self {
-        let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut config = Config::new(mesh_key(1), Expectation::default());
+        Self::with(judge, Vec::new())
+    }
+
+    /// One that serves the holders of other mesh keys, too.
+    pub(crate) fn also_accepting(keys: Vec<MeshKey>) -> Self {
+        Self::with(picture, keys)
+    }
+
+    fn with(judge: Judge, also_accepted: Vec<MeshKey>) -> Self {
+        let (listener, address) = listener();
+        let levels = vec![
+            Level::new(MESH, &[], Check::Mesh),
+            Level::new(API, &[MESH], Check::None),
+        ];
+        let expectation = Expectation {
+            graph: Graph::new(levels).unwrap(),
+            ..Expectation::default()
+        };
+        let mut config = Config::new(mesh_key(1), expectation);
         config.judge = judge;
+        config.also_accepted = also_accepted;
+        config.patience = Duration::ZERO;
+        let [bare, detailed, https] = [Open::Gates, Open::Everything, Open::Tls].map(|open| {
+            let (listener, address) = self::listener();
+            config.http.push(Http { listener, open });
+            address
+        });
         let counters = Arc::clone(&config.counters);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(listener, config, async move {
@@ -72,6 +104,9 @@ impl Collector {
         }));
         Self {
             address,
+            bare,
+            detailed,
+            https,
             counters,
             stop,
             task,
@@ -133,6 +168,12 @@ impl Collector {
             }
         }
     }
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
 }
 
 /// An agent that says what the test tells it to.
@@ -221,6 +262,7 @@ pub(crate) fn peer(byte: u8, last_handshake: Moment) -> Fact {
         rx_moved: None,
         since: Moment::ZERO,
         keepalive: None,
+        endpoint_changes: Vec::new(),
     };
     Fact::Peer(key(byte), peer)
 }
@@ -240,18 +282,19 @@ pub(crate) fn picture(view: &View, now: Moment) -> Verdict {
     };
     let terminal = view.nodes.values().any(|node| node.conflict.is_some());
     let reasons = vec![format!("{open} nodes report")];
+    let pairs: Vec<Ladder> = view
+        .nodes
+        .iter()
+        .flat_map(|(name, node)| ladders(name, node, now))
+        .collect();
     Verdict {
         nodes: view
             .nodes
             .iter()
             .map(|(name, node)| node_state(name, node, now))
             .collect(),
-        pairs: view
-            .nodes
-            .iter()
-            .flat_map(|(name, node)| ladders(name, node, now))
-            .collect(),
-        findings: Vec::new(),
+        tally: Tally::of(&pairs),
+        pairs,
         gates: vec![
             Gate {
                 level: MESH.to_owned(),
@@ -270,6 +313,7 @@ pub(crate) fn picture(view: &View, now: Moment) -> Verdict {
                 terminal: false,
             },
         ],
+        ..Verdict::default()
     }
 }
 
@@ -303,6 +347,7 @@ fn ladders(name: &NodeName, node: &NodeView, now: Moment) -> Vec<Ladder> {
                 .last_handshake
                 .and_then(|at| u64::try_from(now.since(at).as_millis()).ok()),
             endpoint: None,
+            flapping: None,
         }),
         _ => None,
     };

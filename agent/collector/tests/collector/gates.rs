@@ -20,6 +20,7 @@ fn wait(level: &str, question: Question, timeout: Duration) -> WaitRequest {
         question: question.into(),
         timeout_ms: u64::try_from(timeout.as_millis()).unwrap(),
         sit_out: false,
+        stable_ms: 0,
     }
 }
 

@@ -4,7 +4,12 @@
 
 mod fixture;
 mod gates;
+mod health;
+mod http;
+mod limits;
 mod mesh;
 mod pinning;
 mod program;
 mod reports;
+mod surfaces;
+mod web;

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use diagnosis::View;
-use evidence::{Moment, NodeState, Verdict};
+use evidence::{Moment, NodeState, PairRef, Rung, Verdict, limits::PAGE};
 use proto::{
-    convert::verdict_from_wire,
+    convert::{pair_to_wire, pairs_from_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
-    wire::{ExplainRequest, GetRequest},
+    wire::{ExplainRequest, GetRequest, PairRef as PairRefOnWire, PairsRequest},
 };
 use tonic::Code;
 
-use crate::fixture::{Collector, identity, node, picture, soon};
+use crate::fixture::{Collector, identity, node, peer, picture, soon};
 
 /// A picture of about one megabyte, so that few fit into the window of a connection.
 fn heavy(view: &View, now: Moment) -> Verdict {
@@ -89,6 +89,54 @@ async fn a_verdict_that_no_message_can_hold_is_refused_by_its_size() {
     let refused = soon(mesh.get(GetRequest {})).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(collector.counters.verdicts_oversized.get(), 2);
+}
+
+/// One node and twenty peers of its device that do not report: every ordered pair of them is judged.
+#[tokio::test]
+async fn pairs_are_told_as_they_are_asked_for_page_by_page() {
+    let collector = Collector::start();
+    let mut agent = collector.agent("vps-1", b"machine").await;
+    let handshake = agent.now;
+    let peers = (1..=20).map(|byte| peer(byte, handshake));
+    let facts: Vec<_> = std::iter::once(identity("vps-1", "boot-a"))
+        .chain(peers)
+        .collect();
+    agent.snapshot(facts).await;
+    collector.until(|verdict| verdict.pairs.len() == 20).await;
+    let mut mesh = collector.mesh().await;
+    let mut asked = PairsRequest::default();
+    let mut told = Vec::new();
+    loop {
+        let page = soon(mesh.pairs(asked.clone())).await.unwrap().into_inner();
+        let (pairs, more) = pairs_from_wire(page).unwrap();
+        assert!(pairs.len() <= PAGE);
+        told.extend(pairs);
+        if !more {
+            break;
+        }
+        asked.after = told.last().map(|last| {
+            pair_to_wire(&PairRef {
+                from: last.from.clone(),
+                to: last.to.clone(),
+            })
+        });
+    }
+    let all: BTreeSet<_> = told.iter().map(|one| (&one.from, &one.to)).collect();
+    assert_eq!((all.len(), told.len()), (21 * 20, 21 * 20));
+    assert!(told.iter().all(|one| one.rungs.len() == Rung::ALL.len()));
+    let of = PairsRequest {
+        from: Some("vps-1".to_owned()),
+        not_good: true,
+        ..PairsRequest::default()
+    };
+    let page = soon(mesh.pairs(of)).await.unwrap().into_inner();
+    assert_eq!((page.pairs.len(), page.more), (20, false));
+    let odd = PairsRequest {
+        after: Some(PairRefOnWire::default()),
+        ..PairsRequest::default()
+    };
+    let refused = soon(mesh.pairs(odd)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use crate::fixture::{Collector, identity, node};
+use crate::fixture::{Agent, Collector, identity, mesh_key, name, node};
 
 #[tokio::test]
 async fn a_second_key_for_a_node_is_a_conflict_and_does_not_replace_the_first() {
@@ -81,4 +81,30 @@ async fn a_rebooted_machine_may_come_back_once_its_stream_has_ended() {
     let node = node(&verdict, "vps-1").unwrap();
     assert_eq!(node.version.as_deref(), Some("boot-b"));
     assert!(node.gaps.is_empty());
+}
+
+/// While the mesh key is changed, some nodes have the old one and some the new one: nobody is missed and nobody is refused.
+#[tokio::test]
+async fn nodes_of_two_mesh_keys_report_to_one_collector_while_keys_are_changed() {
+    let collector = Collector::also_accepting(vec![mesh_key(2)]);
+    let _old = collector.reporting("vps-1").await;
+    let mut second = collector.reporting("vps-2").await;
+    let tls = mesh_key(2)
+        .agent_config(&name("vps-2"), b"machine")
+        .unwrap();
+    let mut changed = Agent::on(collector.channel(tls).await).await.unwrap();
+    changed.snapshot([identity("vps-2", "boot-a")]).await;
+    changed.response().await.unwrap();
+    assert_eq!(second.refusal().await.code(), Code::Aborted);
+    let verdict = collector
+        .until(|verdict| {
+            ["vps-1", "vps-2"]
+                .iter()
+                .all(|name| node(verdict, name).is_some_and(|node| node.reporting))
+        })
+        .await;
+    assert!(verdict.nodes.iter().all(|node| node.gaps.is_empty()));
+    assert_eq!(collector.counters.keys_refused.get(), 0);
+    let reader = mesh_key(2).reader_config().unwrap();
+    drop(collector.channel(reader).await);
 }

@@ -1,7 +1,7 @@
 //! The program: its exit codes, and how a signal ends it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -52,6 +52,34 @@ fn a_missing_mesh_key_and_a_bad_name_are_usage_errors() {
     let (code, text) = failed(program(&["--expect", "vps-1,vps 2"]));
     assert_eq!(code, Some(2), "{text}");
     let (code, text) = failed(program(&["--min-nodes", "0"]));
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn a_gate_graph_with_mistakes_is_a_usage_error_that_tells_them_all_once() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text =
+        "levels:\n- name: a\n  depends_on: [b]\n  check: mash\n- name: b\n  depends_on: [a]\n";
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let (code, text) = failed(program(&["--gates", path]));
+    assert_eq!(code, Some(2), "{text}");
+    for told in [
+        ":4: levels[0].check: expected one of",
+        ":6: levels[1].depends_on[0]: circular: a -> b -> a",
+    ] {
+        assert_eq!(text.matches(told).count(), 1, "{text}");
+    }
+    let (code, text) = failed(program(&["--gates", "/nonexistent/gates.yaml"]));
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn http_beyond_loopback_has_to_be_asked_for() {
+    let (code, text) = failed(program(&["--http", "0.0.0.0:0"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--http-anywhere"), "{text}");
+    let (code, text) = failed(program(&["--http-details"]));
     assert_eq!(code, Some(2), "{text}");
 }
 

@@ -186,8 +186,24 @@ fn other_cluster(mesh: &Mesh<'_>) -> Option<Finding> {
     draft
         .evidence
         .push(mesh.cite(member, FactKey::Discovery, at, text));
+    let of_most = asked.values().find(|members| members.len() == most);
+    let witness = of_most.and_then(|members| members.first());
+    for compared in [Some(member), witness].into_iter().flatten() {
+        draft.evidence.extend(listed(mesh, compared));
+    }
     draft.fixes.push(regenerate());
     Some(draft.finish(None))
+}
+
+/// What the service lists to a node: nodes that are given the same list have the same digest.
+fn listed(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<evidence::Citation> {
+    let (_, list) = lists(mesh).find(|(other, _)| other.node == member.node)?;
+    let digest = u64::from_be_bytes(list.digest);
+    let text = format!(
+        "the service lists {} affiliates to it (digest {digest:016x})",
+        list.count
+    );
+    Some(mesh.cite(member, FactKey::Discovery, list.at, text))
 }
 
 fn regenerate() -> evidence::Fix {

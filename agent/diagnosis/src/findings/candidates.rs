@@ -1,6 +1,6 @@
 //! Pairs that never connected because neither end dials an address at which the other can be reached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use evidence::{
     Candidate, Confidence, FactKey, Finding, NodeRef, Outcome, SourceId, Subject, TalosPeer,
@@ -9,6 +9,7 @@ use evidence::{
 use super::{Draft, fix, ordered};
 use crate::{
     candidates::{self, Standpoint, Suitability},
+    directions::{Directions, Way},
     localise::Pair,
     mesh::{Member, Mesh},
     pair::Direction,
@@ -27,23 +28,24 @@ struct Dial<'m, 'a> {
     shared_with: Option<NodeRef>,
 }
 
-pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     let hopeless = hopeless(directions);
-    let finding = |pair| finding(mesh, &pair);
+    let finding = |pair| finding(mesh, pair);
     hopeless.into_iter().filter_map(finding).collect()
 }
 
 /// Those of the directions of which Talos may yet say that they are dialled where nobody can be reached: the path that they
 /// seem to lack is accused of nothing until then.
-pub(super) fn decided<'d>(mesh: &Mesh<'_>, directions: &[&'d Direction]) -> Vec<&'d Direction> {
-    let open = |pair: &Pair| {
-        let ends = (mesh.members.get(&pair.0), mesh.members.get(&pair.1));
+pub(super) fn decided<'m, 'a>(
+    mesh: &'m Mesh<'a>,
+    directions: &Directions<'m, 'a>,
+) -> Directions<'m, 'a> {
+    let open = |(a, b): &Way| {
+        let ends = (mesh.members.at(*a), mesh.members.at(*b));
         matches!(ends, (Some(a), Some(b)) if is_open(mesh, a, b) || is_open(mesh, b, a))
     };
-    let open: BTreeSet<Pair> = hopeless(directions).into_iter().filter(open).collect();
-    let is_decided =
-        |direction: &&&Direction| !open.contains(&ordered(&direction.from, &direction.to));
-    directions.iter().filter(is_decided).copied().collect()
+    let open = hopeless(directions).into_iter().filter(open);
+    directions.hiding(open.flat_map(|(a, b)| [(a, b), (b, a)]))
 }
 
 /// Whether it is not told yet where one end dials the other, or how that would be reached.
@@ -67,24 +69,28 @@ fn is_open(mesh: &Mesh<'_>, from: &Member<'_>, to: &Member<'_>) -> bool {
 }
 
 /// Pairs that do not carry in either direction, and fail in one.
-fn hopeless(directions: &[&Direction]) -> Vec<Pair> {
-    let mut pairs: BTreeMap<Pair, (bool, bool)> = BTreeMap::new();
-    for direction in directions {
-        let pair = ordered(&direction.from, &direction.to);
-        let (fails, carries) = pairs.entry(pair).or_default();
-        let answers = [direction.tunnel.outcome, direction.underlay.outcome];
-        *fails |= answers.contains(&Outcome::Fail);
-        *carries |= direction.tunnel.outcome.is_good();
-    }
+pub(super) fn hopeless(directions: &Directions<'_, '_>) -> Vec<Way> {
+    let fails = |direction: &Direction<'_, '_>| {
+        [direction.tunnel.outcome, direction.underlay.outcome].contains(&Outcome::Fail)
+    };
     // One end that carries shows that an endpoint works.
-    let hopeless = pairs
-        .into_iter()
-        .filter(|(_, (fails, carries))| *fails && !carries);
-    hopeless.map(|(pair, _)| pair).collect()
+    let carries = |direction: &Direction<'_, '_>| direction.tunnel.outcome.is_good();
+    let pair = |direction: Direction<'_, '_>| {
+        let back = directions.back(&direction);
+        let hopeless = !carries(&direction) && !back.is_some_and(|back| carries(&back));
+        let (a, b) = (direction.a.index, direction.b.index);
+        // Where both fail, the first of them stands for the pair.
+        let first = a < b || !back.is_some_and(|back| fails(&back));
+        (hopeless && first).then_some((a.min(b), a.max(b)))
+    };
+    let mut pairs: Vec<Way> = directions.odd().filter(fails).filter_map(pair).collect();
+    pairs.sort_unstable();
+    pairs
 }
 
-fn finding(mesh: &Mesh<'_>, pair: &Pair) -> Option<Finding> {
-    let (a, b) = (mesh.members.get(&pair.0)?, mesh.members.get(&pair.1)?);
+fn finding(mesh: &Mesh<'_>, (a, b): Way) -> Option<Finding> {
+    let (a, b) = (mesh.members.at(a)?, mesh.members.at(b)?);
+    let pair = &ordered(&a.node, &b.node);
     let dials = [dial(mesh, a, b)?, dial(mesh, b, a)?];
     // The end that has a good candidate and does not use it can be helped; without one, the end that is told most of.
     let parked = |dial: &&Dial<'_, '_>| dial.rotation(mesh).is_some();

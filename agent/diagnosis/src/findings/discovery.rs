@@ -94,7 +94,9 @@ fn ipv6_broken(member: &Member<'_>, endpoint: &DiscoveryEndpoint) -> bool {
             && broken(address)
                 .is_some_and(|(_, failure)| own || failure.kind != FailureKind::Unreachable)
     };
-    v4.into_iter().any(serves) && !v6.is_empty() && v6.iter().all(wrong)
+    v4.into_iter().any(|address| serves(endpoint, address))
+        && !v6.is_empty()
+        && v6.iter().all(wrong)
 }
 
 fn rate_limited<'a>(
@@ -171,6 +173,13 @@ fn finding(mesh: &Mesh<'_>, trouble: Trouble, subject: Subject, hits: &[Hit<'_, 
     draft.finish(None)
 }
 
+/// The name that was looked up: that of the proxy, where there is one.
+fn asked_name(endpoint: &DiscoveryEndpoint) -> &str {
+    let proxy = endpoint.proxy.as_ref();
+    let host = proxy.and_then(|proxy| proxy.rsplit_once(':'));
+    host.map_or(&endpoint.host, |(host, _)| host)
+}
+
 fn name(endpoint: &DiscoveryEndpoint) -> String {
     format!("{}:{}", endpoint.host, endpoint.port)
 }
@@ -185,7 +194,7 @@ fn seen(mesh: &Mesh<'_>, member: &Member<'_>, endpoint: &DiscoveryEndpoint) -> V
         let text = format!(
             "asked {} for {}, {} times in a row without an address: {}",
             text::list(&resolvers),
-            endpoint.host,
+            asked_name(endpoint),
             names.failed,
             names.ipv4.text
         );

@@ -25,6 +25,8 @@ const STRICT: u8 = 1;
 struct Cause {
     draft: Draft,
     codes: &'static [&'static str],
+    /// Those that are its effects only between its nodes.
+    between: &'static [&'static str],
     /// The nodes that its effects are told of.
     nodes: BTreeSet<NodeRef>,
 }
@@ -57,8 +59,15 @@ pub(super) fn refine(mesh: &Mesh<'_>, mut found: Vec<Finding>) -> Vec<Finding> {
 
 impl Cause {
     fn explains(&self, finding: &Finding) -> bool {
+        let code = finding.code.as_str();
+        let within = |pair: &evidence::PairRef| {
+            self.nodes.contains(&pair.from) && self.nodes.contains(&pair.to)
+        };
+        if finding.suppressed_by.is_none() && self.between.contains(&code) {
+            return !finding.explains.is_empty() && finding.explains.iter().all(within);
+        }
         finding.suppressed_by.is_none()
-            && self.codes.contains(&finding.code.as_str())
+            && self.codes.contains(&code)
             && match &finding.subject {
                 Subject::Node { node } => self.nodes.contains(node),
                 _ => {
@@ -108,6 +117,13 @@ fn port_taken(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Cause> {
     if ports.tunnel_sockets == 0 || host.links.is_empty() || (up && !elsewhere) {
         return None;
     }
+    // A device that comes up has its socket first, and the two are not read at one moment.
+    let steady = member
+        .steady_since()
+        .max(source.gap.as_ref().map(|_| source.since));
+    if steady.is_some_and(|since| mesh.now.since(since) < timing::PORT_SETTLES) {
+        return None;
+    }
     let node = &member.node;
     let others = &ports.other_wireguard;
     let by = if others.is_empty() {
@@ -143,6 +159,7 @@ fn port_taken(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Cause> {
     Some(Cause {
         draft,
         codes: &["wireguard-unreadable"],
+        between: &[],
         nodes: BTreeSet::from([node.clone()]),
     })
 }
@@ -189,6 +206,7 @@ fn strict_filter(mesh: &Mesh<'_>, member: &Member<'_>, found: &[Finding]) -> Opt
     let mut cause = Cause {
         draft,
         codes: &["overlay-port-blocked"],
+        between: &[],
         nodes: BTreeSet::from([node.clone()]),
     };
     let effects: Vec<&Finding> = found
@@ -270,6 +288,8 @@ fn overlap(mesh: &Mesh<'_>, address: IpAddr, owners: &[&Member<'_>]) -> Option<C
     Some(Cause {
         draft,
         codes: &["allowed-ip-missing", "nft-set-lacks-peer"],
+        // A kernel takes nothing that comes from an address of its own.
+        between: &["overlay-port-blocked", "overlay-mtu-too-small"],
         nodes: nodes.into_iter().cloned().collect(),
     })
 }
@@ -401,6 +421,7 @@ fn clone(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Cause {
     Cause {
         draft,
         codes: &["allowed-ip-missing", "nft-set-lacks-peer"],
+        between: &[],
         nodes: BTreeSet::from([a.node.clone(), b.node.clone()]),
     }
 }

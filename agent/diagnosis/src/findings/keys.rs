@@ -6,6 +6,7 @@ use evidence::{
 
 use super::{Draft, fix};
 use crate::{
+    directions::Directions,
     journey::{LastSeen, journeys},
     mesh::{Member, Mesh},
     pair::Direction,
@@ -18,6 +19,9 @@ pub(super) fn wrong(mesh: &Mesh<'_>) -> Vec<(Finding, NodeRef)> {
     for nobody in mesh.members.values().filter(|member| unclaimed(member)) {
         for from in mesh.members.values() {
             let dialled = dialled(mesh, from, nobody);
+            if dialled.is_empty() {
+                continue;
+            }
             for to in mesh.members.values().filter(|to| to.node != from.node) {
                 if let Some((sent, arrival)) = refused(&dialled, to) {
                     let finding = wrong_key(mesh, (from, to, nobody), sent, arrival);
@@ -115,25 +119,21 @@ fn wrong_key(
 /// hear: then it is the preshared key, which only the answer is made with. The citations, and whether it is past doubt.
 pub(super) fn preshared(
     mesh: &Mesh<'_>,
-    hit: &[&Direction],
-    directions: &[&Direction],
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
 ) -> Option<(Vec<Citation>, bool)> {
     let mut cited = Vec::new();
     let mut certain = true;
     for direction in hit {
-        let (a, b) = (
-            mesh.members.get(&direction.from)?,
-            mesh.members.get(&direction.to)?,
-        );
-        let since = direction.loss_since?.plus(timing::SKEW);
+        let (a, b) = (direction.a, direction.b);
+        let since = direction.loss_since()?.plus(timing::SKEW);
         let (there, back) = (
             not_taken(mesh, (a, b), since),
             not_taken(mesh, (b, a), since),
         );
         let heard = |of: &Member<'_>| {
-            directions
-                .iter()
-                .any(|other| other.to == of.node && other.tunnel.outcome.is_good())
+            let mut others = directions.into(of);
+            others.any(|other| other.tunnel.outcome.is_good())
         };
         if carries_back(direction, directions) || ignored(mesh, (a, b), since) {
             return None;
@@ -151,11 +151,9 @@ pub(super) fn preshared(
 }
 
 /// Whether data passes the other way: with two preshared keys it could not, once a handshake has failed.
-fn carries_back(direction: &Direction, directions: &[&Direction]) -> bool {
-    directions
-        .iter()
-        .filter(|other| other.from == direction.to && other.to == direction.from)
-        .any(|back| back.tunnel.outcome.is_good())
+fn carries_back(direction: &Direction<'_, '_>, directions: &Directions<'_, '_>) -> bool {
+    let back = directions.back(direction);
+    back.is_some_and(|back| back.tunnel.outcome.is_good())
 }
 
 /// Whether a handshake arrived at either end and was not answered: the preshared key is not needed to answer.

@@ -22,8 +22,9 @@ pub(super) fn find(
     let mut excused = nobody.clone();
     let known = mesh.members.values();
     for member in known.filter(|member| !nobody.contains(&member.node)) {
-        let finding = absent(mesh, member).or_else(|| no_device(mesh, member));
-        if let Some(finding) = finding {
+        if member.away_on_purpose(mesh.now).is_some() {
+            excused.insert(member.node.clone());
+        } else if let Some(finding) = absent(mesh, member).or_else(|| no_device(mesh, member)) {
             excused.insert(member.node.clone());
             findings.push(finding);
         }
@@ -35,6 +36,9 @@ pub(super) fn find(
 
 /// A node whose agent does not speak: the agent alone, or the node?
 fn absent(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
+    if may_be_a_newcomer(mesh, member) {
+        return None;
+    }
     let seen = collector_saw(mesh, member)?;
     let (alive, silent) = neighbours(mesh, member);
     let subject = Subject::Node {
@@ -51,6 +55,14 @@ fn absent(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
     draft.evidence.extend(alive);
     draft.evidence.extend(silent);
     Some(draft.finish(None))
+}
+
+/// Whether a key that nobody claims may be that of a node whose agent has just come and has not read its device yet.
+fn may_be_a_newcomer(mesh: &Mesh<'_>, member: &Member<'_>) -> bool {
+    let unclaimed = matches!(member.node, NodeRef::Unnamed { .. });
+    let new = |view: &crate::NodeView| mesh.now.since(view.since) < timing::SETTLE;
+    let mut others = mesh.members.values();
+    unclaimed && others.any(|other| other.key.is_none() && other.fresh().is_some_and(new))
 }
 
 fn collector_saw(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Citation> {

@@ -4,32 +4,32 @@ use std::collections::BTreeMap;
 
 use evidence::{Confidence, FactKey, Finding, NodeRef, Outcome, Subject};
 
-use super::{Draft, fix};
+use super::{Draft, fix, pair};
 use crate::{
+    directions::Directions,
     health::Trouble,
     mesh::{Member, Mesh},
     pair::Direction,
 };
 
 /// Of directions that no root explains: those that lose echoes and are undecided, by the end that is in trouble.
-pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
-    let open = |direction: &&&Direction| {
-        direction.loss_since.is_some()
-            && [&direction.underlay, &direction.tunnel]
-                .iter()
-                .any(|answer| answer.outcome == Outcome::Unknown)
+pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let open = |direction: &Direction<'_, '_>| {
+        [direction.underlay, direction.tunnel]
+            .iter()
+            .any(|answer| answer.outcome == Outcome::Unknown)
+            && direction.loss_since().is_some()
     };
     let mut found: BTreeMap<&NodeRef, Draft> = BTreeMap::new();
-    for direction in directions.iter().filter(open) {
-        for end in [&direction.from, &direction.to] {
+    for direction in directions.odd().filter(open) {
+        for end in [direction.from, direction.to] {
             let Some((member, trouble)) = in_trouble(mesh, end) else {
                 continue;
             };
             let draft = found
                 .entry(end)
                 .or_insert_with(|| overloaded(mesh, member, &trouble));
-            let pair = (direction.from.clone(), direction.to.clone());
-            draft.explains.insert(pair);
+            draft.explains.insert(pair(&direction));
         }
     }
     found

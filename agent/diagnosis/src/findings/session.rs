@@ -7,12 +7,13 @@ use evidence::{
     SourceId, Subject,
 };
 
-use super::{Draft, explained, fix, keys, place_text, subject};
+use super::{Draft, explained, fix, keys, named, place_text, subject};
 use crate::{
+    directions::Directions,
     journey::{Journey, LastSeen, journeys},
     localise::{Culprit, Pair, Place},
     mesh::{Member, Mesh},
-    pair::Direction,
+    pair::{Direction, Spoken},
     text, timing,
 };
 
@@ -36,7 +37,11 @@ struct Signs {
     never_connected: bool,
 }
 
-pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
+pub(super) fn finding(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    directions: &Directions<'_, '_>,
+) -> Finding {
     let hit = explained(&culprit.explains, directions);
     let signs = signs(mesh, &hit);
     let proven = way_back_carries(mesh, &hit, directions);
@@ -54,17 +59,12 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     } else {
         silent(culprit)
     };
-    let effects = hit
-        .iter()
-        .take(2)
-        .flat_map(|direction| direction.tunnel.evidence.iter());
-    let underlay = hit
-        .iter()
-        .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter());
+    let told: Vec<Spoken> = hit.iter().take(2).map(Direction::told).collect();
+    let effects = told.iter().flat_map(|told| &told.tunnel.evidence);
+    let underlay = told.iter().flat_map(|told| &told.underlay.evidence);
     draft.evidence.extend(underlay.chain(effects).cloned());
     draft.evidence.extend(missing_taps(mesh, &hit));
-    draft.explains.clone_from(&culprit.explains);
+    draft.explains = named(mesh, &culprit.explains);
     draft
         .could_also_be
         .extend(culprit.ties.iter().map(place_text));
@@ -72,11 +72,11 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
 }
 
 /// The taps whose absence leaves the way undecided.
-fn missing_taps(mesh: &Mesh<'_>, hit: &[&Direction]) -> Vec<Citation> {
+fn missing_taps(mesh: &Mesh<'_>, hit: &[Direction<'_, '_>]) -> Vec<Citation> {
     let nodes: BTreeSet<&NodeRef> = hit
         .iter()
         .filter(|direction| direction.underlay.outcome == Outcome::Unknown)
-        .flat_map(|direction| [&direction.from, &direction.to])
+        .flat_map(|direction| [direction.from, direction.to])
         .collect();
     let gap = |node| {
         let member = mesh.members.get(node)?;
@@ -89,18 +89,20 @@ fn missing_taps(mesh: &Mesh<'_>, hit: &[&Direction]) -> Vec<Citation> {
 
 /// Whether data passes the other way of every hit direction, since the loss began: what passed before says nothing of what
 /// came then. If so, both ends hold the right keys and a live session, and only what stands in the one way can be at fault.
-fn way_back_carries(mesh: &Mesh<'_>, hit: &[&Direction], directions: &[&Direction]) -> bool {
-    let back = |direction: &&Direction| {
+fn way_back_carries(
+    mesh: &Mesh<'_>,
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
+) -> bool {
+    let back = |direction: &Direction<'_, '_>| {
         let good = directions
-            .iter()
-            .find(|other| other.from == direction.to && other.to == direction.from)
+            .back(direction)
             .is_some_and(|other| other.tunnel.outcome.is_good());
-        let since = direction.loss_since.unwrap_or(mesh.now).plus(timing::SKEW);
-        let ends = mesh
-            .members
-            .get(&direction.to)
-            .zip(mesh.members.get(&direction.from));
-        good && ends.is_some_and(|(a, b)| last_carried(a, b).is_some_and(|at| at >= since))
+        let since = direction
+            .loss_since()
+            .unwrap_or(mesh.now)
+            .plus(timing::SKEW);
+        good && last_carried(direction.b, direction.a).is_some_and(|at| at >= since)
     };
     !hit.is_empty() && hit.iter().all(back)
 }
@@ -120,22 +122,20 @@ fn only(nodes: &BTreeSet<NodeRef>) -> Option<NodeRef> {
     nodes.first().filter(|_| nodes.len() == 1).cloned()
 }
 
-fn signs(mesh: &Mesh<'_>, hit: &[&Direction]) -> Signs {
+fn signs(mesh: &Mesh<'_>, hit: &[Direction<'_, '_>]) -> Signs {
     let mut signs = Signs {
         never_connected: !hit.is_empty(),
         ..Signs::default()
     };
     for direction in hit {
-        let (Some(a), Some(b)) = (
-            mesh.members.get(&direction.from),
-            mesh.members.get(&direction.to),
-        ) else {
-            continue;
-        };
+        let (a, b) = (direction.a, direction.b);
         let (Some(a_key), Some(b_key)) = (a.key, b.key) else {
             continue;
         };
-        let since = direction.loss_since.unwrap_or(mesh.now).plus(timing::SKEW);
+        let since = direction
+            .loss_since()
+            .unwrap_or(mesh.now)
+            .plus(timing::SKEW);
         for journey in journeys(mesh, a, b, since) {
             signs.answered.extend(answered(&journey, b));
             note(&mut signs, mesh, (a, b), &b_key, &journey);
@@ -366,8 +366,8 @@ fn silent(culprit: &Culprit) -> Draft {
 }
 
 /// A's device lacks B.
-pub(super) fn peer_missing(direction: &Direction) -> Finding {
-    let (from, to) = (&direction.from, &direction.to);
+pub(super) fn peer_missing(direction: &Direction<'_, '_>) -> Finding {
+    let (from, to) = (direction.from, direction.to);
     let mut draft = Draft::new(
         "peer-missing",
         Subject::Direction {
@@ -377,7 +377,9 @@ pub(super) fn peer_missing(direction: &Direction) -> Finding {
         Confidence::Certain,
         format!("{from} does not have {to} as a WireGuard peer"),
     );
-    draft.evidence.clone_from(&direction.discovered.evidence);
+    draft
+        .evidence
+        .clone_from(&direction.told().discovered.evidence);
     draft.explains.insert((from.clone(), to.clone()));
     draft.fixes.push(fix(
         "who runs the cluster",
@@ -388,8 +390,13 @@ pub(super) fn peer_missing(direction: &Direction) -> Finding {
 }
 
 /// What a root does to one pair of nodes.
-pub(super) fn effect(mesh: &Mesh<'_>, direction: &Direction, pair: &Pair, root: &str) -> Finding {
-    let since = direction.loss_since.map_or_else(String::new, |at| {
+pub(super) fn effect(
+    mesh: &Mesh<'_>,
+    direction: &Direction<'_, '_>,
+    pair: &Pair,
+    root: &str,
+) -> Finding {
+    let since = direction.loss_since().map_or_else(String::new, |at| {
         format!(" since {}", text::age(mesh.now.since(at)))
     });
     let summary = format!(
@@ -398,7 +405,7 @@ pub(super) fn effect(mesh: &Mesh<'_>, direction: &Direction, pair: &Pair, root: 
     );
     let subject = subject(&Place::Between(pair.0.clone(), pair.1.clone()));
     let mut draft = Draft::new(SILENT, subject, Confidence::Certain, summary);
-    draft.evidence.clone_from(&direction.tunnel.evidence);
+    draft.evidence.clone_from(&direction.told().tunnel.evidence);
     draft
         .explains
         .insert((direction.from.clone(), direction.to.clone()));

@@ -1,6 +1,7 @@
 //! Small packets pass and large ones do not, or the overlay's port is shut.
 //!
-//! A rung is judged only where all below it hold, so none of these is an effect of another.
+//! A rung is judged only where all below it hold, so none of these is an effect of another; only the tunnel's sizes are judged
+//! beside trouble with steering as well.
 
 mod past;
 
@@ -8,21 +9,22 @@ use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
 
-use super::{Draft, explained, fix, pairs, place_text, subject};
+use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
+    directions::Directions,
     localise::{Culprit, localise},
-    mesh::Mesh,
+    mesh::{Member, Mesh},
     pair::{
         Answer, Direction,
         sizes::{VXLAN_OVERHEAD, dropped_by_host, known, suspected, tap_watched},
     },
-    text,
+    text, timing,
 };
 
 /// Below this Talos refuses an MTU for `KubeSpan`: IPv6 inside needs it (RFC 8200 section 5).
 const LEAST_KUBESPAN_MTU: u32 = 1280;
 
-pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     let makers: [(Rung, Maker); 3] = [
         (Rung::TunnelMtu, black_hole),
         (Rung::OverlayPort, port_blocked),
@@ -34,22 +36,26 @@ pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
         .collect()
 }
 
-type Maker = fn(&Mesh<'_>, &Culprit, &[&Direction]) -> Draft;
+type Maker = fn(&Culprit, &[Direction<'_, '_>]) -> Draft;
 
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
-fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Vec<Finding> {
-    let outcome = |direction: &Direction| direction.ladder.outcome(rung);
-    let proved = |direction: &Direction| outcome(direction) == Outcome::Fail;
-    let failing = pairs(directions, |direction| {
+fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker) -> Vec<Finding> {
+    let outcome = |direction: &Direction<'_, '_>| {
+        if rung != Rung::TunnelMtu && moving(mesh, direction) {
+            return Outcome::NotApplicableYet;
+        }
+        direction.outcome(rung)
+    };
+    let proved = |direction: &Direction<'_, '_>| outcome(direction) == Outcome::Fail;
+    let fails = |direction: &Direction<'_, '_>| {
         let open = outcome(direction) == Outcome::Unknown;
-        proved(direction) || (open && lost(mesh, direction, rung))
-    });
-    let passing = pairs(directions, |direction| outcome(direction).is_good());
+        proved(direction) || (open && lost(direction, rung))
+    };
     let finding = |culprit: &Culprit| {
         let hit = explained(&culprit.explains, directions);
-        let (hit, open): (Vec<_>, Vec<_>) = hit.into_iter().partition(|one| proved(one));
-        let mut draft = make(mesh, culprit, &hit);
+        let (hit, open): (Vec<_>, Vec<_>) = hit.into_iter().partition(proved);
+        let mut draft = make(culprit, &hit);
         if !open.is_empty() {
             draft.confidence = Confidence::Likely;
         }
@@ -62,7 +68,7 @@ fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Ve
             let told = told.filter(|told| !told.is_empty());
             draft.evidence.extend(told.take(1).flatten());
         }
-        draft.explains.clone_from(&culprit.explains);
+        draft.explains = named(mesh, &culprit.explains);
         if !culprit.ties.is_empty() {
             draft.confidence = Confidence::Likely;
             draft.could_also_be = culprit.ties.iter().map(place_text).collect();
@@ -71,53 +77,58 @@ fn at(mesh: &Mesh<'_>, directions: &[&Direction], rung: Rung, make: Maker) -> Ve
         }
         draft.finish(None)
     };
-    let proved = pairs(directions, proved);
-    localise(mesh, &failing, &passing)
+    localise(directions, fails, |direction| outcome(direction).is_good())
         .iter()
-        .filter(|culprit| !culprit.explains.is_disjoint(&proved))
+        .filter(|culprit| explained(&culprit.explains, directions).iter().any(proved))
         .map(finding)
         .collect()
 }
 
-fn lost(mesh: &Mesh<'_>, direction: &Direction, rung: Rung) -> bool {
+/// Whether an address of either end has just changed: what is lost on the way to node addresses may be for that.
+fn moving(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> bool {
+    let changed = |member: &Member<'_>| member.host()?.address_changes.last;
+    [direction.a, direction.b]
+        .into_iter()
+        .filter_map(changed)
+        .any(|at| mesh.recent(at, timing::ADDRESS_MOVES))
+}
+
+fn lost(direction: &Direction<'_, '_>, rung: Rung) -> bool {
     let layer = match rung {
         Rung::TunnelMtu => Layer::Tunnel,
         _ => Layer::Overlay,
     };
-    let ends = (
-        mesh.members.get(&direction.from),
-        mesh.members.get(&direction.to),
-    );
-    matches!(ends, (Some(from), Some(to)) if suspected(from, to, layer))
+    suspected(direction.a, direction.b, layer)
 }
 
-fn answer(direction: &Direction, rung: Rung) -> &Answer {
+fn answer(direction: &Direction<'_, '_>, rung: Rung) -> Answer {
+    let told = direction.told();
     match rung {
-        Rung::TunnelMtu => &direction.tunnel_mtu,
-        Rung::OverlayPort => &direction.overlay_port,
-        _ => &direction.overlay_mtu,
+        Rung::TunnelMtu => told.tunnel_mtu,
+        Rung::OverlayPort => told.overlay_port,
+        _ => told.overlay_mtu,
     }
 }
 
 /// What fails, and one direction beside it that does not.
-fn evidence(rung: Rung, hit: &[&Direction], directions: &[&Direction]) -> Vec<Citation> {
-    let shares_an_end = |direction: &&&Direction| {
-        hit.iter()
-            .any(|bad| bad.from == direction.from || bad.to == direction.to)
-    };
-    let passing = directions
-        .iter()
-        .filter(|direction| direction.ladder.outcome(rung).is_good())
-        .find(shares_an_end);
-    hit.iter()
-        .take(1)
-        .chain(passing)
-        .flat_map(|direction| answer(direction, rung).evidence.iter().cloned())
+fn evidence(
+    rung: Rung,
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
+) -> Vec<Citation> {
+    let ends = hit.iter().map(|bad| (bad.a.index, bad.b.index));
+    let (from, to): (BTreeSet<usize>, BTreeSet<usize>) = ends.unzip();
+    let mut beside = directions.touching(&from, &to);
+    let passing = beside.find(|direction| direction.outcome(rung).is_good());
+    let first = hit.first().copied();
+    let cited = first.into_iter().chain(passing);
+    cited
+        .flat_map(|direction| answer(&direction, rung).evidence.clone())
         .collect()
 }
 
-fn black_hole(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
-    let passed = least_passed(mesh, hit, Layer::Tunnel);
+fn black_hole(culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Draft {
+    let passed = least_passed(hit, Layer::Tunnel);
     let summary = format!(
         "packets inside the tunnel are lost above {passed} bytes ({}), and smaller ones pass: handshakes and small requests \
          work, transfers hang",
@@ -128,8 +139,8 @@ fn black_hole(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
     draft
 }
 
-fn overlay_too_narrow(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
-    let passed = least_passed(mesh, hit, Layer::Overlay);
+fn overlay_too_narrow(culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Draft {
+    let passed = least_passed(hit, Layer::Overlay);
     let pods = passed.saturating_sub(u32::from(VXLAN_OVERHEAD));
     let summary = format!(
         "full-size packets pass inside the tunnel, but to UDP 8472 only up to {passed} bytes ({}): a frame of a pod fits \
@@ -145,20 +156,20 @@ fn overlay_too_narrow(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) ->
     draft
 }
 
-fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft {
+fn port_blocked(culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Draft {
     let place = place_text(&culprit.place);
-    let arrive = |direction: &&Direction| {
-        of(mesh, direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
+    let arrive = |direction: &Direction<'_, '_>| {
+        of(direction, Layer::Overlay).is_some_and(|sizes| dropped_by_host(sizes).is_some())
     };
-    let watched = hit.iter().all(|direction| tap_saw(mesh, direction));
-    let receivers = text::list(&sorted(hit, |direction| &direction.to));
+    let watched = hit.iter().all(tap_saw);
+    let receivers = text::list(&sorted(hit, |direction| direction.to));
     let (what, who) = if hit.iter().all(arrive) {
         (
             format!("arrives at the interface of {receivers} and is dropped by its own firewall"),
             receivers.clone(),
         )
     } else {
-        let senders = sorted(hit, |direction| &direction.from);
+        let senders = sorted(hit, |direction| direction.from);
         let lost = if watched {
             "does not arrive"
         } else {
@@ -185,17 +196,17 @@ fn port_blocked(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> Draft
 }
 
 /// Whether the far tap would have seen what it did not tell of.
-fn tap_saw(mesh: &Mesh<'_>, direction: &Direction) -> bool {
-    let ends = mesh.members.get(&direction.from);
-    let ends = ends.zip(mesh.members.get(&direction.to));
-    ends.is_some_and(|(from, to)| {
-        known(from, to, Layer::Overlay).is_some_and(|sizes| tap_watched(from, to, sizes))
-    })
+fn tap_saw(direction: &Direction<'_, '_>) -> bool {
+    let (from, to) = (direction.a, direction.b);
+    known(from, to, Layer::Overlay).is_some_and(|sizes| tap_watched(from, to, sizes))
 }
 
 /// The nodes of one side of these directions, each once.
-fn sorted<'a>(hit: &[&'a Direction], side: fn(&Direction) -> &NodeRef) -> Vec<&'a NodeRef> {
-    let nodes: BTreeSet<&NodeRef> = hit.iter().map(|direction| side(direction)).collect();
+fn sorted<'m>(
+    hit: &[Direction<'m, '_>],
+    side: fn(&Direction<'m, '_>) -> &'m NodeRef,
+) -> Vec<&'m NodeRef> {
+    let nodes: BTreeSet<&NodeRef> = hit.iter().map(side).collect();
     nodes.into_iter().collect()
 }
 
@@ -204,15 +215,13 @@ fn draft(code: &'static str, culprit: &Culprit, summary: String) -> Draft {
 }
 
 /// The longest packet that passes in all of these directions.
-fn least_passed(mesh: &Mesh<'_>, hit: &[&Direction], layer: Layer) -> u32 {
-    let passed = |direction: &&Direction| of(mesh, direction, layer)?.bracket?.passed;
+fn least_passed(hit: &[Direction<'_, '_>], layer: Layer) -> u32 {
+    let passed = |direction: &Direction<'_, '_>| of(direction, layer)?.bracket?.passed;
     hit.iter().filter_map(passed).min().unwrap_or(0).into()
 }
 
-fn of<'a>(mesh: &Mesh<'a>, direction: &Direction, layer: Layer) -> Option<&'a Sizes> {
-    let ends = mesh.members.get(&direction.from);
-    let (from, to) = ends.zip(mesh.members.get(&direction.to))?;
-    known(from, to, layer)
+fn of<'a>(direction: &Direction<'_, 'a>, layer: Layer) -> Option<&'a Sizes> {
+    known(direction.a, direction.b, layer)
 }
 
 fn narrow_or_repair(culprit: &Culprit, passed: u32) -> Fix {

@@ -4,49 +4,50 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use evidence::{Confidence, Finding, Fix, NodeRef, Outcome, Subject};
 
-use super::{Draft, fix};
+use super::{Draft, fix, pair};
 use crate::{
-    pair::{Direction, Missing, Trouble},
+    directions::Directions,
+    pair::{Direction, Missing, Outdated, Trouble},
     text,
 };
 
+/// Directions whose evidence is looked at for one finding: it shows a few pieces.
+const LOOKED_AT: usize = 64;
+
 /// What breaks the tunnel itself: packets of the tunnel that go into the tunnel, and an address inside it that is not
 /// among the allowed IPs.
-pub(super) fn below(directions: &[&Direction]) -> Vec<Finding> {
-    let missing = grouped(directions, |trouble| match trouble {
+pub(super) fn below(directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let troubled = troubled(directions);
+    let missing = grouped(&troubled, |trouble| match trouble {
         Trouble::Missing(missing) if missing.of_tunnel => Some(key(missing)),
         _ => None,
     });
-    let loops = directions
+    let loops = troubled
         .iter()
-        .filter(|direction| direction.trouble == Some(Trouble::Loop));
+        .filter(|(_, trouble)| *trouble == Trouble::Loop);
     loops
-        .map(|direction| looped(direction))
+        .map(|(direction, _)| looped(direction))
         .chain(missing.values().filter_map(|hit| missing_addresses(hit)))
         .collect()
 }
 
 /// What keeps traffic out of a tunnel that carries. Where it does not carry, the chains may leave out a peer on purpose.
-pub(super) fn above(directions: &[&Direction]) -> Vec<Finding> {
-    let carrying: Vec<&Direction> = directions
-        .iter()
-        .filter(|direction| direction.tunnel.outcome != Outcome::Fail)
-        .copied()
-        .collect();
+pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let mut carrying = troubled(directions);
+    carrying.retain(|(direction, _)| direction.tunnel.outcome != Outcome::Fail);
     let of_node = |wanted: fn(&Trouble) -> bool| {
-        let mut nodes: BTreeMap<NodeRef, Vec<&Direction>> = BTreeMap::new();
-        for direction in &carrying {
-            if direction.trouble.as_ref().is_some_and(wanted) {
-                nodes
-                    .entry(direction.from.clone())
-                    .or_default()
-                    .push(direction);
-            }
+        let mut nodes: BTreeMap<NodeRef, Vec<Direction<'_, '_>>> = BTreeMap::new();
+        for (direction, _) in carrying.iter().filter(|(_, trouble)| wanted(trouble)) {
+            nodes
+                .entry(direction.from.clone())
+                .or_default()
+                .push(*direction);
         }
         nodes
     };
     let rules = of_node(|trouble| *trouble == Trouble::RuleMissing);
     let tables = of_node(|trouble| *trouble == Trouble::TableEmpty);
+    let bypassed = of_node(|trouble| *trouble == Trouble::Bypassed);
     let marks = of_node(|trouble| matches!(trouble, Trouble::NotMarked(_)));
     let missing = grouped(&carrying, |trouble| match trouble {
         Trouble::Missing(missing) if !missing.of_tunnel => Some(key(missing)),
@@ -54,9 +55,31 @@ pub(super) fn above(directions: &[&Direction]) -> Vec<Finding> {
     });
     let rules = rules.iter().map(|(node, hit)| rule_missing(node, hit));
     let tables = tables.iter().map(|(node, hit)| table_empty(node, hit));
+    let bypassed = bypassed.iter().map(|(node, hit)| bypassed_at(node, hit));
     let marks = marks.iter().map(|(node, hit)| not_marked(node, hit));
     let missing = missing.values().filter_map(|hit| missing_addresses(hit));
-    rules.chain(tables).chain(marks).chain(missing).collect()
+    let mut changed: BTreeMap<&NodeRef, Vec<Knowing<'_, '_, '_>>> = BTreeMap::new();
+    for (direction, trouble) in &carrying {
+        if let Trouble::Outdated(outdated) = trouble {
+            let hit = changed.entry(&outdated.owner).or_default();
+            hit.push((direction, outdated));
+        }
+    }
+    let changed = changed.values().filter_map(|hit| address_changed(hit));
+    let missing = missing.chain(changed);
+    let parts = rules.chain(tables).chain(bypassed);
+    parts.chain(marks).chain(missing).collect()
+}
+
+/// A direction that suffers from an address that has changed.
+type Knowing<'t, 'm, 'a> = (&'t Direction<'m, 'a>, &'t Outdated);
+
+/// A direction whose steering fails, and what is wrong.
+type Troubled<'m, 'a> = (Direction<'m, 'a>, Trouble);
+
+fn troubled<'m, 'a>(directions: &Directions<'m, 'a>) -> Vec<Troubled<'m, 'a>> {
+    let trouble = |direction: Direction<'m, 'a>| Some((direction, direction.trouble()?));
+    directions.odd().filter_map(trouble).collect()
 }
 
 /// Both directions of a pair suffer from what one end lacks.
@@ -66,21 +89,21 @@ fn key(missing: &Missing) -> Lack {
     (missing.owner.clone(), missing.address)
 }
 
-fn grouped<'d>(
-    directions: &[&'d Direction],
+fn grouped<'d, 'm, 'a>(
+    directions: &'d [Troubled<'m, 'a>],
     which: impl Fn(&Trouble) -> Option<Lack>,
-) -> BTreeMap<Lack, Vec<&'d Direction>> {
-    let mut groups: BTreeMap<Lack, Vec<&Direction>> = BTreeMap::new();
-    for direction in directions {
-        if let Some(lack) = direction.trouble.as_ref().and_then(&which) {
-            groups.entry(lack).or_default().push(direction);
+) -> BTreeMap<Lack, Vec<&'d Troubled<'m, 'a>>> {
+    let mut groups: BTreeMap<Lack, Vec<&Troubled<'_, '_>>> = BTreeMap::new();
+    for troubled in directions {
+        if let Some(lack) = which(&troubled.1) {
+            groups.entry(lack).or_default().push(troubled);
         }
     }
     groups
 }
 
-fn looped(direction: &Direction) -> Finding {
-    let (from, to) = (&direction.from, &direction.to);
+fn looped(direction: &Direction<'_, '_>) -> Finding {
+    let (from, to) = (direction.from, direction.to);
     let summary = format!(
         "the encrypted packets of {from} for {to} are routed into the tunnel that they are to carry"
     );
@@ -97,10 +120,10 @@ fn looped(direction: &Direction) -> Finding {
             "talosctl -n {from} get routes | grep kubespan; talosctl -n {to} get kubespanendpoints"
         )),
     ));
-    finish(draft, &[direction])
+    finish(draft, &[*direction])
 }
 
-fn rule_missing(node: &NodeRef, hit: &[&Direction]) -> Finding {
+fn rule_missing(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
     let summary = format!(
         "{node} marks traffic for node addresses, and no rule sends it to table 180: it leaves beside the tunnel"
     );
@@ -118,7 +141,7 @@ fn rule_missing(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn table_empty(node: &NodeRef, hit: &[&Direction]) -> Finding {
+fn table_empty(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
     let summary = format!(
         "table 180 of {node} does not lead into kubespan: traffic for node addresses leaves beside the tunnel"
     );
@@ -136,14 +159,31 @@ fn table_empty(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn not_marked(node: &NodeRef, hit: &[&Direction]) -> Finding {
-    let peers: Vec<&NodeRef> = hit.iter().map(|direction| &direction.to).collect();
+fn bypassed_at(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| direction.to).collect();
+    let summary = format!(
+        "{node} has KubeSpan's rule and its routes, and another rule comes first: marked traffic for {} leaves beside the tunnel",
+        text::list(&peers)
+    );
+    let mut draft = of_node("steering-bypassed", node, Confidence::Certain, summary);
+    draft.fixes.push(fix(
+        format!("who set the rules of {node} (a CNI, a VPN)"),
+        "give the rule that comes first a priority above 32500, or take it away",
+        Some(format!(
+            "talosctl -n {node} get routingrules   # by hand, from a privileged pod: ip rule; ip rule del pref PRIORITY"
+        )),
+    ));
+    finish(draft, hit)
+}
+
+fn not_marked(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| direction.to).collect();
     let summary = format!(
         "the nftables chains of {node} leave out {}, whose tunnel carries: traffic for it leaves beside the tunnel",
         text::list(&peers)
     );
     let subject = match hit {
-        [one] => one_way(node, &one.to),
+        [one] => one_way(node, one.to),
         _ => Subject::Node { node: node.clone() },
     };
     let mut draft = Draft::new("nft-set-lacks-peer", subject, Confidence::Likely, summary);
@@ -163,10 +203,10 @@ fn not_marked(node: &NodeRef, hit: &[&Direction]) -> Finding {
     finish(draft, hit)
 }
 
-fn missing_addresses(hit: &[&Direction]) -> Option<Finding> {
+fn missing_addresses(hit: &[&Troubled<'_, '_>]) -> Option<Finding> {
     let mut lacking: BTreeMap<&NodeRef, &Missing> = BTreeMap::new();
-    for direction in hit {
-        if let Some(Trouble::Missing(missing)) = &direction.trouble {
+    for (_, trouble) in hit {
+        if let Trouble::Missing(missing) = trouble {
             lacking.insert(&missing.holder, missing);
         }
     }
@@ -174,15 +214,54 @@ fn missing_addresses(hit: &[&Direction]) -> Option<Finding> {
     let mut draft = missing_draft(&holders, lacking.values().next()?);
     draft.explains = hit
         .iter()
-        .flat_map(|direction| {
-            let (from, to) = (direction.from.clone(), direction.to.clone());
+        .flat_map(|(direction, _)| {
+            let (from, to) = pair(direction);
             [(from.clone(), to.clone()), (to, from)]
         })
         .collect();
-    for direction in hit {
-        draft.evidence.extend(direction.steering.evidence.clone());
+    for (direction, _) in hit.iter().take(LOOKED_AT) {
+        draft
+            .evidence
+            .extend(direction.told().steering.evidence.clone());
     }
     Some(draft.finish(None))
+}
+
+fn address_changed(hit: &[Knowing<'_, '_, '_>]) -> Option<Finding> {
+    let (_, first) = hit.first()?;
+    let (node, before, after) = (&first.owner, first.before, first.after);
+    let mut knowing: Vec<&NodeRef> = hit
+        .iter()
+        .map(|(direction, _)| {
+            if direction.to == node {
+                direction.from
+            } else {
+                direction.to
+            }
+        })
+        .collect();
+    knowing.sort();
+    knowing.dedup();
+    let summary = format!(
+        "the address of {node} changed to {after}, and {} still know it as {before}: nothing for or from its new address passes the tunnel",
+        text::list(&knowing)
+    );
+    let mut draft = of_node("node-address-changed", node, Confidence::Certain, summary);
+    draft.fixes.push(fix(
+        "who runs the cluster",
+        format!("see whether {node} tells its new address and whether the others hear of it: that is the work of the discovery service"),
+        Some(format!(
+            "talosctl -n {node} get nodeaddresses; talosctl -n {other} get affiliates -o yaml; talosctl -n {other} get kubespanpeerspecs -o yaml",
+            other = knowing.first()?
+        )),
+    ));
+    draft.fixes.push(fix(
+        format!("who runs the network of {node}"),
+        format!("give it a fixed address or a static lease; until then {before} as a second address puts things right"),
+        None,
+    ));
+    let hit: Vec<Direction<'_, '_>> = hit.iter().map(|(direction, _)| **direction).collect();
+    Some(finish(draft, &hit))
 }
 
 fn missing_draft(holders: &[&NodeRef], first: &Missing) -> Draft {
@@ -246,12 +325,12 @@ fn look_who(node: &NodeRef, action: &str, look: &str) -> Fix {
     )
 }
 
-fn finish(mut draft: Draft, hit: &[&Direction]) -> Finding {
-    for direction in hit {
-        draft.evidence.extend(direction.steering.evidence.clone());
+fn finish(mut draft: Draft, hit: &[Direction<'_, '_>]) -> Finding {
+    for direction in hit.iter().take(LOOKED_AT) {
         draft
-            .explains
-            .insert((direction.from.clone(), direction.to.clone()));
+            .evidence
+            .extend(direction.told().steering.evidence.clone());
     }
+    draft.explains = hit.iter().map(pair).collect();
     draft.finish(None)
 }

@@ -2,21 +2,88 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome};
+use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 
-use super::{Draft, explained, fix, place_text, subject};
+use super::{Draft, explained, fix, named, nat, place_text, subject};
 use crate::{
+    directions::{Directions, Way},
     localise::{Culprit, Place, site},
     mesh::Mesh,
     pair::Direction,
     text,
 };
 
-pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Direction]) -> Finding {
+/// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
+pub(super) fn may_widen(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    directions: &Directions<'_, '_>,
+) -> bool {
+    let (Place::Direction(a, b) | Place::Between(a, b)) = &culprit.place else {
+        return false;
+    };
+    let both_ways = matches!(culprit.place, Place::Between(..));
+    let Some((a, b)) = mesh.members.get(a).zip(mesh.members.get(b)) else {
+        return false;
+    };
+    let (a, b) = (a.index, b.index);
+    let mut ways = (0..mesh.members.len()).flat_map(|other| {
+        let back = [(b, other), (other, a)];
+        let back = back.into_iter().filter(move |_| both_ways);
+        [(a, other), (other, b)].into_iter().chain(back)
+    });
+    ways.any(|way| {
+        let direction = directions.get(way);
+        direction.is_some_and(|one| one.is_losing() && one.loss_since().is_none())
+    })
+}
+
+/// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
+/// and of a node of which nothing comes nobody learns where that is. So what fails from A to a B behind a NAT is no trouble
+/// of its own, as long as something wider explains why nothing of B comes to A.
+pub(super) fn with_ways_back(mesh: &Mesh<'_>, culprits: Vec<Culprit>) -> Vec<(Culprit, Vec<Way>)> {
+    let is_alone =
+        |culprit: &Culprit| matches!(culprit.place, Place::Direction(..) | Place::Way(..));
+    let (alone, wide): (Vec<_>, Vec<_>) = culprits.into_iter().partition(is_alone);
+    let mut known: Vec<_> = wide
+        .into_iter()
+        .map(|culprit| (culprit, Vec::new()))
+        .collect();
+    let mut own = Vec::new();
+    for culprit in alone {
+        let forgotten = |(from, to): &Way| {
+            let site = |node: &usize| mesh.members.at(*node).and_then(|member| member.site);
+            let behind = site(to).is_some() && site(to) != site(from);
+            let mut wide = known.iter();
+            let why = wide.position(|(wide, _)| wide.explains.binary_search(&(*to, *from)).is_ok());
+            why.filter(|_| behind)
+        };
+        let whys: Option<Vec<usize>> = culprit.explains.iter().map(forgotten).collect();
+        let Some(whys) = whys else {
+            own.push((culprit, Vec::new()));
+            continue;
+        };
+        for (why, way) in whys.into_iter().zip(culprit.explains) {
+            if let Some((_, ways_back)) = known.get_mut(why) {
+                ways_back.push(way);
+            }
+        }
+    }
+    known.extend(own);
+    known
+}
+
+pub(super) fn finding(
+    mesh: &Mesh<'_>,
+    culprit: &Culprit,
+    ways_back: &[Way],
+    directions: &Directions<'_, '_>,
+) -> Finding {
     let (mut hit, open): (Vec<_>, Vec<_>) = explained(&culprit.explains, directions)
         .into_iter()
         .partition(|direction| direction.underlay.outcome == Outcome::Fail);
-    let tied = !culprit.ties.is_empty();
+    let moved = nat::moved(mesh, culprit, &hit);
+    let tied = !culprit.ties.is_empty() && moved.is_none();
     let confidence = match &culprit.place {
         _ if tied => Confidence::Undecided,
         Place::SiteBoth(..) | Place::NodeBoth(_) => Confidence::Likely,
@@ -25,18 +92,26 @@ pub(super) fn finding(mesh: &Mesh<'_>, culprit: &Culprit, directions: &[&Directi
     };
     hit.extend(open);
     let mut draft = Draft::new(
-        code(&culprit.place),
+        moved
+            .as_ref()
+            .map_or_else(|| code(&culprit.place), |_| nat::Moved::CODE),
         subject(&culprit.place),
         confidence,
-        summary(mesh, culprit, &hit),
+        moved
+            .as_ref()
+            .map_or_else(|| summary(mesh, culprit, &hit), nat::Moved::summary),
     );
-    draft.evidence = evidence(&culprit.place, &hit, directions);
+    draft.evidence = evidence(mesh, &culprit.place, &hit, directions);
     draft.fixes = fixes(mesh, &culprit.place);
-    draft.explains.clone_from(&culprit.explains);
+    draft.explains = named(mesh, &[&culprit.explains, ways_back].concat());
     draft.could_also_be = culprit.ties.iter().map(place_text).collect();
     if tied {
         draft.decided_by =
             Some("an agent on one more node outside, or a direction that passes".to_owned());
+    }
+    if let Some(moved) = moved {
+        draft.confidence = Confidence::Likely;
+        moved.refine(&mut draft);
     }
     if let Place::SiteBoth(..) | Place::NodeBoth(_) = culprit.place {
         draft.could_also_be.push(
@@ -51,12 +126,12 @@ fn code(place: &Place) -> &'static str {
         Place::NodeIn(_) | Place::SiteIn(..) => "udp-51820-blocked-inbound",
         Place::NodeOut(_) | Place::SiteOut(..) => "udp-51820-blocked-outbound",
         Place::NodeBoth(_) | Place::SiteBoth(..) => "udp-51820-blocked-both-ways",
-        Place::Direction(..) => "one-way-loss",
-        Place::Between(..) => "path-broken",
+        Place::Direction(..) | Place::Way(..) => "one-way-loss",
+        Place::Between(..) | Place::Ways(..) => "path-broken",
     }
 }
 
-fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
+fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> String {
     let alone = |what: &str| {
         if culprit.ties.is_empty() {
             format!("; other ways {what} are not hit")
@@ -64,8 +139,8 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
             String::new()
         }
     };
-    let senders = names(hit, |direction| &direction.from);
-    let receivers = names(hit, |direction| &direction.to);
+    let senders = names(hit, |direction| direction.from);
+    let receivers = names(hit, |direction| direction.to);
     match &culprit.place {
         Place::NodeIn(node) => format!(
             "UDP 51820 towards {node} is dropped before it reaches the node: datagrams of {senders} leave{} and never \
@@ -104,16 +179,24 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[&Direction]) -> String {
                 alone("to and from them")
             )
         }
+        Place::Way(from, to) => format!(
+            "datagrams from {from} to {to} are lost on the way, those of all nodes ({senders} to {receivers}){}",
+            alone(&format!("into {to} and out of {from}"))
+        ),
+        Place::Ways(a, b) => format!(
+            "datagrams between {a} and {b} are lost both ways, those of all nodes{}",
+            alone("to and from them")
+        ),
     }
 }
 
-fn names(hit: &[&Direction], side: fn(&Direction) -> &NodeRef) -> String {
-    let names: BTreeSet<&NodeRef> = hit.iter().map(|direction| side(direction)).collect();
+fn names<'m>(hit: &[Direction<'m, '_>], side: fn(&Direction<'m, '_>) -> &'m NodeRef) -> String {
+    let names: BTreeSet<&NodeRef> = hit.iter().map(side).collect();
     text::list(&names.into_iter().collect::<Vec<_>>())
 }
 
-fn at_endpoint(hit: &[&Direction]) -> String {
-    let endpoint = hit.iter().find_map(|direction| direction.ladder.endpoint);
+fn at_endpoint(hit: &[Direction<'_, '_>]) -> String {
+    let endpoint = hit.iter().find_map(Direction::endpoint);
     endpoint.map_or_else(String::new, |endpoint| format!(" for {endpoint}"))
 }
 
@@ -124,34 +207,48 @@ fn behind(mesh: &Mesh<'_>, node: &NodeRef) -> String {
 }
 
 /// Evidence of what fails, then of what passes beside it: that is what places the trouble.
-fn evidence(place: &Place, hit: &[&Direction], directions: &[&Direction]) -> Vec<Citation> {
-    let failing = hit
-        .iter()
-        .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter());
+fn evidence(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+    directions: &Directions<'_, '_>,
+) -> Vec<Citation> {
+    let told = |direction: &Direction<'_, '_>| direction.told().underlay.evidence.clone();
+    let failing = hit.iter().take(2).flat_map(told);
+    let (from, to, one_end) = ends(mesh, place, hit);
+    let shares = |direction: &Direction<'_, '_>| {
+        !one_end || from.contains(&direction.a.index) != to.contains(&direction.b.index)
+    };
     let passing = directions
-        .iter()
-        .filter(|direction| {
-            direction.underlay.outcome == Outcome::Pass && contrasts(place, direction, hit)
-        })
+        .touching(&from, &to)
+        .filter(|direction| direction.underlay.outcome == Outcome::Pass && shares(direction))
         .take(2)
-        .flat_map(|direction| direction.underlay.evidence.iter().take(1));
-    failing.chain(passing).cloned().collect()
+        .flat_map(|direction| told(&direction).into_iter().take(1));
+    failing.chain(passing).collect()
 }
 
-/// A direction that shares one end with the failing ones and passes.
-fn contrasts(place: &Place, direction: &Direction, hit: &[&Direction]) -> bool {
+/// Which nodes a direction must leave or lead to in order to share an end with the failing ones: if it passes, it places them.
+/// Of a site it must share one end only.
+fn ends(
+    mesh: &Mesh<'_>,
+    place: &Place,
+    hit: &[Direction<'_, '_>],
+) -> (BTreeSet<usize>, BTreeSet<usize>, bool) {
+    let index = |node: &NodeRef| mesh.members.get(node).map(|member| member.index);
     match place {
-        Place::NodeIn(node) | Place::NodeBoth(node) => {
-            direction.from == *node || direction.to == *node
+        Place::NodeIn(node) | Place::NodeBoth(node) | Place::NodeOut(node) => {
+            let node: BTreeSet<usize> = index(node).into_iter().collect();
+            (node.clone(), node, false)
         }
-        Place::NodeOut(node) => direction.to == *node || direction.from == *node,
         Place::SiteIn(_, nodes) | Place::SiteOut(_, nodes) | Place::SiteBoth(_, nodes) => {
-            nodes.contains(&direction.from) != nodes.contains(&direction.to)
+            let nodes: BTreeSet<usize> = nodes.iter().filter_map(index).collect();
+            (nodes.clone(), nodes, true)
         }
-        Place::Direction(..) | Place::Between(..) => hit
-            .iter()
-            .any(|bad| bad.from == direction.from || bad.to == direction.to),
+        Place::Way(..) | Place::Ways(..) | Place::Direction(..) | Place::Between(..) => {
+            let ends = hit.iter().map(|bad| (bad.a.index, bad.b.index));
+            let (from, to) = ends.unzip();
+            (from, to, false)
+        }
     }
 }
 
@@ -168,6 +265,8 @@ fn fixes(mesh: &Mesh<'_>, place: &Place) -> Vec<Fix> {
         }
         Place::Direction(from, to) => vec![open_path(mesh, from, to)],
         Place::Between(a, b) => vec![open_path(mesh, a, b), open_path(mesh, b, a)],
+        Place::Way(from, to) => vec![open_way(mesh, from, to)],
+        Place::Ways(a, b) => vec![open_way(mesh, a, b), open_way(mesh, b, a)],
     }
 }
 
@@ -236,6 +335,28 @@ fn open_site_outbound(address: &str) -> Fix {
                 .to_owned(),
         ),
     )
+}
+
+/// What all nodes of a site suffer at one other place is most often a ban of its address there.
+fn open_way(mesh: &Mesh<'_>, from: &End, to: &End) -> Fix {
+    let (sender, receiver) = (text::list(&from.nodes), text::list(&to.nodes));
+    let source = from.address.clone().or_else(|| outside_address(mesh, from));
+    let source = source.unwrap_or_else(|| sender.clone());
+    fix(
+        format!("who runs the firewall in front of {receiver}, or the network between"),
+        format!(
+            "look for a filter that concerns {source} alone: a list of banned addresses, a rule by source"
+        ),
+        Some(format!(
+            "nft list ruleset | grep -n {source}   # in front of {receiver}; then on {sender}: mtr --mark 32 --udp --port 51820 {}",
+            outside_address(mesh, to).unwrap_or_else(|| receiver.clone())
+        )),
+    )
+}
+
+fn outside_address(mesh: &Mesh<'_>, end: &End) -> Option<String> {
+    let inside = || inside_address(mesh, end.nodes.first()?);
+    end.address.clone().or_else(inside)
 }
 
 fn open_path(mesh: &Mesh<'_>, from: &NodeRef, to: &NodeRef) -> Fix {

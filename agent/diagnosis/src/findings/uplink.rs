@@ -1,13 +1,14 @@
 //! A node's own link is too narrow for its tunnel: known from its settings, and named when large packets are lost.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::net::SocketAddr;
 
 use evidence::{
     Confidence, FactKey, Finding, Fix, Layer, NodeRef, Outcome, PublicKey, Rung, SourceId, Subject,
 };
 
-use super::{Draft, fix};
+use super::{Draft, fix, pair};
 use crate::{
+    directions::Directions,
     mesh::{Member, Mesh},
     pair::Direction,
 };
@@ -30,19 +31,32 @@ struct Narrow<'a> {
     to: SocketAddr,
 }
 
-pub(super) fn find(mesh: &Mesh<'_>, directions: &[&Direction]) -> Vec<Finding> {
+pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
+    let fails = |direction: &Direction<'_, '_>| {
+        let at = [Rung::TunnelMtu, Rung::OverlayMtu];
+        at.iter()
+            .any(|rung| direction.ladder.outcome(*rung) == Outcome::Fail)
+    };
+    let lost: Vec<Direction<'_, '_>> = directions.odd().filter(fails).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
     let members = mesh.members.values();
     members
-        .filter_map(|member| finding(mesh, member, directions))
+        .filter_map(|member| finding(mesh, member, &lost))
         .collect()
 }
 
 /// Packets that are longer than a link are cut up, and the pieces may well arrive: the settings alone accuse nobody.
-fn finding(mesh: &Mesh<'_>, member: &Member<'_>, directions: &[&Direction]) -> Option<Finding> {
+fn finding(
+    mesh: &Mesh<'_>,
+    member: &Member<'_>,
+    directions: &[Direction<'_, '_>],
+) -> Option<Finding> {
     let narrow = narrow(mesh, member)?;
-    let lost: Vec<&Direction> = directions
+    let lost: Vec<Direction<'_, '_>> = directions
         .iter()
-        .filter(|direction| loses_by(mesh, member, &narrow, direction))
+        .filter(|direction| loses_by(member, &narrow, direction))
         .copied()
         .collect();
     let first = lost.first()?;
@@ -74,17 +88,15 @@ fn finding(mesh: &Mesh<'_>, member: &Member<'_>, directions: &[&Direction]) -> O
         read.unwrap_or(mesh.now),
         format!("its encrypted packets to {to} leave by {link}, whose MTU is {link_mtu}"),
     ));
-    let answer = if first.tunnel_mtu.outcome == Outcome::Fail {
-        &first.tunnel_mtu
+    let told = first.told();
+    let answer = if told.tunnel_mtu.outcome == Outcome::Fail {
+        &told.tunnel_mtu
     } else {
-        &first.overlay_mtu
+        &told.overlay_mtu
     };
     draft.evidence.extend(answer.evidence.iter().cloned());
     draft.fixes = fixes(node, &narrow);
-    draft.explains = lost
-        .iter()
-        .map(|direction| (direction.from.clone(), direction.to.clone()))
-        .collect::<BTreeSet<_>>();
+    draft.explains = lost.iter().map(pair).collect();
     Some(draft.finish(None))
 }
 
@@ -115,19 +127,14 @@ fn narrow<'a>(mesh: &Mesh<'_>, member: &Member<'a>) -> Option<Narrow<'a>> {
 
 /// Whether a direction from or to the node takes the narrow link and loses large packets: the tunnel's, or those to node
 /// addresses of which the node's own kernel says that just this link is the limit.
-fn loses_by(
-    mesh: &Mesh<'_>,
-    member: &Member<'_>,
-    narrow: &Narrow<'_>,
-    direction: &Direction,
-) -> bool {
-    let leaves = direction.from == member.node;
-    let other = match (leaves, direction.to == member.node) {
-        (true, _) => &direction.to,
-        (_, true) => &direction.from,
+fn loses_by(member: &Member<'_>, narrow: &Narrow<'_>, direction: &Direction<'_, '_>) -> bool {
+    let leaves = direction.a.index == member.index;
+    let other = match (leaves, direction.b.index == member.index) {
+        (true, _) => direction.b,
+        (_, true) => direction.a,
         _ => return false,
     };
-    let Some(key) = mesh.members.get(other).and_then(|other| other.key) else {
+    let Some(key) = other.key else {
         return false;
     };
     let way = member
@@ -136,7 +143,7 @@ fn loses_by(
     if way.and_then(|way| way.via.as_deref()) != Some(narrow.link) {
         return false;
     }
-    let fails = |rung| direction.ladder.outcome(rung) == Outcome::Fail;
+    let fails = |rung| direction.outcome(rung) == Outcome::Fail;
     let told = member
         .sizes(&key, Layer::Overlay)
         .and_then(|sizes| sizes.too_big)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use evidence::{FactKey, InertReplies, Moment, Outcome, PublicKey, SourceId};
 
-use super::Answer;
+use super::{Answer, Words};
 use crate::{
     mesh::{Member, Mesh},
     text, timing,
@@ -13,12 +13,12 @@ use crate::{
 const METHOD: &str = "inert datagrams on the true five-tuple";
 
 /// At least two inert datagrams left A, and B's tap saw none of them, nor did anything prove since that they arrive.
-pub(super) fn unheard(
+pub(super) fn unheard<W: Words>(
     mesh: &Mesh<'_>,
     a: &Member<'_>,
     b: &Member<'_>,
     since: Moment,
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let (a_key, b_key) = (a.key?, b.key?);
     let (sent, tap) = (a.inert(&b_key)?, b.working(SourceId::Tap)?);
     let (to, seen_up_to) = (sent.to?, b.tap_read_at()?);
@@ -34,77 +34,98 @@ pub(super) fn unheard(
         .filter(|at| last_proved.is_none_or(|proved| proved.plus(timing::SKEW) < **at))
         .collect();
     let newest = **unheard.last()?;
-    (unheard.len() >= 2).then(|| {
+    let cited = || {
         let left = format!(
             "sent {} inert datagrams from 51820 to {to}, the endpoint of {}: they left its interface{}",
             unheard.len(),
             b.node,
             seen_as(mesh, a, b).map_or_else(String::new, |clause| format!("; {clause}"))
         );
-        let missed = format!("its tap, which sees datagrams before any firewall of the host, saw none of them{}{}", {
-            last_heard.map_or_else(String::new, |at| format!("; the last one came {} ago", text::age(mesh.now.since(at))))
-        }, unsolicited(a, b, since).unwrap_or_default());
-        Answer::new(
-            Outcome::Fail,
-            METHOD,
-            vec![
-                mesh.cite(a, FactKey::Inert(b_key), newest, left),
-                mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, missed),
-            ],
-        )
-    })
+        let missed = format!(
+            "its tap, which sees datagrams before any firewall of the host, saw none of them{}{}",
+            {
+                last_heard.map_or_else(String::new, |at| {
+                    format!("; the last one came {} ago", text::age(mesh.now.since(at)))
+                })
+            },
+            unsolicited(a, b, since).unwrap_or_default()
+        );
+        vec![
+            mesh.cite(a, FactKey::Inert(b_key), newest, left),
+            mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, missed),
+        ]
+    };
+    (unheard.len() >= 2).then(|| Answer::new(Outcome::Fail, METHOD, cited))
 }
 
 /// One of A's datagrams arrived at B, after `since` and lately: B's tap saw it, or a reply proves it.
-pub(super) fn arrived(
+pub(super) fn arrived<W: Words>(
     mesh: &Mesh<'_>,
     a: &Member<'_>,
     b: &Member<'_>,
     since: Moment,
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     heard(mesh, a, b, since)
         .or_else(|| answered_by_b(mesh, a, b, since))
         .or_else(|| answered_by_a(mesh, a, b, since))
 }
 
-fn heard(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
+fn heard<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    since: Moment,
+) -> Option<Answer<W>> {
     let key = a.key?;
     let inert = b.inert(&key)?;
     let at = inert.last_heard.filter(|at| lately(mesh, *at, since))?;
-    let from = inert
-        .heard_from
-        .map_or_else(String::new, |from| format!(" from {from}"));
-    let text = format!("its tap saw an inert datagram of {} arrive{from}", a.node);
-    let cited = mesh.cite(b, FactKey::Inert(key), at, text);
-    Some(Answer::new(Outcome::Pass, METHOD, vec![cited]))
+    Some(Answer::new(Outcome::Pass, METHOD, || {
+        let from = inert
+            .heard_from
+            .map_or_else(String::new, |from| format!(" from {from}"));
+        let text = format!("its tap saw an inert datagram of {} arrive{from}", a.node);
+        vec![mesh.cite(b, FactKey::Inert(key), at, text)]
+    }))
 }
 
 /// B answered, so what A sent had arrived.
-fn answered_by_b(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
+fn answered_by_b<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    since: Moment,
+) -> Option<Answer<W>> {
     let key = b.key?;
     let replies = a.inert(&key)?.replies?;
     lately(mesh, replies.sent_at, since).then_some(())?;
-    let text = format!(
-        "{} answered its inert datagram in {} and sees it as {}; probing refreshes the mapping",
-        b.node,
-        text::millis(replies.rtt_us),
-        replies.mapped
-    );
-    let cited = mesh.cite(a, FactKey::Inert(key), replies.last, text);
-    Some(Answer::new(Outcome::Pass, METHOD, vec![cited]))
+    Some(Answer::new(Outcome::Pass, METHOD, || {
+        let text = format!(
+            "{} answered its inert datagram in {} and sees it as {}; probing refreshes the mapping",
+            b.node,
+            text::millis(replies.rtt_us),
+            replies.mapped
+        );
+        vec![mesh.cite(a, FactKey::Inert(key), replies.last, text)]
+    }))
 }
 
 /// A answered, and its answer came back to B.
-fn answered_by_a(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, since: Moment) -> Option<Answer> {
+fn answered_by_a<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    since: Moment,
+) -> Option<Answer<W>> {
     let (a_key, b_key) = (a.key?, b.key?);
     let replies = replies_where_dialled(a, b, &a_key, &b_key)?;
     lately(mesh, replies.sent_at, since).then_some(())?;
-    let text = format!(
-        "the answer of {} to its inert datagram came back to {}, where {} dials it; probing refreshes the mapping",
-        a.node, replies.mapped, a.node
-    );
-    let cited = mesh.cite(b, FactKey::Inert(a_key), replies.last, text);
-    Some(Answer::new(Outcome::Pass, METHOD, vec![cited]))
+    Some(Answer::new(Outcome::Pass, METHOD, || {
+        let text = format!(
+            "the answer of {} to its inert datagram came back to {}, where {} dials it; probing refreshes the mapping",
+            a.node, replies.mapped, a.node
+        );
+        vec![mesh.cite(b, FactKey::Inert(a_key), replies.last, text)]
+    }))
 }
 
 /// What A answered to B. A reply goes to where the datagram came from, the tunnel's data to the endpoint: if a NAT has

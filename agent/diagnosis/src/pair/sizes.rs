@@ -5,7 +5,7 @@
 
 use evidence::{Bracket, Citation, FactKey, Layer, Moment, Outcome, Sizes, SourceId};
 
-use super::{Answer, undecided};
+use super::{Answer, Words, undecided};
 use crate::{
     mesh::{Member, Mesh},
     timing,
@@ -17,77 +17,81 @@ pub(crate) const VXLAN_OVERHEAD: u16 = 20 + 8 + 8 + 14;
 const METHOD: &str = "full-size packets, answered through the tunnel";
 
 /// Does a packet as long as A's `kubespan` link permits arrive at B inside the tunnel?
-pub(super) fn tunnel_mtu(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+pub(super) fn tunnel_mtu<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let Some(sizes) = known(a, b, Layer::Tunnel) else {
         return unasked(a, b, "no full-size packet has been sent yet");
     };
     if let Some(at) = arrived(mesh, sizes) {
-        let text = format!("a packet of {} bytes reached {}", sizes.full, b.node);
-        return Answer::new(Outcome::Pass, METHOD, cite(mesh, a, b, at, text));
+        return Answer::new(Outcome::Pass, METHOD, || {
+            let text = format!("a packet of {} bytes reached {}", sizes.full, b.node);
+            cite(mesh, a, b, at, text)
+        });
     }
     match limit(mesh, a, b, sizes) {
         Some(Bracket {
             at,
             passed: Some(passed),
             failed,
-        }) => Answer::new(
-            Outcome::Fail,
-            METHOD,
-            narrow(mesh, (a, b), sizes, (passed, failed), at),
-        ),
-        Some(_) => Answer::unknown(format!("{} answers packets of no size", b.node)),
+        }) => Answer::new(Outcome::Fail, METHOD, || {
+            narrow(mesh, (a, b), sizes, (passed, failed), at)
+        }),
+        Some(_) => Answer::undecided(|| format!("{} answers packets of no size", b.node)),
         None => undecided_size(sizes),
     }
 }
 
 /// Do datagrams of A to the VXLAN port of B's node address arrive at B?
-pub(super) fn overlay_port(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+pub(super) fn overlay_port<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let Some(sizes) = known(a, b, Layer::Overlay) else {
         return unasked(a, b, "no node address of the peer is among its allowed IPs");
     };
     let method = "probes to UDP 8472 of the node address, heard behind the far side's firewall";
     if let Some(at) = arrived(mesh, sizes) {
-        let text = format!("a probe reached UDP 8472 of {} at {}", b.node, sizes.to);
-        return Answer::new(Outcome::Pass, method, cite(mesh, a, b, at, text));
+        return Answer::new(Outcome::Pass, method, || {
+            let text = format!("a probe reached UDP 8472 of {} at {}", b.node, sizes.to);
+            cite(mesh, a, b, at, text)
+        });
     }
     match limit(mesh, a, b, sizes) {
         Some(Bracket {
             at,
             passed: Some(passed),
             ..
-        }) => {
+        }) => Answer::new(Outcome::Pass, method, || {
             let text = format!(
                 "a probe of {passed} bytes reached UDP 8472 of {} at {}",
                 b.node, sizes.to
             );
-            Answer::new(Outcome::Pass, method, cite(mesh, a, b, at, text))
-        }
+            cite(mesh, a, b, at, text)
+        }),
         Some(_) if !answers_sizes(mesh, a, b) => {
-            Answer::unknown(format!("{} answers packets of no size", b.node))
+            Answer::undecided(|| format!("{} answers packets of no size", b.node))
         }
-        Some(bracket) if watched(a, b, &bracket) => Answer::new(
-            Outcome::Fail,
-            method,
-            unheard(mesh, (a, b), sizes, bracket.at),
-        ),
-        Some(_) => Answer::unknown(format!("{} did not listen for probes of the port", b.node)),
+        Some(bracket) if watched(a, b, &bracket) => Answer::new(Outcome::Fail, method, || {
+            unheard(mesh, (a, b), sizes, bracket.at)
+        }),
+        Some(_) => {
+            Answer::undecided(|| format!("{} did not listen for probes of the port", b.node))
+        }
         None => undecided_size(sizes),
     }
 }
 
 /// Does a packet of the overlay arrive that is as long as a full frame of a pod makes it?
-pub(super) fn overlay_mtu(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+pub(super) fn overlay_mtu<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let Some(sizes) = known(a, b, Layer::Overlay) else {
         return unasked(a, b, "no node address of the peer is among its allowed IPs");
     };
     if let Some(at) = arrived(mesh, sizes) {
-        let text = format!(
-            "a packet of {} bytes reached UDP 8472 of {}: pods may use an MTU of {}",
-            sizes.full,
-            b.node,
-            sizes.full.saturating_sub(VXLAN_OVERHEAD)
-        );
-        return Answer::new(Outcome::Pass, METHOD, cite(mesh, a, b, at, text));
+        return Answer::new(Outcome::Pass, METHOD, || {
+            let text = format!(
+                "a packet of {} bytes reached UDP 8472 of {}: pods may use an MTU of {}",
+                sizes.full,
+                b.node,
+                sizes.full.saturating_sub(VXLAN_OVERHEAD)
+            );
+            cite(mesh, a, b, at, text)
+        });
     }
     match limit(mesh, a, b, sizes) {
         Some(_) if !tunnel_is_wide(a, b, sizes) => {
@@ -97,11 +101,9 @@ pub(super) fn overlay_mtu(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> An
             at,
             passed: Some(passed),
             failed,
-        }) => Answer::new(
-            Outcome::Fail,
-            METHOD,
-            narrow(mesh, (a, b), sizes, (passed, failed), at),
-        ),
+        }) => Answer::new(Outcome::Fail, METHOD, || {
+            narrow(mesh, (a, b), sizes, (passed, failed), at)
+        }),
         _ => undecided_size(sizes),
     }
 }
@@ -123,7 +125,7 @@ pub(crate) fn known<'a>(a: &Member<'a>, b: &Member<'a>, layer: Layer) -> Option<
     a.sizes(&b.key?, layer)
 }
 
-fn unasked(a: &Member<'_>, b: &Member<'_>, why: &str) -> Answer {
+fn unasked<W: Words>(a: &Member<'_>, b: &Member<'_>, why: &'static str) -> Answer<W> {
     if a.fresh().is_none() || b.fresh().is_none() {
         return undecided(a, b);
     }
@@ -182,8 +184,8 @@ pub(crate) fn dropped_by_host(sizes: &Sizes) -> Option<Moment> {
         .filter(|at| sizes.lost_since.is_some_and(|since| *at >= since))
 }
 
-fn undecided_size(sizes: &Sizes) -> Answer {
-    Answer::unknown(match sizes.lost {
+fn undecided_size<W: Words>(sizes: &Sizes) -> Answer<W> {
+    Answer::undecided(|| match sizes.lost {
         0 => "no full-size packet has been answered lately".to_owned(),
         lost => format!("{lost} full-size packets in a row lost; the limit is being looked for"),
     })

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
 
-pub(crate) use missing::Missing;
+pub(crate) use missing::{Missing, Outdated};
 
-use super::{Answer, undecided};
+use super::{Answer, Words, undecided};
 use crate::{
     mesh::{Member, Mesh},
     prefix::Prefix,
@@ -31,20 +31,26 @@ pub(crate) enum Trouble {
     RuleMissing,
     /// Table 180 does not lead into the tunnel.
     TableEmpty,
+    /// A rule before `KubeSpan`'s sends marked packets elsewhere.
+    Bypassed,
+    /// The sender has the address itself: nothing for it ever leaves. Who is to blame is told of the addresses.
+    Own,
     /// The chains do not mark the address.
     NotMarked(IpAddr),
     /// One end's device lacks an address that is the other's.
     Missing(Missing),
+    /// One end's device knows only addresses that the other had before.
+    Outdated(Outdated),
 }
 
 /// An answer, and what is wrong if it is a failure.
-pub(super) struct Judged {
-    pub(super) answer: Answer,
+pub(super) struct Judged<W> {
+    pub(super) answer: Answer<W>,
     pub(super) trouble: Option<Trouble>,
 }
 
-impl Judged {
-    fn fail(answer: Answer, trouble: Trouble) -> Self {
+impl<W: Words> Judged<W> {
+    fn fail(answer: Answer<W>, trouble: Trouble) -> Self {
         Self {
             answer,
             trouble: Some(trouble),
@@ -55,7 +61,7 @@ impl Judged {
     fn worst(all: Vec<Self>) -> Option<Self> {
         let rank = |judged: &Self| match judged.answer.outcome {
             Outcome::Fail => 0,
-            Outcome::Unknown | Outcome::NotApplicableYet => 1,
+            Outcome::Flapping | Outcome::Unknown | Outcome::NotApplicableYet => 1,
             Outcome::Warn => 2,
             Outcome::Pass => 3,
         };
@@ -63,8 +69,8 @@ impl Judged {
     }
 }
 
-impl From<Answer> for Judged {
-    fn from(answer: Answer) -> Self {
+impl<W> From<Answer<W>> for Judged<W> {
+    fn from(answer: Answer<W>) -> Self {
         Self {
             answer,
             trouble: None,
@@ -73,7 +79,12 @@ impl From<Answer> for Judged {
 }
 
 /// Does traffic from A to B's node addresses enter the tunnel?
-pub(super) fn steering(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: &Answer) -> Judged {
+pub(super) fn steering<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    tunnel: &Answer<W>,
+) -> Judged<W> {
     let judged = judge(mesh, a, b, tunnel);
     if judged.trouble.is_some() && judged.trouble != Some(Trouble::Loop) && mesh.settling(a, b) {
         return Answer::unknown("one end has just come").into();
@@ -81,12 +92,17 @@ pub(super) fn steering(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: 
     judged
 }
 
-fn judge(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, tunnel: &Answer) -> Judged {
+fn judge<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    tunnel: &Answer<W>,
+) -> Judged<W> {
     let (Some(_), Some(_), Some(b_key)) = (a.fresh(), b.fresh(), b.key) else {
         return undecided(a, b).into();
     };
     let Some((node, steered)) = a.steering().zip(a.steered(&b_key)) else {
-        return Answer::unknown(unread(a)).into();
+        return Answer::undecided(|| unread(a)).into();
     };
     let pair = Pair {
         mesh,
@@ -113,24 +129,22 @@ fn unread(a: &Member<'_>) -> String {
 }
 
 /// What is looked at together.
-struct Pair<'m, 'a> {
+struct Pair<'m, 'a, W> {
     mesh: &'m Mesh<'a>,
     a: &'m Member<'a>,
     b: &'m Member<'a>,
     b_key: PublicKey,
     node: &'a Steering,
     steered: &'a Steered,
-    tunnel: &'m Answer,
+    tunnel: &'m Answer<W>,
 }
 
-impl Pair<'_, '_> {
-    fn answer(&self, outcome: Outcome, fact: FactKey, text: String) -> Answer {
-        let at = seen(self.a).unwrap_or(self.steered.since);
-        Answer::new(
-            outcome,
-            METHOD,
-            vec![self.mesh.cite(self.a, fact, at, text)],
-        )
+impl<W: Words> Pair<'_, '_, W> {
+    fn answer(&self, outcome: Outcome, fact: FactKey, text: impl FnOnce() -> String) -> Answer<W> {
+        Answer::new(outcome, METHOD, || {
+            let at = seen(self.a).unwrap_or(self.steered.since);
+            vec![self.mesh.cite(self.a, fact, at, text())]
+        })
     }
 
     fn steered_fact(&self) -> FactKey {
@@ -146,16 +160,17 @@ impl Pair<'_, '_> {
     }
 
     /// A failure, once it has stood for a moment: Talos makes its chains anew as a whole, and peers come and go.
-    fn failed(&self, fact: FactKey, text: String, trouble: Trouble) -> Judged {
+    fn failed(&self, fact: FactKey, text: impl FnOnce() -> String, trouble: Trouble) -> Judged<W> {
         if !self.settled() {
-            return Answer::unknown(format!("what {} steers has just changed", self.a.node)).into();
+            let why = || format!("what {} steers has just changed", self.a.node);
+            return Answer::undecided(why).into();
         }
         Judged::fail(self.answer(Outcome::Fail, fact, text), trouble)
     }
 
     /// Packets of the tunnel itself must leave by another link. What was lost while they did not is explained by it until
     /// the probes have come round again.
-    fn looped(&self) -> Option<Judged> {
+    fn looped(&self) -> Option<Judged<W>> {
         let endpoint = self.steered.endpoint.as_ref()?;
         let (to, other) = (endpoint.to, &self.b.node);
         let now = endpoint.via.as_deref() == Some(KUBESPAN);
@@ -163,15 +178,17 @@ impl Pair<'_, '_> {
             .looped
             .filter(|at| self.mesh.recent(*at, timing::LISTENED * 2));
         let carries = self.tunnel.outcome.is_good();
-        let text = match (now, until) {
-            (true, _) => {
+        if !now && (carries || until.is_none()) {
+            return None;
+        }
+        let text = || match until.filter(|_| !now) {
+            None => {
                 format!("its route to {to}, the endpoint of {other}, leads into kubespan itself")
             }
-            (false, Some(at)) if !carries => format!(
+            Some(at) => format!(
                 "its route to {to}, the endpoint of {other}, led into kubespan itself until {} ago",
                 text::age(self.mesh.now.since(at))
             ),
-            _ => return None,
         };
         // Some implementations keep to the way on which the last packet came.
         let outcome = if carries {
@@ -186,43 +203,47 @@ impl Pair<'_, '_> {
         })
     }
 
-    fn addresses(&self) -> Judged {
+    fn addresses(&self) -> Judged<W> {
         let own = self
             .b
             .identity()
             .map_or(&[][..], |identity| &identity.addresses);
         let judged = own.iter().filter_map(|address| self.address(*address));
-        Judged::worst(judged.collect()).unwrap_or_else(|| {
-            let text = format!(
-                "no node has an address of {} among its allowed IPs: excluded by configuration?",
-                self.b.node
-            );
-            Answer::unknown(text).into()
+        let judged = Judged::worst(judged.collect()).or_else(|| self.outdated(self.a, self.b));
+        judged.unwrap_or_else(|| {
+            let why = || {
+                format!(
+                    "no node has an address of {} among its allowed IPs: excluded by configuration?",
+                    self.b.node
+                )
+            };
+            Answer::undecided(why).into()
         })
     }
 
     /// An address of B that A's device has for B: does a packet to it get there, and would B take it?
-    fn held(&self, address: IpAddr) -> Judged {
+    fn held(&self, address: IpAddr) -> Judged<W> {
         let Some(prefix) = self.told(address) else {
-            return Answer::unknown(format!("{} has not told of {address} yet", self.a.node))
-                .into();
+            let why = || format!("{} has not told of {address} yet", self.a.node);
+            return Answer::undecided(why).into();
         };
-        if !self.mesh.steers() {
+        if !self.mesh.steers {
             return Answer::unknown("no node has any part of KubeSpan's steering").into();
         }
         self.untabled(address)
             .or_else(|| self.marked(address, prefix))
             .or_else(|| self.diverted(address, prefix))
             .or_else(|| self.refused(prefix))
+            .or_else(|| self.outdated(self.b, self.a))
             .unwrap_or_else(|| {
                 let text =
-                    format!("{address} is marked, and marked packets to it leave by kubespan");
+                    || format!("{address} is marked, and marked packets to it leave by kubespan");
                 self.answer(Outcome::Pass, self.steered_fact(), text).into()
             })
     }
 
     /// What is marked must be sent to table 180, and from there into the tunnel.
-    fn untabled(&self, address: IpAddr) -> Option<Judged> {
+    fn untabled(&self, address: IpAddr) -> Option<Judged<W>> {
         let family = self.node.family(address);
         let (text, trouble) = if family.rule_priority.is_none() {
             let text = "has no rule that sends what is marked 0x40/0x60 to table 180";
@@ -234,10 +255,10 @@ impl Pair<'_, '_> {
             return None;
         };
         if family.undecoded {
-            let text = format!("a rule or route of {} was not understood", self.a.node);
-            return Some(Answer::unknown(text).into());
+            let why = || format!("a rule or route of {} was not understood", self.a.node);
+            return Some(Answer::undecided(why).into());
         }
-        Some(self.failed(FactKey::Steering, text.to_owned(), trouble))
+        Some(self.failed(FactKey::Steering, || text.to_owned(), trouble))
     }
 
     /// The longest prefix that A has told of, which is the one its device uses.
@@ -252,29 +273,31 @@ impl Pair<'_, '_> {
             .max_by_key(length)
     }
 
-    fn marked(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged> {
+    fn marked(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged<W>> {
         let (outgoing, prerouting) = (prefix.outgoing, prefix.prerouting);
         if outgoing == Some(true) && prerouting == Some(true) {
             return None;
         }
         if outgoing != Some(false) && prerouting != Some(false) {
-            return Some(Answer::unknown(unread_chains(self.a)).into());
+            return Some(Answer::undecided(|| unread_chains(self.a)).into());
         }
         if !self.has_carried_for_long() {
             let text = "the chains may leave out a peer whose tunnel is down or was lately";
             return Some(Answer::unknown(text).into());
         }
-        let chains = [
-            (outgoing, "kubespan_outgoing"),
-            (prerouting, "kubespan_prerouting"),
-        ];
-        let chains = chains.iter().filter(|(marks, _)| *marks == Some(false));
-        let chains: Vec<&str> = chains.map(|(_, chain)| *chain).collect();
-        let text = format!(
-            "does not mark {address} of {} in {}",
-            self.b.node,
-            chains.join(" and ")
-        );
+        let text = || {
+            let chains = [
+                (outgoing, "kubespan_outgoing"),
+                (prerouting, "kubespan_prerouting"),
+            ];
+            let chains = chains.iter().filter(|(marks, _)| *marks == Some(false));
+            let chains: Vec<&str> = chains.map(|(_, chain)| *chain).collect();
+            format!(
+                "does not mark {address} of {} in {}",
+                self.b.node,
+                chains.join(" and ")
+            )
+        };
         Some(self.failed(self.steered_fact(), text, Trouble::NotMarked(address)))
     }
 
@@ -286,10 +309,16 @@ impl Pair<'_, '_> {
         self.tunnel.outcome.is_good() && !lost
     }
 
-    fn diverted(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged> {
+    fn diverted(&self, address: IpAddr, prefix: &SteeredPrefix) -> Option<Judged<W>> {
         let via = prefix.marked_via.as_deref();
+        let identity = self.a.identity();
+        let own = identity.is_some_and(|identity| identity.addresses.contains(&address));
         (via != Some(KUBESPAN)).then(|| {
-            let text = match via {
+            if own {
+                let text = || format!("has {address} itself, so that packets to it never leave");
+                return self.failed(self.steered_fact(), text, Trouble::Own);
+            }
+            let text = || match via {
                 Some(link) => {
                     format!("marked packets to {address} leave by {link}: another rule comes first")
                 }
@@ -297,7 +326,7 @@ impl Pair<'_, '_> {
                     format!("marked packets to {address} have no way: another rule comes first")
                 }
             };
-            self.failed(self.steered_fact(), text, Trouble::RuleMissing)
+            self.failed(self.steered_fact(), text, Trouble::Bypassed)
         })
     }
 }
@@ -316,15 +345,5 @@ fn unread_chains(a: &Member<'_>) -> String {
     match gap {
         Some(gap) => format!("{} cannot read its nftables chains: {}", a.node, gap.reason),
         None => format!("a rule in the chains of {} was not understood", a.node),
-    }
-}
-
-impl Mesh<'_> {
-    /// Whether anybody has any part of what steers.
-    fn steers(&self) -> bool {
-        self.members
-            .values()
-            .filter_map(Member::steering)
-            .any(Steering::is_any)
     }
 }

@@ -2,14 +2,14 @@
 
 use evidence::{FactKey, Moment, Outcome, Peer, PublicKey, SourceId};
 
-use super::{Answer, data, loss, lost, undecided};
+use super::{Answer, Words, data, loss, lost, undecided};
 use crate::{
     mesh::{Member, Mesh},
     text, timing,
 };
 
 /// Does data from A arrive at B inside the tunnel?
-pub(super) fn tunnel(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer {
+pub(super) fn tunnel<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
     let (Some(a_key), Some(b_key)) = (a.key, b.key) else {
         return Answer::unknown("the WireGuard key of one end is not known");
     };
@@ -21,59 +21,54 @@ pub(super) fn tunnel(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer 
 }
 
 /// A's own echo came back, or B's kernel refused it through the tunnel.
-fn answered(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, b_key: &PublicKey) -> Option<Answer> {
+fn answered<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    b_key: &PublicKey,
+) -> Option<Answer<W>> {
     let echo = a.echo_sent(b_key)?;
     let fresh = |at: &Moment| mesh.recent(*at, mesh.echo_fresh);
     let fact = FactKey::EchoSent(*b_key);
     if let Some(at) = echo.last_answered.filter(fresh)
         && echo.consecutive_lost < timing::LOST_IN_A_ROW
     {
-        let cited = vec![mesh.cite(
-            a,
-            fact,
-            at,
-            format!("{} answered its echo{}", b.node, text::rtt(echo.rtt)),
-        )];
-        return Some(lossy(
-            mesh,
-            b,
-            a,
-            Answer::new(Outcome::Pass, "in-tunnel echo answered", cited),
-        ));
+        let answer = Answer::new(Outcome::Pass, "in-tunnel echo answered", || {
+            let text = format!("{} answered its echo{}", b.node, text::rtt(echo.rtt));
+            vec![mesh.cite(a, fact, at, text)]
+        });
+        return Some(lossy(mesh, b, a, answer));
     }
     let refused = echo
         .refused
         .filter(fresh)
         .filter(|at| echo.last_answered.is_none_or(|answered| *at > answered))
         .filter(|at| echo.loss_since.is_none_or(|since| *at >= since))?;
-    let text = format!(
-        "the kernel of {} refused the echo through the tunnel: it carries, but no agent listens",
-        b.node
-    );
-    Some(Answer::new(
-        Outcome::Pass,
-        "port unreachable through the tunnel",
-        vec![mesh.cite(a, fact, refused, text)],
-    ))
+    let method = "port unreachable through the tunnel";
+    Some(Answer::new(Outcome::Pass, method, || {
+        let text = format!(
+            "the kernel of {} refused the echo through the tunnel: it carries, but no agent listens",
+            b.node
+        );
+        vec![mesh.cite(a, fact, refused, text)]
+    }))
 }
 
 /// B heard A's echo, though A may not know.
-fn heard(
+fn heard<W: Words>(
     mesh: &Mesh<'_>,
     a: &Member<'_>,
     b: &Member<'_>,
     keys: (&PublicKey, &PublicKey),
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let at = b.echo_heard(keys.0)?.last_heard?;
     (after_loss(a, keys.1, at) && mesh.recent(at, mesh.echo_fresh)).then(|| {
-        let text = format!("heard the echo of {}", a.node);
-        let cited = vec![mesh.cite(b, FactKey::EchoHeard(*keys.0), at, text)];
-        lossy(
-            mesh,
-            b,
-            a,
-            Answer::new(Outcome::Pass, "in-tunnel echo heard by the far side", cited),
-        )
+        let method = "in-tunnel echo heard by the far side";
+        let answer = Answer::new(Outcome::Pass, method, || {
+            let text = format!("heard the echo of {}", a.node);
+            vec![mesh.cite(b, FactKey::EchoHeard(*keys.0), at, text)]
+        });
+        lossy(mesh, b, a, answer)
     })
 }
 
@@ -90,12 +85,12 @@ fn after_loss(a: &Member<'_>, b_key: &PublicKey, at: Moment) -> bool {
 }
 
 /// A lost several in a row, and B, whose ears work, heard none of them.
-fn broken(
+fn broken<W: Words>(
     mesh: &Mesh<'_>,
     a: &Member<'_>,
     b: &Member<'_>,
     keys: (&PublicKey, &PublicKey),
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let echo = lost(a, b)?;
     let since = echo.loss_since?;
     let steady = Mesh::both_steady_since(a, b)?;
@@ -116,21 +111,20 @@ fn broken(
     if last_heard.is_some_and(|at| at >= since.plus(timing::SKEW)) {
         return None;
     }
-    let sent = format!(
-        "{} echo requests in a row to {} went unanswered",
-        echo.consecutive_lost, b.node
-    );
-    let listened = match last_heard {
-        Some(at) => format!(
-            "heard none of them; the last echo of {} came {} ago",
-            a.node,
-            text::age(mesh.now.since(at))
-        ),
-        None => format!("heard none of them, and never any echo of {}", a.node),
-    };
-    Some(Answer::new(
-        Outcome::Fail,
-        "in-tunnel echo: sent by one side, not heard by the other",
+    let method = "in-tunnel echo: sent by one side, not heard by the other";
+    Some(Answer::new(Outcome::Fail, method, || {
+        let sent = format!(
+            "{} echo requests in a row to {} went unanswered",
+            echo.consecutive_lost, b.node
+        );
+        let listened = match last_heard {
+            Some(at) => format!(
+                "heard none of them; the last echo of {} came {} ago",
+                a.node,
+                text::age(mesh.now.since(at))
+            ),
+            None => format!("heard none of them, and never any echo of {}", a.node),
+        };
         [
             vec![
                 mesh.cite(a, FactKey::EchoSent(*keys.1), since, sent),
@@ -138,8 +132,8 @@ fn broken(
             ],
             data::at_the_interfaces(mesh, (a, b), keys, since),
         ]
-        .concat(),
-    ))
+        .concat()
+    }))
 }
 
 /// Whether B has listened long enough into a loss to have heard what was not lost. Ears that opened during the loss
@@ -168,41 +162,44 @@ fn coming_up(
 }
 
 /// A's reply to B's echo arrived at B.
-fn reply_arrived(
+fn reply_arrived<W: Words>(
     mesh: &Mesh<'_>,
     a: &Member<'_>,
     b: &Member<'_>,
     keys: (&PublicKey, &PublicKey),
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let echo = b.echo_sent(keys.0)?;
     let at = echo
         .last_answered
         .filter(|at| mesh.recent(*at, mesh.echo_fresh))?;
     (after_loss(a, keys.1, at) && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
-        let text = format!("{} answered its echo", a.node);
-        Answer::new(
-            Outcome::Pass,
-            "reply to the far side's echo",
-            vec![mesh.cite(b, FactKey::EchoSent(*keys.0), at, text)],
-        )
+        Answer::new(Outcome::Pass, "reply to the far side's echo", || {
+            let text = format!("{} answered its echo", a.node);
+            vec![mesh.cite(b, FactKey::EchoSent(*keys.0), at, text)]
+        })
     })
 }
 
 /// Lowers a pass to a warning if the far side misses many of the recent requests.
-fn lossy(mesh: &Mesh<'_>, b: &Member<'_>, a: &Member<'_>, mut answer: Answer) -> Answer {
+fn lossy<W: Words>(
+    mesh: &Mesh<'_>,
+    b: &Member<'_>,
+    a: &Member<'_>,
+    mut answer: Answer<W>,
+) -> Answer<W> {
     let Some((percent, key)) = loss(a, b).zip(a.key) else {
         return answer;
     };
     if percent >= timing::LOSS_WARN_PERCENT {
-        let at = b.last_report().unwrap_or(mesh.now);
-        let text = format!(
-            "misses {percent} % of the recent echo requests of {}",
-            a.node
-        );
         answer.outcome = Outcome::Warn;
-        answer
-            .evidence
-            .push(mesh.cite(b, FactKey::EchoHeard(key), at, text));
+        answer.said.add(|| {
+            let at = b.last_report().unwrap_or(mesh.now);
+            let text = format!(
+                "misses {percent} % of the recent echo requests of {}",
+                a.node
+            );
+            mesh.cite(b, FactKey::EchoHeard(key), at, text)
+        });
     }
     answer
 }

@@ -2,7 +2,7 @@
 
 use evidence::{FactKey, Moment, Outcome, SourceId};
 
-use super::{Answer, inert, lost, undecided};
+use super::{Answer, Words, inert, lost, undecided};
 use crate::{
     journey::{Journey, LastSeen, journeys},
     mesh::{Member, Mesh},
@@ -12,18 +12,18 @@ use crate::{
 /// Do A's datagrams to B's 51820 arrive at B?
 ///
 /// Only a run of lost echoes accuses the way. What proves it open must have come after that run began, and lately.
-pub(super) fn underlay<'a>(
+pub(super) fn underlay<'a, W: Words>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
     b: &Member<'a>,
-    tunnel: &Answer,
-) -> Answer {
+    tunnel: &Answer<W>,
+) -> Answer<W> {
     if tunnel.outcome.is_good() {
-        return Answer::new(
-            Outcome::Pass,
-            "implied: data arrives inside the tunnel",
-            tunnel.evidence.clone(),
-        );
+        let method = "implied: data arrives inside the tunnel";
+        return Answer {
+            outcome: Outcome::Pass,
+            said: tunnel.said.renamed(method),
+        };
     }
     if a.fresh().is_none() || b.fresh().is_none() {
         return undecided(a, b);
@@ -55,46 +55,42 @@ pub(super) fn underlay<'a>(
 }
 
 /// A handshake datagram of A was seen at B: an initiation, or the response to B's own.
-fn handshake_arrived<'a>(
+fn handshake_arrived<'a, W: Words>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
     b: &Member<'a>,
     since: Moment,
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let (there, back) = (journeys(mesh, a, b, since), journeys(mesh, b, a, since));
     let method = "handshake datagrams seen by the taps of both nodes";
     let initiation = there.iter().rev().find_map(|journey| journey.arrival);
     if let Some(arrival) = initiation {
-        let text = format!(
-            "its tap saw an initiation of {} arrive from {}",
-            a.node, arrival.from
-        );
-        return Some(Answer::new(
-            Outcome::Pass,
-            method,
-            vec![mesh.cite(b, FactKey::Arrivals, arrival.at, text)],
-        ));
+        return Some(Answer::new(Outcome::Pass, method, || {
+            let text = format!(
+                "its tap saw an initiation of {} arrive from {}",
+                a.node, arrival.from
+            );
+            vec![mesh.cite(b, FactKey::Arrivals, arrival.at, text)]
+        }));
     }
     let answered = back
         .iter()
         .rev()
         .find_map(|journey| journey.sent.response_at.zip(a.key));
     let (at, key) = answered?;
-    let text = format!("its tap saw the response of {} arrive", a.node);
-    Some(Answer::new(
-        Outcome::Pass,
-        method,
-        vec![mesh.cite(b, FactKey::Initiated(key), at, text)],
-    ))
+    Some(Answer::new(Outcome::Pass, method, || {
+        let text = format!("its tap saw the response of {} arrive", a.node);
+        vec![mesh.cite(b, FactKey::Initiated(key), at, text)]
+    }))
 }
 
 /// Two handshake datagrams of A left, and none was seen at B.
-fn handshake_never_arrived<'a>(
+fn handshake_never_arrived<'a, W: Words>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
     b: &Member<'a>,
     since: Moment,
-) -> Option<Answer> {
+) -> Option<Answer<W>> {
     let (there, back) = (journeys(mesh, a, b, since), journeys(mesh, b, a, since));
     let (a_key, b_key) = (a.key?, b.key?);
     let tap = b.working(SourceId::Tap)?;
@@ -105,53 +101,53 @@ fn handshake_never_arrived<'a>(
     if initiations.len() + responses.len() < 2 {
         return None;
     }
-    let mut cited = Vec::new();
-    if let Some(newest) = initiations.last() {
-        let text = format!(
-            "{} handshake initiations left for {} at {}",
-            initiations.len(),
-            b.node,
-            newest.sent.to
-        );
-        cited.push(mesh.cite(a, FactKey::Initiated(b_key), newest.sent.sent_at, text));
-    }
-    if let Some(at) = responses
-        .last()
-        .and_then(|newest| newest.arrival?.answered_at)
-    {
-        let text = format!(
-            "it answered {} initiations of {}; the answers left",
-            responses.len(),
-            b.node
-        );
-        cited.push(mesh.cite(a, FactKey::Arrivals, at, text));
-    }
-    let text = format!("its tap saw none of them ({}..)", a_key.short());
-    cited.push(mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, text));
-    Some(Answer::new(
-        Outcome::Fail,
-        "handshake datagrams followed by the taps of both nodes",
-        cited,
-    ))
+    let method = "handshake datagrams followed by the taps of both nodes";
+    Some(Answer::new(Outcome::Fail, method, || {
+        let mut cited = Vec::new();
+        if let Some(newest) = initiations.last() {
+            let text = format!(
+                "{} handshake initiations left for {} at {}",
+                initiations.len(),
+                b.node,
+                newest.sent.to
+            );
+            cited.push(mesh.cite(a, FactKey::Initiated(b_key), newest.sent.sent_at, text));
+        }
+        if let Some(at) = responses
+            .last()
+            .and_then(|newest| newest.arrival?.answered_at)
+        {
+            let text = format!(
+                "it answered {} initiations of {}; the answers left",
+                responses.len(),
+                b.node
+            );
+            cited.push(mesh.cite(a, FactKey::Arrivals, at, text));
+        }
+        let text = format!("its tap saw none of them ({}..)", a_key.short());
+        cited.push(mesh.cite(b, FactKey::Source(SourceId::Tap), tap.read_at, text));
+        cited
+    }))
 }
 
-fn no_underlay_evidence(a: &Member<'_>, b: &Member<'_>) -> Answer {
-    let gap = [a, b].into_iter().find_map(|member| {
-        let gap = member.source(SourceId::Tap)?.gap.as_ref()?;
-        Some(format!("{} has no tap: {}", member.node, gap.reason))
-    });
-    if let Some(gap) = gap {
-        return Answer::unknown(gap);
+fn no_underlay_evidence<W: Words>(a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
+    let gap = [a, b]
+        .into_iter()
+        .find_map(|member| Some((member, member.source(SourceId::Tap)?.gap.as_ref()?)));
+    if let Some((member, gap)) = gap {
+        return Answer::undecided(|| format!("{} has no tap: {}", member.node, gap.reason));
     }
     let no_endpoint = b
         .key
         .and_then(|key| a.peer(&key))
         .is_some_and(|peer| peer.endpoint.is_none());
     if no_endpoint {
-        return Answer::unknown(format!(
-            "{} has no endpoint for {}: {} has to dial",
-            a.node, b.node, b.node
-        ));
+        return Answer::undecided(|| {
+            format!(
+                "{} has no endpoint for {}: {} has to dial",
+                a.node, b.node, b.node
+            )
+        });
     }
     Answer::unknown("no datagram on the true five-tuple has decided it yet")
 }

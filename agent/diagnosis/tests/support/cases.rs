@@ -2,8 +2,12 @@
 
 mod candidates;
 pub(crate) mod discovery;
+pub(crate) mod encapsulation;
+pub(crate) mod flapping;
 pub(crate) mod host;
 pub(crate) mod keys;
+mod nat;
+pub(crate) mod node_address;
 pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod overlay;
@@ -12,6 +16,7 @@ pub(crate) mod session;
 pub(crate) mod sizes;
 pub(crate) mod steering;
 pub(crate) mod time;
+mod together;
 pub(crate) mod underlay;
 mod uplink;
 
@@ -57,12 +62,17 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         uplink::cases(),
         overlay::cases(),
         candidates::cases(),
+        nat::cases(),
         discovery::cases(),
+        flapping::cases(),
         observer::cases(),
         steering::cases(),
         nodes::cases(),
         time::cases(),
         host::cases(),
+        together::cases(),
+        encapsulation::cases(),
+        node_address::cases(),
         quiet::cases(),
     ]
     .into_iter()

@@ -7,13 +7,13 @@ mod host;
 
 use std::net::SocketAddr;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
 use evidence::{
     Arrival, Bracket, Candidate, CandidateWay, Conntrack, DataMessages, DataSeen, Drops, EchoHeard,
     EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
     Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
     Steering, SteeringChains, SteeringFamily, Talos, TalosPeer, TalosPeerState, TalosPeerStatus,
-    TooBig, Vxlan, VxlanDevice,
+    TalosTime, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -31,7 +31,9 @@ pub(crate) fn any_view() -> impl Strategy<Value = View> {
             expectation: Expectation {
                 min_nodes,
                 names: names.into_iter().map(name).collect(),
+                ..Expectation::default()
             },
+            history: History::default(),
         }
     })
 }
@@ -157,6 +159,7 @@ fn any_peer() -> impl Strategy<Value = Fact> {
                 rx_moved,
                 since,
                 keepalive: Some(25),
+                endpoint_changes: Vec::new(),
             };
             Fact::Peer(key, peer)
         })
@@ -309,8 +312,14 @@ fn any_data_seen() -> impl Strategy<Value = Fact> {
     )
 }
 fn any_talos() -> impl Strategy<Value = Fact> {
-    vec(any_address(), 0..2).prop_map(|discovered| {
+    let lists = (vec(any_address(), 0..2), vec(any_address(), 0..3));
+    let time = option::weighted(0.2, any::<(bool, bool)>());
+    (lists, time).prop_map(|((discovered, own), time)| {
+        let own: Vec<_> = own.iter().map(SocketAddr::ip).collect();
         Fact::Talos(Box::new(Talos {
+            time: time.map(|(synced, disabled)| TalosTime { synced, disabled }),
+            node_ips: own.first().copied().into_iter().collect(),
+            addresses: own,
             discovered: discovered.iter().map(SocketAddr::ip).collect(),
             ..Talos::default()
         }))

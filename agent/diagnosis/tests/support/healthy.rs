@@ -78,7 +78,6 @@ fn clock() -> Clock {
             estimated_error_us: 500,
         }),
         stepped: None,
-        talos: None,
     }
 }
 
@@ -109,6 +108,7 @@ fn link(name: &str) -> HostLink {
         up: true,
         mtu: 1420,
         rp_filter: Some(0),
+        offload: None,
         rx_dropped: None,
         tx_dropped: None,
         rx_errors: None,
@@ -166,6 +166,7 @@ fn healthy_peer(node: &str, other: &str) -> Peer {
         rx_moved: Some(ago(1000)),
         since: ago(590_000),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod healthy;
 
 use std::net::SocketAddr;
 
-use diagnosis::{Conflict, Expectation, NodeView, Stream, View, diagnose};
+use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View, diagnose};
 use evidence::{
     Arrival, Bracket, EchoHeard, EchoSent, Fact, FactKey, Facts, Gap, Inert, InertReplies,
     Initiated, Layer, Moment, NodeName, Peer, PublicKey, Sizes, SourceId, SourceState, Verdict,
@@ -68,6 +68,7 @@ impl Lab {
                 started,
                 nodes: nodes.iter().map(node).collect(),
                 expectation: Expectation::default(),
+                history: History::default(),
             },
         }
     }
@@ -417,7 +418,7 @@ impl Lab {
         all.filter(|other| other != node).collect()
     }
 
-    fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
+    pub(crate) fn peer(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Peer)) {
         let mut value = match self.node(of).facts.get(&FactKey::Peer(key(with))) {
             Some(Fact::Peer(_, peer)) => peer.clone(),
             _ => return,

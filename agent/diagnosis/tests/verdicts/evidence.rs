@@ -1,15 +1,15 @@
 //! What else is told of a finding, beyond what proves it.
 
 use evidence::{
-    Bracket, Confidence, DataMessages, DataSeen, Fact, FactKey, Layer, Moment, NodeRef, Peer,
-    Phase, Rung, Sizes, SourceId, TooBig,
+    Bracket, Citation, Confidence, DataMessages, DataSeen, Fact, FactKey, Layer, Moment, NodeRef,
+    Peer, Phase, Rung, Sizes, SourceId, TooBig,
 };
 
 use crate::{
     root,
     support::{
         Lab, NOW, ago,
-        cases::{SINCE, sizes},
+        cases::{SINCE, all, sizes},
         key,
     },
 };
@@ -198,5 +198,19 @@ fn odd_echo(at: Moment) -> evidence::EchoSent {
         answered: 1,
         last_answered: Some(at),
         ..evidence::EchoSent::default()
+    }
+}
+
+/// What a person reads of a root rests on something that somebody saw; an effect rests on its root.
+#[test]
+fn every_root_of_every_case_cites_a_fact() {
+    for case in all() {
+        let verdict = case.lab.verdict();
+        for root in verdict.roots() {
+            assert!(!root.evidence.is_empty(), "{}: {root:#?}", case.title);
+            let said =
+                |citation: &Citation| !citation.fact.is_empty() && !citation.text.trim().is_empty();
+            assert!(root.evidence.iter().all(said), "{}: {root:#?}", case.title);
+        }
     }
 }

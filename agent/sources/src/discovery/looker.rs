@@ -76,6 +76,7 @@ impl Looker {
         let last = Discovery {
             since: (settings.clock)(),
             cluster: None,
+            registry_off: false,
             endpoints: Vec::new(),
         };
         Self {
@@ -86,6 +87,17 @@ impl Looker {
             seen: BTreeMap::new(),
             last,
         }
+    }
+
+    /// Looks elsewhere, or asks for another cluster, from the next look on. The budgets stay as they are.
+    pub fn aim(&mut self, mut endpoints: Vec<Endpoint>, cluster_id: Option<ClusterId>) {
+        endpoints.truncate(limits::DISCOVERY_ENDPOINTS);
+        if (&self.settings.endpoints, &self.settings.cluster_id) != (&endpoints, &cluster_id) {
+            self.seen.clear();
+            self.last.endpoints.clear();
+        }
+        self.settings.endpoints = endpoints;
+        self.settings.cluster_id = cluster_id;
     }
 
     /// How long to leave the service alone now.
@@ -235,6 +247,7 @@ impl Looker {
             failed: if good { 0 } else { failed.saturating_add(1) },
             failed_since: (!good).then(|| since.unwrap_or_else(self.settings.clock)),
             hello: before.and_then(|before| before.hello.clone()),
+            calls_failed: before.map_or(0, |before| before.calls_failed),
             list: before.and_then(|before| before.list.clone()),
             certificate: connected.certificate,
         }
@@ -250,11 +263,21 @@ impl Looker {
         if !self.hello.take(clock()) {
             return;
         }
+        let served = self.call(&next, surroundings).await;
+        self.note(&next, |address| {
+            let more = address.calls_failed.saturating_add(1);
+            address.calls_failed = if served { 0 } else { more };
+        });
+    }
+
+    /// Whether nothing failed.
+    async fn call(&mut self, next: &Reached, surroundings: &Surroundings) -> bool {
+        let clock = self.settings.clock;
         let hello = calls::hello(next.channel.clone());
         let (stage, greeting) = timed(Stage::Hello, calls::WITHIN, clock, hello).await;
-        self.note(&next, |address| address.hello = Some(stage));
+        self.note(next, |address| address.hello = Some(stage));
         let Some(Greeting { public, redirect }) = greeting else {
-            return;
+            return false;
         };
         let elsewhere = redirect.is_some();
         if let Some(endpoint) = self.last.endpoints.get_mut(next.endpoint) {
@@ -262,25 +285,30 @@ impl Looker {
             endpoint.redirect = redirect;
         }
         let id = self.settings.cluster_id.clone();
-        if let Some(id) = id.filter(|_| !elsewhere)
-            && self.list.take(clock())
-        {
-            self.take_list(&next, &id, surroundings).await;
+        match id.filter(|_| !elsewhere) {
+            Some(id) if self.list.take(clock()) => self.take_list(next, &id, surroundings).await,
+            _ => true,
         }
     }
 
-    async fn take_list(&mut self, from: &Reached, id: &ClusterId, surroundings: &Surroundings) {
+    async fn take_list(
+        &mut self,
+        from: &Reached,
+        id: &ClusterId,
+        surroundings: &Surroundings,
+    ) -> bool {
         let clock = self.settings.clock;
         let list = calls::list(from.channel.clone(), id.as_str());
         let (stage, list) = timed(Stage::List, calls::WITHIN, clock, list).await;
         let at = stage.at;
         self.note(from, |address| address.list = Some(stage));
-        let Some(list) = list else { return };
+        let Some(list) = list else { return false };
         let key = surroundings.key.as_deref();
         let sum = affiliates::summary(&list, key, &surroundings.known, &mut self.seen, at);
         if let Some(endpoint) = self.last.endpoints.get_mut(from.endpoint) {
             endpoint.affiliates = Some(sum);
         }
+        true
     }
 
     fn note(&mut self, reached: &Reached, note: impl FnOnce(&mut DiscoveryAddress)) {

@@ -18,10 +18,10 @@ pub use error::{Malformed, TalosError};
 pub use read::{Carrier, Listing, Resource, Talos};
 pub use resources::{
     AddressStatus, Affiliate, AffiliateKubeSpan, Chain, ClusterId, ClusterIdentity, ClusterInfo,
-    Diagnostic, EtcdMember, HardwareAddress, Hostname, Kind, KubePrism, KubeSpanEndpoint,
-    LinkStatus, LinkWireGuard, LinkWireGuardPeer, MachineStatus, MachineType, Mark, Member,
-    NetworkStatus, NodeAddresses, NodeIp, NodeStatus, Nodename, PeerSpec, PeerStatus, ProbeStatus,
-    RouteStatus, RoutingRule, Rule, Service, TimeStatus, Version,
+    Diagnostic, DiscoveryConfig, EtcdMember, HardwareAddress, Hostname, Kind, KubePrism,
+    KubeSpanEndpoint, LinkStatus, LinkWireGuard, LinkWireGuardPeer, MachineStatus, MachineType,
+    Mark, Member, NetworkStatus, NodeAddresses, NodeIp, NodeStatus, Nodename, PeerSpec, PeerStatus,
+    ProbeStatus, RouteStatus, RoutingRule, Rule, Service, TimeServers, TimeStatus, Version,
 };
 pub use watch::{Change, Watch};
 

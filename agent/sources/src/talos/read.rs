@@ -20,8 +20,10 @@ use super::{
 
 /// The metadata key by which a caller on the node names its roles.
 const ROLE: &str = "talos-role";
-/// The only role that is ever asked for.
+/// The role by which everything is asked for that is no secret.
 const READER: &str = "os:reader";
+/// The role by which a caller asks for one of the few types that Talos keeps from readers, and for nothing else.
+const ADMIN: &str = "os:admin";
 /// The metadata key by which apid is told for which node a question is.
 const NODE: &str = "node";
 
@@ -116,7 +118,12 @@ impl<T: Carrier> Talos<T> {
             options: None,
         };
         let mut client = self.client.clone();
-        let asked = in_time(OPERATION, R::TYPE, client.get(self.request(request)));
+        let mut request = self.request(request);
+        if R::SENSITIVE && self.metadata.contains_key(ROLE) {
+            let role = AsciiMetadataValue::from_static(ADMIN);
+            request.metadata_mut().insert(ROLE, role);
+        }
+        let asked = in_time(OPERATION, R::TYPE, client.get(request));
         match asked.await? {
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(TalosError::call(OPERATION, R::TYPE, &status)),

@@ -6,7 +6,8 @@ mod machine;
 mod network;
 
 pub use cluster::{
-    Affiliate, AffiliateKubeSpan, ClusterId, ClusterIdentity, ClusterInfo, MachineType, Member,
+    Affiliate, AffiliateKubeSpan, ClusterId, ClusterIdentity, ClusterInfo, DiscoveryConfig,
+    MachineType, Member,
 };
 pub use kubespan::{KubeSpanEndpoint, PeerSpec, PeerStatus};
 pub use machine::{
@@ -15,7 +16,7 @@ pub use machine::{
 };
 pub use network::{
     AddressStatus, Chain, HardwareAddress, Hostname, LinkStatus, LinkWireGuard, LinkWireGuardPeer,
-    Mark, NetworkStatus, NodeAddresses, ProbeStatus, RouteStatus, RoutingRule, Rule,
+    Mark, NetworkStatus, NodeAddresses, ProbeStatus, RouteStatus, RoutingRule, Rule, TimeServers,
 };
 
 use prost::Message;
@@ -28,6 +29,8 @@ pub trait Kind: Sized {
     const NAMESPACE: &'static str;
     /// Talos' name of the type.
     const TYPE: &'static str;
+    /// Whether Talos shows it to `os:admin` alone, since it holds a secret. A body must have no field for that.
+    const SENSITIVE: bool = false;
     /// What is on the wire.
     type Body: Message + Default;
     /// Takes the fields apart and checks each.

@@ -24,8 +24,8 @@ pub enum Change<R> {
     Gone(String),
     /// All that were there at the beginning have been told.
     Complete,
-    /// One was not understood.
-    Refused(Malformed),
+    /// One was not understood. What was known of it is no more, if it can be told which it is.
+    Refused(Option<String>, Malformed),
 }
 
 /// The changes of one type, from its beginning on. Dropped to stop.
@@ -109,14 +109,17 @@ fn change<R: Kind>(event: Event) -> Result<Option<Change<R>>, TalosError> {
         wipe(&mut resource);
     }
     Ok(match kind {
-        EventType::Created | EventType::Updated => Some(match decode(resource) {
-            Ok(resource) => Change::Present(resource),
-            Err(error) => Change::Refused(error),
-        }),
+        EventType::Created | EventType::Updated => {
+            let id = identifier(&resource).ok();
+            Some(match decode(resource) {
+                Ok(resource) => Change::Present(resource),
+                Err(error) => Change::Refused(id, error),
+            })
+        }
         // What is gone comes with its last body, or without one.
         EventType::Destroyed => Some(match identifier(&resource) {
             Ok(id) => Change::Gone(id),
-            Err(error) => Change::Refused(error),
+            Err(error) => Change::Refused(None, error),
         }),
         EventType::Bootstrapped => Some(Change::Complete),
         EventType::Errored | EventType::Noop => None,

@@ -1,9 +1,6 @@
 //! Asks the kernel's `wireguard` family. The only command that is ever sent is `GET_DEVICE`.
 
-use netlink_packet_generic::{
-    GenlMessage,
-    ctrl::{GenlCtrl, GenlCtrlCmd},
-};
+use netlink_packet_generic::GenlMessage;
 use netlink_packet_wireguard::{WireguardAttribute, WireguardCmd, WireguardMessage};
 use netlink_sys::protocols::NETLINK_GENERIC;
 use rustix::io::Errno;
@@ -15,13 +12,10 @@ use super::{
     error::WireGuardError,
     secrets::{Agreement, Key},
 };
-use crate::netlink::{self, Filter, MAX_ATTEMPTS, MAX_DUMP, NetlinkError, each_attribute};
+use crate::netlink::{self, Filter, MAX_ATTEMPTS, MAX_DUMP, NetlinkError};
 
 const OPERATION: &str = "netlink dump";
 const FAMILY: &[u8] = b"wireguard\0";
-const FAMILY_ID: u16 = 1;
-const FAMILY_NAME: u16 = 2;
-const GENERIC_HEADER: usize = 4;
 
 pub(super) async fn device(interface: &str) -> Result<Device, WireGuardError> {
     let (assembly, _) = consistent_dump(interface).await?;
@@ -46,7 +40,8 @@ pub(crate) fn decode(interface: &str, messages: &mut [u8]) -> Result<Device, Wir
 
 /// Starts again when the device changed during the dump: a mixture of two states must not be judged.
 async fn consistent_dump(interface: &str) -> Result<(Assembly, Agreement), WireGuardError> {
-    let family = family().await.map_err(|error| explain(interface, error))?;
+    let family = netlink::family(FAMILY).await;
+    let family = family.map_err(|error| explain(interface, error))?;
     let family = family.ok_or_else(|| WireGuardError::NoFamilyNoSocket {
         interface: interface.to_owned(),
     })?;
@@ -77,36 +72,6 @@ fn get_device(interface: &str, family: u16) -> GenlMessage<WireguardMessage> {
     });
     message.set_resolved_family_id(family);
     message
-}
-
-/// The family's number, found in the list of all families: asking for it by name would load a kernel module.
-async fn family() -> Result<Option<u16>, NetlinkError> {
-    let request = GenlMessage::from_payload(GenlCtrl {
-        cmd: GenlCtrlCmd::GetFamily,
-        nlas: Vec::new(),
-    });
-    let mut found = None;
-    netlink::dump(NETLINK_GENERIC, Filter::Nothing, request, |_, payload| {
-        let attributes = payload.get_mut(GENERIC_HEADER..).unwrap_or_default();
-        found = found.or(family_in(attributes)?);
-        Ok(())
-    })
-    .await?;
-    Ok(found)
-}
-
-fn family_in(attributes: &mut [u8]) -> Result<Option<u16>, &'static str> {
-    let mut id = None;
-    let mut is_wireguard = false;
-    each_attribute(attributes, |kind, value| {
-        match kind {
-            FAMILY_ID => id = value.first_chunk().map(|b| u16::from_ne_bytes(*b)),
-            FAMILY_NAME => is_wireguard = value == FAMILY,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(id.filter(|_| is_wireguard))
 }
 
 fn explain(interface: &str, error: NetlinkError) -> WireGuardError {
@@ -160,23 +125,5 @@ mod tests {
         assert!(matches!(refused(Errno::OPNOTSUPP), E::NotWireGuard { .. }));
         assert!(matches!(refused(Errno::PERM), E::NoPermission { .. }));
         assert!(matches!(refused(Errno::NOMEM), E::Io { .. }));
-    }
-
-    #[test]
-    fn the_family_is_found_by_its_whole_name() {
-        let family = |name: &[u8]| {
-            let length = u16::try_from(4 + name.len()).unwrap();
-            let mut bytes = length.to_ne_bytes().to_vec();
-            bytes.extend(FAMILY_NAME.to_ne_bytes());
-            bytes.extend(name);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes.extend(6_u16.to_ne_bytes());
-            bytes.extend(FAMILY_ID.to_ne_bytes());
-            bytes.extend(33_u16.to_ne_bytes());
-            family_in(&mut bytes)
-        };
-        assert_eq!(family(b"wireguard\0"), Ok(Some(33)));
-        assert_eq!(family(b"wireguard2\0"), Ok(None));
-        assert_eq!(family(b"nlctrl\0"), Ok(None));
     }
 }

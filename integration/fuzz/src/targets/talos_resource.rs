@@ -6,9 +6,9 @@ use prost::Message as _;
 use sources::{
     decode::talos_resource,
     talos::{
-        AddressStatus, Affiliate, Chain, ClusterInfo, Diagnostic, ENTRIES, HardwareAddress, Kind,
-        KubeSpanEndpoint, LinkStatus, MachineStatus, Member, NodeAddresses, PeerSpec, PeerStatus,
-        RouteStatus, RoutingRule, Service, TEXT, TimeStatus,
+        AddressStatus, Affiliate, Chain, ClusterInfo, Diagnostic, DiscoveryConfig, ENTRIES,
+        HardwareAddress, Kind, KubeSpanEndpoint, LinkStatus, MachineStatus, Member, NodeAddresses,
+        PeerSpec, PeerStatus, RouteStatus, RoutingRule, Service, TEXT, TimeServers, TimeStatus,
     },
 };
 use upstream::{cosi, talos};
@@ -27,6 +27,7 @@ fn run(bytes: &[u8]) {
     taken::<Chain>(bytes);
     taken::<ClusterInfo>(bytes);
     taken::<Diagnostic>(bytes);
+    taken::<DiscoveryConfig>(bytes);
     taken::<HardwareAddress>(bytes);
     taken::<KubeSpanEndpoint>(bytes);
     taken::<MachineStatus>(bytes);
@@ -36,6 +37,7 @@ fn run(bytes: &[u8]) {
     taken::<RouteStatus>(bytes);
     taken::<RoutingRule>(bytes);
     taken::<Service>(bytes);
+    taken::<TimeServers>(bytes);
     taken::<TimeStatus>(bytes);
     if let Some(spec) = taken::<PeerSpec>(bytes) {
         let lengths = [spec.endpoints.len(), spec.allowed_ips.len()];

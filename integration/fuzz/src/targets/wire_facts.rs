@@ -78,6 +78,11 @@ fn peer() -> wire::Peer {
         rx_moved_ms: Some(2),
         since_ms: 1,
         keepalive_seconds: Some(25),
+        endpoint_changes: vec![wire::EndpointChange {
+            at_ms: 1,
+            from: Some(endpoint()),
+            to: Some(endpoint()),
+        }],
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct RecordArguments {
     #[arg(long, default_value = "integration/TRACK_RECORD.md")]
     pub(crate) report: PathBuf,
     /// How many labs there may be at a time
-    #[arg(long, default_value_t = 2, value_parser = at_once())]
+    #[arg(long, default_value_t = 3, value_parser = at_once())]
     pub(crate) at_once: usize,
 }
 

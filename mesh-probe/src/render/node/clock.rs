@@ -26,14 +26,6 @@ pub fn clock(clock: &Clock, now: Moment) -> Vec<String> {
     });
     let step = clock.stepped;
     lines.extend(step.map(|step| format!("set by {} {}", signed(step.by_ms), ago(step.at, now))));
-    lines.extend(clock.talos.map(|talos| {
-        match (talos.synced, talos.sync_disabled) {
-            (_, true) => "Talos: told not to care for time",
-            (true, false) => "Talos: in sync",
-            (false, false) => "Talos: waits for its time servers",
-        }
-        .to_owned()
-    }));
     lines
 }
 

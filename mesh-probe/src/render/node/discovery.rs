@@ -186,6 +186,7 @@ mod tests {
                 failed: 2,
                 failed_since: Some(at(70)),
                 hello: None,
+                calls_failed: 0,
                 list: None,
                 certificate: None,
             }],
@@ -211,6 +212,7 @@ mod tests {
     #[test]
     fn each_stage_and_each_oddity_has_its_line() {
         let discovery = Discovery {
+            registry_off: false,
             since: at(0),
             cluster: None,
             endpoints: vec![seen()],

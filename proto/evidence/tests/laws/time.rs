@@ -1,8 +1,9 @@
 //! Facts about clocks and hosts with all fields set.
 
 use evidence::{
-    Clock, Drops, Fingerprint, HardwareAddress, Host, HostLink, KernelClock, Moment, Ntp,
-    NtpServer, NtpStage, Ports, ReversePath, Step, TalosClock, Udp, WallReading,
+    Clock, Complaint, ComplaintKind, Drops, Fingerprint, HardwareAddress, Host, HostLink,
+    KernelClock, Moment, Ntp, NtpServer, NtpStage, Offload, Ports, ReversePath, Step, Udp,
+    WallReading,
 };
 
 pub(crate) fn clock(after: impl Fn(i64) -> Moment) -> Clock {
@@ -17,10 +18,6 @@ pub(crate) fn clock(after: impl Fn(i64) -> Moment) -> Clock {
         stepped: Some(Step {
             at: after(3),
             by_ms: -4,
-        }),
-        talos: Some(TalosClock {
-            synced: true,
-            sync_disabled: false,
         }),
     }
 }
@@ -56,6 +53,7 @@ pub(crate) fn host(after: impl Fn(i64) -> Moment) -> Host {
             up: true,
             mtu: 1500,
             rp_filter: Some(1),
+            offload: Some(Offload::default()),
             rx_dropped: Some(drops(1)),
             tx_dropped: Some(drops(2)),
             rx_errors: Some(drops(3)),
@@ -80,6 +78,13 @@ pub(crate) fn host(after: impl Fn(i64) -> Moment) -> Host {
         }),
         checksum_errors: Some(drops(8)),
         address_changes: drops(9),
+        checksum_errors_lately: Some(3),
+        route_changes: drops(10),
+        complaints: Some(vec![Complaint {
+            kind: ComplaintKind::DeadLoop,
+            link: Some("vx0".to_owned()),
+            seen: drops(11),
+        }]),
     }
 }
 

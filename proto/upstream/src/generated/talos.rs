@@ -127,6 +127,33 @@ pub struct ClusterInfo {
     #[prost(string, tag = "2")]
     pub cluster_name: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscoveryServiceEndpoint {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub endpoint: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub insecure: bool,
+}
+/// DiscoveryConfigs.cluster.talos.dev, id = cluster: shown to os:admin alone, for the key (6), which has no field here
+/// as little as the cluster's id (7), which `Infos` tells as well.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiscoveryConfig {
+    #[prost(bool, tag = "1")]
+    pub discovery_enabled: bool,
+    #[prost(bool, tag = "2")]
+    pub registry_kubernetes_enabled: bool,
+    #[prost(bool, tag = "3")]
+    pub registry_service_enabled: bool,
+    #[prost(string, tag = "4")]
+    pub service_endpoint: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub service_endpoint_insecure: bool,
+    /// From 1.14; the fields 4 and 5 are then those of the first.
+    #[prost(message, repeated, tag = "8")]
+    pub service_endpoints: ::prost::alloc::vec::Vec<DiscoveryServiceEndpoint>,
+}
 /// NodeAddresses.net.talos.dev.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeAddress {
@@ -232,6 +259,12 @@ pub struct NetworkStatus {
     pub hostname_ready: bool,
     #[prost(bool, tag = "4")]
     pub etc_files_ready: bool,
+}
+/// TimeServerStatuses.net.talos.dev, id = timeservers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TimeServerStatus {
+    #[prost(string, repeated, tag = "1")]
+    pub ntp_servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// ProbeStatuses.net.talos.dev.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,19 +1,17 @@
 //! What is said of each trouble on the way to the discovery service.
 
 use evidence::{
-    Confidence,
+    Confidence, WallReading,
     discovery::{DiscoveryAddress, DiscoveryEndpoint, FailureKind},
 };
 
-use super::name;
+use super::{asked_name, name};
 use crate::{
+    clocks,
     discovery::{Way, broken, endpoints, way},
     findings::{Draft, fix},
     mesh::Mesh,
 };
-
-/// Unix time that no clock of a running node shows before it was set: the start of 2025.
-const CLOCK_IS_SET: i64 = 1_735_689_600;
 
 /// What a finding is about.
 pub(super) struct About<'a> {
@@ -32,9 +30,12 @@ impl About<'_> {
                 let (v4, v6) = (names.ipv4.outcome.as_str(), names.ipv6.outcome.as_str());
                 format!(": A: {v4}, AAAA: {v6}")
             });
+        let proxy = self.endpoint.proxy.as_ref();
+        let proxy = proxy.map_or("", |_| ", the proxy to the discovery service");
         draft.summary = format!(
-            "the resolvers of {} give no address of {}{said}",
-            self.who, self.endpoint.host
+            "the resolvers of {} give no address of {}{proxy}{said}",
+            self.who,
+            asked_name(self.endpoint)
         );
         draft.fixes.push(fix(
             "who runs the nodes",
@@ -163,7 +164,13 @@ impl About<'_> {
 
 fn clock_unset(address: &DiscoveryAddress) -> bool {
     let certificate = address.certificate.as_ref();
-    certificate.is_some_and(|certificate| certificate.seen_at < CLOCK_IS_SET)
+    certificate.is_some_and(|certificate| {
+        let reading = WallReading {
+            wall_ms: certificate.seen_at.saturating_mul(1000),
+            ..WallReading::default()
+        };
+        clocks::is_impossible(&reading)
+    })
 }
 
 /// Another node is shown another certificate for the same host, and trusts it.

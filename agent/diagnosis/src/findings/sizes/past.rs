@@ -8,11 +8,8 @@ use crate::{
 };
 
 /// What was found since the tunnel began to lose full-size packets.
-pub(super) fn the_tunnel(mesh: &Mesh<'_>, direction: &Direction) -> Vec<Citation> {
-    let ends = mesh.members.get(&direction.from);
-    let Some((a, b)) = ends.zip(mesh.members.get(&direction.to)) else {
-        return Vec::new();
-    };
+pub(super) fn the_tunnel(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> Vec<Citation> {
+    let (a, b) = (direction.a, direction.b);
     let since = known(a, b, Layer::Tunnel).and_then(|tunnel| tunnel.lost_since);
     let (Some(sizes), Some(since)) = (known(a, b, Layer::Underlay), since) else {
         return Vec::new();

@@ -9,7 +9,7 @@ use evidence::{FactKey, NodeRef, Outcome, PublicKey, SteeredPrefix};
 use super::{Judged, METHOD, Pair, Trouble, seen};
 use crate::{
     mesh::{Member, Mesh},
-    pair::Answer,
+    pair::{Answer, Words},
     prefix::Prefix,
     timing,
 };
@@ -32,32 +32,86 @@ pub(crate) struct Missing {
     pub(crate) wanted: Option<bool>,
 }
 
-impl Pair<'_, '_> {
+/// Addresses of a node before and after a change that a device has not learned of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outdated {
+    /// Whose addresses they are.
+    pub(crate) owner: NodeRef,
+    /// The one that the device has.
+    pub(crate) before: IpAddr,
+    /// The one that the node has.
+    pub(crate) after: IpAddr,
+}
+
+impl<W: Words> Pair<'_, '_, W> {
+    /// Whether the device of `holder` has only such addresses of `owner` as that has no more: its addresses changed, and this was
+    /// not told or not taken. Without a change that the agent there saw, they may be what somebody configured.
+    pub(super) fn outdated(&self, holder: &Member<'_>, owner: &Member<'_>) -> Option<Judged<W>> {
+        let key = owner.key?;
+        let own = &owner.identity()?.addresses;
+        let changed = owner.host()?.address_changes.last?;
+        let told = holder.steered(&key)?;
+        if self.mesh.now.since(changed) < timing::ADDRESS_TOLD || !self.has_settled(told.since) {
+            return None;
+        }
+        let mut hosts = told.prefixes.iter().filter_map(|told| host(&told.prefix));
+        let before = hosts.find(|address| !own.contains(address))?;
+        let mut present = own
+            .iter()
+            .filter(|address| address.is_ipv4() == before.is_ipv4());
+        let after = *present.clone().next()?;
+        if present.any(|address| holder.holdings.holder(*address) == Some(key)) {
+            return None;
+        }
+        let answer = Answer::new(Outcome::Fail, METHOD, || {
+            let text = format!(
+                "has {before} among the allowed IPs of {}, which has {after} instead",
+                owner.node
+            );
+            let at = seen(holder).unwrap_or(told.since);
+            let moved = "its addresses changed".to_owned();
+            vec![
+                self.mesh.cite(holder, FactKey::Steered(key), at, text),
+                self.mesh.cite(owner, FactKey::Host, changed, moved),
+            ]
+        });
+        Some(Judged::fail(
+            answer,
+            Trouble::Outdated(Outdated {
+                owner: owner.node.clone(),
+                before,
+                after,
+            }),
+        ))
+    }
+
     /// Without B's `KubeSpan` address no echo goes, nor is one taken.
-    pub(super) fn tunnel_address(&self) -> Option<Judged> {
+    pub(super) fn tunnel_address(&self) -> Option<Judged<W>> {
         let address = IpAddr::V6(self.b.identity()?.kubespan_address?);
         let missing = self.missing(self.a, self.b, address)?;
         Some(self.lacks(missing))
     }
 
     /// None if nobody steers this address.
-    pub(super) fn address(&self, address: IpAddr) -> Option<Judged> {
+    pub(super) fn address(&self, address: IpAddr) -> Option<Judged<W>> {
         if self.a.holdings.holder(address) == Some(self.b_key) {
             return Some(self.held(address));
         }
         let missing = self.missing(self.a, self.b, address)?;
         if holds_any(self.a, self.b, address) && !self.stood_long(&missing) {
-            let text = format!(
-                "has no {address} for {}, and other addresses of it",
-                self.b.node
-            );
+            let text = || {
+                format!(
+                    "has no {address} for {}, and other addresses of it",
+                    self.b.node
+                )
+            };
             return Some(self.answer(Outcome::Warn, self.steered_fact(), text).into());
         }
         Some(self.lacks(missing))
     }
 
     /// B drops what comes from a source that is not A's in its own device.
-    pub(super) fn refused(&self, prefix: &SteeredPrefix) -> Option<Judged> {
+    pub(super) fn refused(&self, prefix: &SteeredPrefix) -> Option<Judged<W>> {
         let source = prefix.source?;
         let own = self
             .a
@@ -71,42 +125,43 @@ impl Pair<'_, '_> {
     }
 
     /// What is missing is the word of the node that lacks it, and must have stood for a moment there.
-    fn lacks(&self, missing: Missing) -> Judged {
+    fn lacks(&self, missing: Missing) -> Judged<W> {
         let (holder, owner) = if missing.holder == self.a.node {
             (self.a, self.b)
         } else {
             (self.b, self.a)
         };
-        let text = match &missing.held_for {
-            Some(other) => format!(
-                "has {} of {} among the allowed IPs of {other}",
-                missing.address, missing.owner
-            ),
-            None => format!(
-                "has no {} among the allowed IPs of {}",
-                missing.address, missing.owner
-            ),
-        };
-        let text = match missing.wanted {
-            Some(true) => format!("{text}; Talos there wants it"),
-            Some(false) => format!("{text}; Talos there does not want it"),
-            None => text,
-        };
         let told = owner
             .key
             .and_then(|key| Some((key, holder.steered(&key)?.since)));
         let Some((key, since)) = told.filter(|(_, since)| self.has_settled(*since)) else {
-            return Answer::unknown(format!("the peers of {} have just changed", holder.node))
-                .into();
+            let why = || format!("the peers of {} have just changed", holder.node);
+            return Answer::undecided(why).into();
         };
-        let at = seen(holder).unwrap_or(since);
-        let fact = if missing.of_tunnel {
-            FactKey::Peer(key)
-        } else {
-            FactKey::Steered(key)
-        };
-        let cited = vec![self.mesh.cite(holder, fact, at, text)];
-        let answer = Answer::new(Outcome::Fail, METHOD, cited);
+        let answer = Answer::new(Outcome::Fail, METHOD, || {
+            let text = match &missing.held_for {
+                Some(other) => format!(
+                    "has {} of {} among the allowed IPs of {other}",
+                    missing.address, missing.owner
+                ),
+                None => format!(
+                    "has no {} among the allowed IPs of {}",
+                    missing.address, missing.owner
+                ),
+            };
+            let text = match missing.wanted {
+                Some(true) => format!("{text}; Talos there wants it"),
+                Some(false) => format!("{text}; Talos there does not want it"),
+                None => text,
+            };
+            let at = seen(holder).unwrap_or(since);
+            let fact = if missing.of_tunnel {
+                FactKey::Peer(key)
+            } else {
+                FactKey::Steered(key)
+            };
+            vec![self.mesh.cite(holder, fact, at, text)]
+        });
         Judged::fail(answer, Trouble::Missing(missing))
     }
 
@@ -147,6 +202,14 @@ impl Pair<'_, '_> {
         let witness = missing.witness.as_ref().and_then(member);
         long(witness) == Some(true) && long(member(&missing.holder)) == Some(true)
     }
+}
+
+/// The address of a prefix that is a single one.
+fn host(prefix: &str) -> Option<IpAddr> {
+    let (address, length) = prefix.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let whole = if address.is_ipv4() { "32" } else { "128" };
+    (length == whole).then_some(address)
 }
 
 /// Whether Talos on the holder wants the address among the allowed IPs of this peer, and has wanted the same for a moment.

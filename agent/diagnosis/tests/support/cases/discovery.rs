@@ -265,7 +265,7 @@ fn fail(address: &mut DiscoveryAddress, at: Stage, kind: FailureKind) {
     }
 }
 
-fn unnamed(seen: &mut DiscoveryEndpoint, outcome: NameOutcome, failed: u32) {
+pub(crate) fn unnamed(seen: &mut DiscoveryEndpoint, outcome: NameOutcome, failed: u32) {
     let answer = NameAnswer {
         outcome,
         took_us: 900,
@@ -328,6 +328,7 @@ fn in_device(mut lab: Lab, key: PublicKey) -> Lab {
         rx_moved: None,
         since: ago(400_000),
         keepalive: Some(25),
+        endpoint_changes: Vec::new(),
     };
     lab.put("vps-1", Fact::Peer(key, peer));
     lab
@@ -344,6 +345,7 @@ fn seen(node: &str) -> Fact {
         own_address(node).into()
     };
     Fact::Discovery(Discovery {
+        registry_off: false,
         since: ago(590_000),
         cluster: Some([1; 8]),
         endpoints: vec![DiscoveryEndpoint {
@@ -383,6 +385,7 @@ fn good() -> DiscoveryAddress {
         failed: 0,
         failed_since: None,
         hello: Some(stage(Stage::Hello, None)),
+        calls_failed: 0,
         list: Some(stage(Stage::List, None)),
         certificate: Some(DiscoveryCertificate {
             issuer: "CN=Example CA".to_owned(),
@@ -396,7 +399,7 @@ fn good() -> DiscoveryAddress {
     }
 }
 
-fn stage(stage: Stage, kind: Option<FailureKind>) -> DiscoveryStage {
+pub(crate) fn stage(stage: Stage, kind: Option<FailureKind>) -> DiscoveryStage {
     DiscoveryStage {
         stage,
         at: ago(20_000),

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use evidence::{Drops, Fact, FactKey, Host, Identity, Layer, Ports, ReversePath, SourceId};
+use evidence::{Drops, Fact, FactKey, Host, Identity, Layer, Phase, Ports, ReversePath, SourceId};
 
 use super::{Case, MESH_ONLY, NOT_READY, READY, case};
+use super::{sizes::shut_at, steering::edit_peer};
 use crate::support::{
     Lab, ago,
     healthy::{host, own_address},
@@ -147,6 +148,36 @@ fn address_boot() -> String {
     Lab::healthy().known("vps-1").boot_id
 }
 
+/// What the second node sends to the shared address stays on it.
+fn kept(lab: Lab) -> Lab {
+    edit_peer(lab, "vps-2", "home-cp", |steered| {
+        for prefix in &mut steered.prefixes {
+            prefix.marked_via = Some("lo".to_owned());
+        }
+    })
+}
+
+/// The node has another address since then, and the devices of the others have the one before.
+fn renumbered(since: i64) -> Lab {
+    let mut lab = Lab::healthy();
+    let after = IpAddr::from([192, 168, 50, 77]);
+    lab.identity("home-worker", |identity| identity.addresses = vec![after]);
+    lab.host("home-worker", |host| {
+        host.address_changes = Drops {
+            count: 2,
+            last: Some(ago(since)),
+        };
+    });
+    for other in ["vps-1", "vps-2", "home-cp"] {
+        lab = edit_peer(lab, "home-worker", other, |steered| {
+            for prefix in &mut steered.prefixes {
+                prefix.source = Some(after);
+            }
+        });
+    }
+    lab
+}
+
 fn overlaps() -> Vec<Case> {
     let twice = || {
         let mut lab = Lab::healthy();
@@ -169,6 +200,51 @@ fn overlaps() -> Vec<Case> {
         });
     }
     vec![
+        case(
+            "the address of a node changed, and nobody has heard of it",
+            renumbered(20_000),
+            &[("node-address-changed", "home-worker")],
+            MESH_ONLY,
+            &["allowed-ip-missing", OVERLAP],
+        ),
+        case(
+            "an address of a node has just changed, and what is for its node addresses is lost",
+            shut_at(renumbered(5_000), "home-worker"),
+            &[],
+            [Phase::Ready, Phase::Ready, Phase::Unknown],
+            &["overlay-port-blocked"],
+        ),
+        case(
+            "the address of a node has just changed",
+            renumbered(5_000),
+            &[],
+            [Phase::Ready, Phase::Ready, Phase::Unknown],
+            &["node-address-changed"],
+        ),
+        case(
+            "the kernel of one of two nodes with one address keeps to itself what is for the other",
+            kept(twice()),
+            &[(OVERLAP, "home-cp <-> vps-2")],
+            MESH_ONLY,
+            &["steering-bypassed", "steering-rule-missing"],
+        ),
+        case(
+            "one of two nodes with one address takes nothing that comes from it",
+            twice().narrow("home-cp", "vps-2", Layer::Overlay, None, 8000),
+            &[(OVERLAP, "home-cp <-> vps-2")],
+            READY,
+            &["overlay-port-blocked"],
+        ),
+        case(
+            "two nodes have one address, and the overlay's port of one is shut to all",
+            shut_at(twice(), "vps-2"),
+            &[
+                (OVERLAP, "home-cp <-> vps-2"),
+                ("overlay-port-blocked", "vps-2"),
+            ],
+            READY,
+            &["overlay-mtu-too-small"],
+        ),
         case(
             "two nodes have an address that one of them advertises",
             twice(),
@@ -194,7 +270,7 @@ fn overlaps() -> Vec<Case> {
 }
 
 impl Lab {
-    fn host(&mut self, node: &str, edit: impl FnOnce(&mut Host)) {
+    pub(crate) fn host(&mut self, node: &str, edit: impl FnOnce(&mut Host)) {
         let Some(Fact::Host(mut host)) = self.node(node).facts.get(&FactKey::Host).cloned() else {
             panic!("{node} tells of its host");
         };

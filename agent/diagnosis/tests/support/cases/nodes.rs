@@ -1,6 +1,6 @@
 //! Trouble of a node or its agent.
 
-use evidence::SourceId;
+use evidence::{Fact, FactKey, SourceId};
 
 use super::{Case, NOT_READY, READY, case};
 use crate::support::{Lab, key};
@@ -11,9 +11,37 @@ fn too_few() -> Lab {
     lab
 }
 
+/// Its agent came so long ago, and has not told the key of its device.
+fn keyless(since: i64) -> Lab {
+    let lab = Lab::healthy().joined("vps-2", since);
+    let mut lab = lab.without("vps-2", &FactKey::Source(SourceId::WireGuard));
+    if let Some(Fact::Identity(mut identity)) =
+        lab.node("vps-2").facts.get(&FactKey::Identity).cloned()
+    {
+        identity.public_key = None;
+        lab.put("vps-2", Fact::Identity(identity));
+    }
+    lab
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let unnamed = format!("peer {}..", key("home-worker").short());
+    let of_vps = format!("peer {}..", key("vps-2").short());
     vec![
+        case(
+            "an agent has just come and has not read its device: the key that nobody claims may be its own",
+            keyless(500),
+            &[],
+            NOT_READY,
+            &["agent-not-reporting", "peer-silent", "second-machine"],
+        ),
+        case(
+            "an agent has not read its device for long: the key that nobody claims is missed",
+            keyless(20_000),
+            &[("agent-not-reporting", &of_vps)],
+            NOT_READY,
+            &["wireguard-unreadable"],
+        ),
         case(
             "an agent is killed: its kernel refuses the echo through a tunnel that carries",
             Lab::healthy().kill_agent("vps-2", 7000),

@@ -1,9 +1,20 @@
 //! No trouble, or none that anybody could tell.
 
-use evidence::SourceId;
+use evidence::{Fact, Phase, SourceId, Stage, Talos};
 
-use super::{Case, READY, UNKNOWN, case, underlay::blocked_inbound_at_worker};
+use super::{Case, NOT_READY, READY, SINCE, UNKNOWN, case, underlay::blocked_inbound_at_worker};
 use crate::support::{Comes, Lab, NODES, ago, key};
+
+/// Talos there says that the machine is about to do this.
+fn leaving(node: &str, stage: Stage) -> Lab {
+    let mut lab = Lab::healthy();
+    let talos = Talos {
+        stage: Some(stage),
+        ..Talos::default()
+    };
+    lab.put(node, Fact::Talos(Box::new(talos)));
+    lab
+}
 
 /// Nobody but the first two nodes has come.
 fn just_started() -> Lab {
@@ -20,7 +31,7 @@ fn agent_came_back() -> Lab {
     let lab = others.into_iter().fold(Lab::healthy(), |lab, other| {
         let mut lab = lab.lose_both_ways("vps-2", other, 12_000);
         let nothing = evidence::EchoSent::default();
-        lab.put("vps-2", evidence::Fact::EchoSent(key(other), nothing));
+        lab.put("vps-2", Fact::EchoSent(key(other), nothing));
         lab.inert_unheard(other, "vps-2")
             .initiate(other, "vps-2", 11_000, Comes::Nowhere)
             .initiate(other, "vps-2", 6000, Comes::Nowhere)
@@ -59,6 +70,31 @@ pub(crate) fn cases() -> Vec<Case> {
             &[],
             READY,
             &["agent-not-reporting", "peer-missing"],
+        ),
+        case(
+            "a node whose Talos said that it restarts is not missed, and nobody is blamed for what it does not answer",
+            leaving("vps-2", Stage::Rebooting).kill_node("vps-2", 60_000),
+            &[],
+            NOT_READY,
+            &[
+                "peer-silent",
+                "agent-not-reporting",
+                "udp-51820-blocked-both-ways",
+            ],
+        ),
+        case(
+            "a node that restarts for longer than any node takes is missed",
+            leaving("vps-2", Stage::Rebooting).kill_node("vps-2", 601_000),
+            &[("peer-silent", "vps-2")],
+            NOT_READY,
+            &["agent-not-reporting"],
+        ),
+        case(
+            "what Talos says of a node that speaks excuses nothing",
+            leaving("vps-2", Stage::Rebooting).lose("vps-1", "vps-2", SINCE),
+            &[("tunnel-silent", "vps-1 -> vps-2")],
+            [Phase::Unknown, Phase::Unknown, Phase::NotReady],
+            &["udp-51820-dropped-by-host"],
         ),
         case(
             "the collector has just started and misses nobody yet",

@@ -99,7 +99,10 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Every way through the router of the home carries 1340 bytes at most.
 pub(crate) fn narrow_home() -> Lab {
-    let mut lab = Lab::healthy();
+    narrowed(Lab::healthy())
+}
+
+pub(crate) fn narrowed(mut lab: Lab) -> Lab {
     for vps in ["vps-1", "vps-2"] {
         for home in ["home-cp", "home-worker"] {
             for layer in Layer::ALL {
@@ -117,8 +120,12 @@ pub(crate) fn narrow_home() -> Lab {
 }
 
 pub(crate) fn shut(node: &str) -> Lab {
+    shut_at(Lab::healthy(), node)
+}
+
+pub(crate) fn shut_at(lab: Lab, node: &str) -> Lab {
     let others = NODES.iter().filter(|other| **other != node);
-    others.fold(Lab::healthy(), |lab, other| {
+    others.fold(lab, |lab, other| {
         lab.narrow(other, node, Layer::Overlay, None, SINCE)
     })
 }

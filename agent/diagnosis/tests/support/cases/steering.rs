@@ -61,7 +61,11 @@ fn unmarked(steered: &mut Steered) {
 
 /// The rule of IPv4 is gone, so that marked packets follow the ordinary routes.
 pub(crate) fn without_rule(node: &str) -> Lab {
-    let lab = edit_node(Lab::healthy(), node, |steering| {
+    rule_lost(Lab::healthy(), node)
+}
+
+pub(crate) fn rule_lost(lab: Lab, node: &str) -> Lab {
+    let lab = edit_node(lab, node, |steering| {
         steering.ipv4.rule_priority = None;
     });
     each_peer(lab, node, by_eth0)
@@ -294,14 +298,22 @@ fn wrong() -> Vec<Case> {
             without_rule("vps-2"),
             &[("steering-rule-missing", "vps-2")],
             MESH_ONLY,
-            &["steering-table-empty", "nft-set-lacks-peer"],
+            &[
+                "steering-bypassed",
+                "steering-table-empty",
+                "nft-set-lacks-peer",
+            ],
         ),
         case(
             "another rule sends marked packets elsewhere",
             another_rule_first("vps-2"),
-            &[("steering-rule-missing", "vps-2")],
+            &[("steering-bypassed", "vps-2")],
             MESH_ONLY,
-            &["steering-table-empty", "nft-set-lacks-peer"],
+            &[
+                "steering-rule-missing",
+                "steering-table-empty",
+                "nft-set-lacks-peer",
+            ],
         ),
         case(
             "a node's table 180 was flushed",

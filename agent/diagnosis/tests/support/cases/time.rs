@@ -1,7 +1,7 @@
 //! Clocks and time servers.
 
 use evidence::{
-    Clock, EchoSent, Fact, FactKey, Ntp, NtpServer, NtpStage, Step, TalosClock, WallReading,
+    Clock, EchoSent, Fact, FactKey, Ntp, NtpServer, NtpStage, Step, Talos, TalosTime, WallReading,
 };
 
 use super::{Case, READY, case};
@@ -190,12 +190,17 @@ fn quiet() -> Vec<Case> {
     blip.server(NODE, |server| server.failed_in_a_row = 1);
     let talos = |synced| {
         let mut lab = Lab::healthy();
-        lab.clock(NODE, |clock| {
-            clock.talos = Some(TalosClock {
-                synced,
-                sync_disabled: false,
-            });
-        });
+        let time = TalosTime {
+            synced,
+            disabled: false,
+        };
+        lab.put(
+            NODE,
+            Fact::Talos(Box::new(Talos {
+                time: Some(time),
+                ..Talos::default()
+            })),
+        );
         lab
     };
     vec![

@@ -6,7 +6,45 @@ use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [dropped(), coming_back()].concat()
+    [dropped(), between_ends(), coming_back()].concat()
+}
+
+/// What all nodes of a site suffer with one other place, and with no other.
+fn between_ends() -> Vec<Case> {
+    let homes = ["home-cp", "home-worker"];
+    let into = |lab: Lab| {
+        homes
+            .into_iter()
+            .fold(lab, |lab, home| lose_unheard(lab, home, "vps-1"))
+    };
+    let out = |lab: Lab| {
+        homes
+            .into_iter()
+            .fold(lab, |lab, home| lose_unheard(lab, "vps-1", home))
+    };
+    vec![
+        case(
+            "a node has banned the address of the home: what other nodes send reaches it, and the home reaches others",
+            into(Lab::healthy()),
+            &[("one-way-loss", "site 198.51.100.2 -> vps-1")],
+            NOT_READY,
+            &["udp-51820-blocked-inbound", "udp-51820-blocked-outbound"],
+        ),
+        case(
+            "nothing passes between the home and one public node, either way",
+            out(into(Lab::healthy())),
+            &[("path-broken", "vps-1 <-> site 198.51.100.2")],
+            NOT_READY,
+            &["udp-51820-blocked-both-ways", "one-way-loss"],
+        ),
+        case(
+            "one of two at home is heard by the node that does not hear the other: it is no matter of the site",
+            lose_unheard(Lab::healthy(), "home-worker", "vps-1"),
+            &[("one-way-loss", "home-worker -> vps-1")],
+            NOT_READY,
+            &["udp-51820-blocked-outbound"],
+        ),
+    ]
 }
 
 /// What was lost before a node was there to see it.
@@ -109,6 +147,15 @@ fn dropped() -> Vec<Case> {
             &["one-way-loss", "tunnel-silent"],
         ),
         case(
+            "one pair has decided, and others of the same node have just begun to lose: the place is not known yet",
+            both_ways_unheard(Lab::healthy(), "home-worker", "vps-1")
+                .lose_only("vps-2", "vps-1", 2)
+                .lose_only("home-cp", "vps-1", 2),
+            &[("tunnel-silent", "home-worker <-> vps-1")],
+            NOT_READY,
+            &["path-broken", "udp-51820-blocked-inbound"],
+        ),
+        case(
             "answers get in where a NAT has moved a home node to, and the tunnel dials where it was before",
             moved_by_nat(),
             &[("udp-51820-blocked-inbound", "home-worker")],
@@ -153,11 +200,15 @@ fn cut_off() -> Lab {
 }
 
 pub(crate) fn blocked_inbound_at_worker() -> Lab {
-    let lab = lose_unheard(Lab::healthy(), "vps-1", "home-worker");
+    blocked_at_worker(Lab::healthy())
+}
+
+pub(crate) fn blocked_at_worker(lab: Lab) -> Lab {
+    let lab = lose_unheard(lab, "vps-1", "home-worker");
     lose_unheard(lab, "vps-2", "home-worker")
 }
 
-fn blocked_inbound_at_vps() -> Lab {
+pub(crate) fn blocked_inbound_at_vps() -> Lab {
     ["vps-2", "home-cp", "home-worker"]
         .into_iter()
         .fold(Lab::healthy(), |lab, from| lose_unheard(lab, from, "vps-1"))

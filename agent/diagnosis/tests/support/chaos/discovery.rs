@@ -15,13 +15,17 @@ use super::{any_address, any_key, any_moment};
 
 pub(super) fn any_discovery() -> impl Strategy<Value = Fact> {
     let cluster = option::of((0..3_u8).prop_map(|byte| [byte; 8]));
-    (any_moment(), cluster, vec(any_endpoint(), 0..3)).prop_map(|(since, cluster, endpoints)| {
-        Fact::Discovery(Discovery {
-            since,
-            cluster,
-            endpoints,
-        })
-    })
+    let endpoints = vec(any_endpoint(), 0..3);
+    (any_moment(), cluster, any::<bool>(), endpoints).prop_map(
+        |(since, cluster, registry_off, endpoints)| {
+            Fact::Discovery(Discovery {
+                since,
+                cluster,
+                registry_off,
+                endpoints,
+            })
+        },
+    )
 }
 
 fn any_endpoint() -> impl Strategy<Value = DiscoveryEndpoint> {
@@ -96,9 +100,9 @@ fn any_service() -> impl Strategy<Value = DiscoveryAddress> {
         option::of(any_stage(Stage::Hello)),
         option::of(any_stage(Stage::List)),
     );
-    let failed = (0..4_u32, option::of(any_moment()));
+    let failed = (0..4_u32, option::of(any_moment()), 0..4_u32);
     (any_address(), stages, failed, calls).prop_map(
-        |(address, stages, (failed, failed_since), (hello, list))| {
+        |(address, stages, (failed, failed_since, calls_failed), (hello, list))| {
             let mut whole = true;
             let stages = stages.into_iter().take_while(|stage| {
                 let tried = whole;
@@ -111,6 +115,7 @@ fn any_service() -> impl Strategy<Value = DiscoveryAddress> {
                 failed,
                 failed_since,
                 hello,
+                calls_failed,
                 list,
                 certificate: None,
             }

@@ -2,7 +2,7 @@
 
 use evidence::{
     Clock, Drops, Fact, Fingerprint, Host, Ntp, NtpServer, NtpStage, Ports, ReversePath, Step,
-    TalosClock, WallReading,
+    WallReading,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -26,17 +26,12 @@ pub(super) fn any_wall() -> impl Strategy<Value = WallReading> {
 
 pub(super) fn any_clock() -> impl Strategy<Value = Fact> {
     let step = option::weighted(0.2, (any_moment(), any::<i64>()));
-    let talos = option::weighted(0.2, any::<(bool, bool)>());
-    (any_wall(), any_moment(), step, talos).prop_map(|(reading, booted, step, talos)| {
+    (any_wall(), any_moment(), step).prop_map(|(reading, booted, step)| {
         Fact::Clock(Clock {
             reading,
             booted,
             kernel: None,
             stepped: step.map(|(at, by_ms)| Step { at, by_ms }),
-            talos: talos.map(|(synced, sync_disabled)| TalosClock {
-                synced,
-                sync_disabled,
-            }),
         })
     })
 }
@@ -59,6 +54,8 @@ pub(super) fn any_host() -> impl Strategy<Value = Fact> {
                     ..Ports::default()
                 }),
                 address_changes,
+                checksum_errors: Some(address_changes),
+                checksum_errors_lately: Some(20),
                 ..Host::default()
             })
         },

@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 use upstream::talos;
 
 use crate::{
+    discovery::Endpoint,
     talos::{
         Kind, Malformed,
-        address::{endpoints, ip, ips, prefixes, text},
+        address::{bounded, endpoints, ip, ips, prefixes, text},
     },
     wireguard::AllowedIp,
 };
@@ -198,6 +199,57 @@ impl Kind for ClusterInfo {
     }
 }
 
+/// By which registries the node finds the others: `DiscoveryConfigs`, id `cluster`.
+///
+/// Talos keeps this type from readers, for it holds the cluster's secret as well. There is no field for that here: it is dropped
+/// where it is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryConfig {
+    /// Whether the discovery service is used.
+    pub service: bool,
+    /// Whether the nodes of Kubernetes are.
+    pub kubernetes: bool,
+    /// Where the service is; the first is the only one before 1.14.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Kind for DiscoveryConfig {
+    const NAMESPACE: &'static str = "config";
+    const TYPE: &'static str = "DiscoveryConfigs.cluster.talos.dev";
+    const SENSITIVE: bool = true;
+    type Body = talos::DiscoveryConfig;
+
+    fn check(body: Self::Body) -> Result<Self, Malformed> {
+        bounded("service_endpoints", &body.service_endpoints)?;
+        let several = body.service_endpoints.iter();
+        let mut endpoints: Vec<Endpoint> = several
+            .map(|one| service("service_endpoints.endpoint", &one.endpoint, one.insecure))
+            .collect::<Result<_, _>>()?;
+        if endpoints.is_empty() && !body.service_endpoint.is_empty() {
+            endpoints.push(service(
+                "service_endpoint",
+                &body.service_endpoint,
+                body.service_endpoint_insecure,
+            )?);
+        }
+        Ok(Self {
+            service: body.registry_service_enabled,
+            kubernetes: body.registry_kubernetes_enabled,
+            endpoints,
+        })
+    }
+}
+
+/// Host and port, and whether without TLS.
+fn service(field: &'static str, written: &str, insecure: bool) -> Result<Endpoint, Malformed> {
+    let wrong = |_| Malformed::new(field, "a host and a port");
+    let endpoint: Endpoint = written.parse().map_err(wrong)?;
+    Ok(Endpoint {
+        tls: !insecure,
+        ..endpoint
+    })
+}
+
 /// A cluster's identifier, an opaque text. Whoever knows it may ask the discovery service, so it does not show itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterId(String);
@@ -232,6 +284,45 @@ mod tests {
         assert_eq!(format!("{one:?}"), "ClusterId(..)");
         assert_ne!(one.fingerprint(), other.fingerprint());
         assert_eq!(one.fingerprint(), one.clone().fingerprint());
+    }
+
+    #[test]
+    fn the_endpoints_of_1_14_count_and_before_it_there_is_one() {
+        let one = talos::DiscoveryConfig {
+            registry_service_enabled: true,
+            service_endpoint: "discovery.talos.dev:443".to_owned(),
+            ..talos::DiscoveryConfig::default()
+        };
+        let shown = |body: talos::DiscoveryConfig| {
+            let checked = DiscoveryConfig::check(body).unwrap();
+            let endpoints = checked.endpoints.iter().map(ToString::to_string);
+            endpoints.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(one.clone()), "https://discovery.talos.dev:443/");
+        let named = |endpoint: &str, insecure| talos::DiscoveryServiceEndpoint {
+            name: "x".to_owned(),
+            endpoint: endpoint.to_owned(),
+            insecure,
+        };
+        let two = talos::DiscoveryConfig {
+            service_endpoints: vec![
+                named("discovery.talos.dev:443", false),
+                named("[2001:db8::1]:80", true),
+            ],
+            ..one
+        };
+        assert_eq!(
+            shown(two),
+            "https://discovery.talos.dev:443/ http://[2001:db8::1]:80/"
+        );
+        let odd = talos::DiscoveryConfig {
+            service_endpoint: "ftp://x".to_owned(),
+            ..talos::DiscoveryConfig::default()
+        };
+        assert_eq!(
+            DiscoveryConfig::check(odd).unwrap_err().field,
+            "service_endpoint"
+        );
     }
 
     #[test]

@@ -396,3 +396,26 @@ impl Kind for ProbeStatus {
         })
     }
 }
+
+/// The time servers that Talos asks: `TimeServerStatuses`, id `timeservers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeServers {
+    /// Names and addresses, and paths of clock devices.
+    pub servers: Vec<String>,
+}
+
+impl Kind for TimeServers {
+    const NAMESPACE: &'static str = NAMESPACE;
+    const TYPE: &'static str = "TimeServerStatuses.net.talos.dev";
+    type Body = talos::TimeServerStatus;
+
+    fn check(body: Self::Body) -> Result<Self, Malformed> {
+        bounded("ntp_servers", &body.ntp_servers)?;
+        let servers = body.ntp_servers.into_iter();
+        Ok(Self {
+            servers: servers
+                .map(|server| text("ntp_servers", server))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}

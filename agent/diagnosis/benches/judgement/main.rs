@@ -1,0 +1,112 @@
+//! `cargo bench -p diagnosis [-- NODES ..]`: how long a judgement takes, and how much memory, in meshes of many nodes.
+//!
+//! Each figure is the median of a few runs, in a process of its own, so that peaks of memory are its own.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench measures time and memory, and tells them; the crate itself stays pure"
+)]
+
+mod mesh;
+
+use std::{env, fs, process::Command};
+
+use mesh::{Fault, NOW};
+
+const SIZES: [usize; 3] = [4, 100, 1024];
+
+fn main() {
+    let arguments: Vec<String> = env::args()
+        .skip(1)
+        .filter(|one| !one.starts_with("--"))
+        .collect();
+    if let Some((size, fault)) = env::var("BENCH_CASE").ok().as_deref().and_then(case) {
+        return measure(size, fault);
+    }
+    let sizes: Vec<usize> = arguments
+        .iter()
+        .filter_map(|one| one.parse().ok())
+        .collect();
+    let sizes = if sizes.is_empty() {
+        SIZES.to_vec()
+    } else {
+        sizes
+    };
+    for size in sizes {
+        for fault in Fault::ALL {
+            let program = env::current_exe().expect("this program");
+            let case = format!("{size} {}", fault.name());
+            let ended = Command::new(program).env("BENCH_CASE", case).status();
+            assert!(
+                ended.is_ok_and(|status| status.success()),
+                "{size} {fault:?} has no figure"
+            );
+        }
+    }
+}
+
+fn case(text: &str) -> Option<(usize, Fault)> {
+    let (size, name) = text.split_once(' ')?;
+    let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name)?;
+    Some((size.parse().ok()?, fault))
+}
+
+fn measure(size: usize, fault: Fault) {
+    let view = mesh::view(size, fault);
+    let name = |what: &str| format!("{what}-{size}-{}", fault.name());
+    let before = memory();
+    tell(&name("view"), before, "MB", None);
+    let verdict = diagnosis::diagnose(&view, NOW);
+    let taken = median(if size > 500 { 3 } else { 5 }, || {
+        drop(diagnosis::diagnose(&view, NOW));
+    });
+    tell(
+        &name("diagnose"),
+        taken,
+        "ms",
+        (size == 1024).then_some(1000.0),
+    );
+    tell(&name("verdict"), memory() - before, "MB", None);
+    println!(
+        "# {} findings, {} roots",
+        verdict.findings.len(),
+        verdict.roots().count()
+    );
+}
+
+fn tell(name: &str, ours: f64, unit: &str, goal: Option<f64>) {
+    let goal = goal.map_or_else(String::new, |goal| {
+        let verdict = if ours <= goal { "ok" } else { "short" };
+        format!(" goal=<={goal}{unit} {verdict}")
+    });
+    println!("bench {name} ours={ours:.2}{unit} peer=- ratio=-{goal}");
+}
+
+/// The median of so many runs, in milliseconds of processor time: what others do on the machine is not our figure.
+fn median(runs: usize, mut run: impl FnMut()) -> f64 {
+    let mut taken: Vec<f64> = (0..runs)
+        .map(|_| {
+            let begun = processor_time();
+            run();
+            processor_time() - begun
+        })
+        .collect();
+    taken.sort_by(f64::total_cmp);
+    taken.get(taken.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Milliseconds that this process has run, all of it on one thread.
+fn processor_time() -> f64 {
+    let stat = fs::read_to_string("/proc/self/schedstat").expect("procfs");
+    let nanos = stat.split_whitespace().next();
+    let nanos = nanos.and_then(|nanos| nanos.parse::<f64>().ok());
+    nanos.expect("a figure") / 1e6
+}
+
+/// Megabytes that this process holds.
+fn memory() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.expect("a figure") / 1024.0
+}

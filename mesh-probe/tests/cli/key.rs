@@ -1,0 +1,66 @@
+//! `key`: whoever may only ask gets a file that is good for asking.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use crate::{
+    fixture::healthy,
+    program::{bare, run},
+    server::{Canned, KEY_TEXT, serve},
+};
+
+#[tokio::test]
+async fn a_readers_credentials_are_enough_to_ask_and_the_mesh_key_is_not_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reader.pem");
+    let mut command = bare();
+    command.env("MESH_KEY", KEY_TEXT).args(["key", "--to"]);
+    command.arg(&file);
+    let made = run(command).await;
+    assert_eq!((made.code, made.stdout.as_str()), (0, ""), "{made:?}");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(KEY_TEXT));
+
+    let address = serve(Canned::saying(healthy()));
+    let mut command = bare();
+    command.args([
+        "status",
+        "--collector",
+        &address.to_string(),
+        "--credentials",
+    ]);
+    command.arg(&file);
+    let asked = run(command).await;
+    assert_eq!(asked.code, 0, "{asked:?}");
+    assert!(asked.stdout.contains("vps-1"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_is_not_written_over() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "mine").unwrap();
+    let mut command = bare();
+    command.env("MESH_KEY", KEY_TEXT).args(["key", "--to"]);
+    command.arg(file.path());
+    let ran = run(command).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(
+        ran.stderr.contains("failed to write the credentials"),
+        "{ran:?}"
+    );
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn what_holds_no_credentials_is_a_usage_error_that_says_what_was_expected() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), b"\xff secret words").unwrap();
+    let mut command = bare();
+    command.args(["status", "--collector", "127.0.0.1:9", "--credentials"]);
+    command.arg(file.path());
+    let ran = run(command).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("is not PEM"), "{ran:?}");
+    assert!(!ran.stderr.contains("secret words"), "{ran:?}");
+}

@@ -1,0 +1,115 @@
+//! Several collectors: all must agree, or one is enough.
+
+use std::{net::SocketAddr, time::Instant};
+
+use evidence::{Gate, Phase};
+
+use crate::{
+    exit_codes::nobody,
+    fixture::gate,
+    program::{Run, ask},
+    server::{Canned, serve},
+};
+
+fn saying(phase: Phase) -> SocketAddr {
+    serve(Canned::with_gate(gate("mesh", phase)))
+}
+
+async fn ask_both(first: SocketAddr, second: SocketAddr, rest: &str) -> Run {
+    ask(format!("{first},{second}"), &format!("gate mesh {rest}")).await
+}
+
+#[tokio::test]
+async fn all_must_say_yes_unless_one_is_enough() {
+    use Phase::{NotReady, Ready, Unknown};
+    for (first, second, all, any) in [
+        (Ready, Ready, 0, 0),
+        (Ready, NotReady, 1, 0),
+        (NotReady, Ready, 1, 0),
+        (Ready, Unknown, 3, 0),
+        (Unknown, NotReady, 1, 1),
+        (Unknown, Unknown, 3, 3),
+    ] {
+        let (a, b) = (saying(first), saying(second));
+        assert_eq!(ask_both(a, b, "").await.code, all, "{first:?} {second:?}");
+        assert_eq!(
+            ask_both(a, b, "--any").await.code,
+            any,
+            "{first:?} {second:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
+    let (here, away) = (saying(Phase::Ready), nobody());
+    let run = ask_both(here, away, "--timeout 1s").await;
+    assert_eq!(run.code, 3, "{run:?}");
+    let run = ask_both(here, away, "--timeout 1s --any").await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(
+        run.stdout.contains(&format!("{here} says: ready")),
+        "{run:?}"
+    );
+    assert!(
+        run.stdout
+            .contains(&format!("{away} says: failed to reach")),
+        "{run:?}"
+    );
+    let document = ask_both(here, away, "--timeout 1s --any -o json")
+        .await
+        .json();
+    assert_eq!(document["ready"], true);
+    assert_eq!(document["collectors"][0]["answer"], "ready");
+    assert!(document["collectors"][1]["error"].is_string(), "{document}");
+    let nagios = ask_both(here, away, "--timeout 1s --any --nagios").await;
+    assert_eq!(nagios.code, 1, "{nagios:?}");
+    assert!(nagios.stdout.starts_with("MESH WARNING - "), "{nagios:?}");
+}
+
+#[tokio::test]
+async fn a_wait_for_all_ends_when_the_last_one_says_yes() {
+    let late = Canned::with_gate(gate("mesh", Phase::NotReady));
+    let (first, second) = (saying(Phase::Ready), serve(late.clone()));
+    let heal = async {
+        late.until_asked().await;
+        late.now_says(gate("mesh", Phase::Ready));
+    };
+    let waiting = ask(format!("{first},{second}"), "wait mesh --wait-timeout 15s");
+    let (run, ()) = tokio::join!(waiting, heal);
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = ask(
+        format!("{first},{}", saying(Phase::NotReady)),
+        "wait mesh --wait-timeout 1s",
+    );
+    let run = run.await;
+    assert_eq!(run.code, 4, "{run:?}");
+    assert!(
+        run.stdout.contains("because: 2 of 12 directions fail"),
+        "{run:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_wait_ends_at_once_when_one_is_hopeless_or_when_one_is_enough() {
+    let hopeless = Gate {
+        terminal: true,
+        ..gate("mesh", Phase::NotReady)
+    };
+    let (hopeless, shut) = (serve(Canned::with_gate(hopeless)), saying(Phase::NotReady));
+    let begun = Instant::now();
+    let run = ask(format!("{shut},{hopeless}"), "wait mesh --wait-timeout 15s").await;
+    assert_eq!(run.code, 1, "{run:?}");
+    let targets = format!("{shut},{}", saying(Phase::Ready));
+    let run = ask(targets, "wait mesh --any --wait-timeout 15s").await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(begun.elapsed().as_secs() < 12);
+}
+
+#[tokio::test]
+async fn other_commands_ask_one() {
+    let targets = format!("{},{}", saying(Phase::Ready), saying(Phase::Ready));
+    let run = ask(targets, "status").await;
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("asks one collector"), "{run:?}");
+}

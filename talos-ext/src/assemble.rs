@@ -1,0 +1,100 @@
+//! The tree of our own extension.
+
+use std::collections::BTreeMap;
+
+use semver::Version;
+use thiserror::Error;
+
+use crate::{
+    architecture::Architecture,
+    program::{ProgramError, static_for},
+    service,
+    tree::Tree,
+};
+
+/// Name of the extension.
+pub const NAME: &str = "talos-mesh";
+/// Versions of Talos that it is made for: before 1.10 there is no merged `/usr`.
+pub const FITS: &str = ">= v1.10.0";
+
+/// The programs that the extension brings, and how Talos starts each.
+pub const SERVICES: [(&str, &str); 2] = [
+    ("mesh-agent", include_str!("../services/mesh-agent.yaml")),
+    (
+        "mesh-collector",
+        include_str!("../services/mesh-collector.yaml"),
+    ),
+];
+
+/// Why the extension cannot be put together.
+#[derive(Debug, Error)]
+pub enum AssembleError {
+    /// A program is missing.
+    #[error("the program {0} was not given")]
+    Missing(&'static str),
+    /// A program cannot run in a container without libraries.
+    #[error("{name}: {source}")]
+    Program {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: ProgramError,
+    },
+    /// A program for another processor.
+    #[error("{name} is made for {made_for}, and the image is for {wanted}")]
+    Processor {
+        /// Which.
+        name: &'static str,
+        /// What it runs on.
+        made_for: Architecture,
+        /// What was wanted.
+        wanted: Architecture,
+    },
+}
+
+/// Puts the extension together. `programs`: the files by name. `sbom`: the list of what they are built from, SPDX in JSON.
+pub fn tree(
+    version: &Version,
+    architecture: Architecture,
+    programs: &BTreeMap<String, Vec<u8>>,
+    sbom: &str,
+) -> Result<Tree, AssembleError> {
+    let mut tree = Tree::default();
+    tree.file("manifest.yaml", 0o644, manifest(version));
+    for (name, text) in SERVICES {
+        let bytes = programs.get(name).ok_or(AssembleError::Missing(name))?;
+        let made_for =
+            static_for(bytes).map_err(|source| AssembleError::Program { name, source })?;
+        if made_for != architecture {
+            return Err(AssembleError::Processor {
+                name,
+                made_for,
+                wanted: architecture,
+            });
+        }
+        let file = format!("rootfs/{}/{name}.yaml", service::FOLDER);
+        tree.file(&file, 0o644, text);
+        let program = format!("rootfs/{}/{name}/usr/local/bin/{name}", service::ROOTS);
+        tree.file(&program, 0o755, bytes.clone());
+    }
+    let file = format!("rootfs/usr/local/share/spdx/{NAME}.spdx.json");
+    tree.file(&file, 0o644, sbom);
+    Ok(tree)
+}
+
+fn manifest(version: &Version) -> String {
+    format!(
+        "version: v1alpha1\n\
+         metadata:\n  \
+           name: {NAME}\n  \
+           version: {version}\n  \
+           author: the authors of {NAME}\n  \
+           description: |\n    \
+             Watches the KubeSpan mesh of this node and reports what it sees: handshakes, reachability of UDP 51820,\n    \
+             the discovery service, sizes that pass. It observes and never repairs.\n  \
+           compatibility:\n    \
+             talos:\n      \
+               version: \"{FITS}\"\n"
+    )
+}
