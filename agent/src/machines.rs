@@ -35,6 +35,8 @@ pub(crate) struct Machines {
     pub(crate) inert_times: BTreeMap<PublicKey, (SocketAddr, VecDeque<Moment>)>,
     pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
+    /// Peers whose tunnel carried nothing for a while and carries again.
+    pub(crate) back: BTreeSet<PublicKey>,
     /// A peer answers again, and nobody has been told yet.
     pub(crate) recovered: bool,
 }
@@ -58,6 +60,7 @@ impl Machines {
             inert_times: BTreeMap::new(),
             unsolicited: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            back: BTreeSet::new(),
             recovered: false,
         }
     }
@@ -75,6 +78,7 @@ impl Machines {
             self.inert_times.remove(peer);
             self.unsolicited.remove(peer);
             self.suspects.remove(peer);
+            self.back.remove(peer);
         }
         for peer in &changes.added {
             let room = [
@@ -98,10 +102,13 @@ impl Machines {
                 debug!(peer = %peer.short(), "an echo was lost");
                 self.suspects.insert(peer);
             }
-            echo::Event::LossEnded { peer, .. } => {
+            echo::Event::LossEnded { peer, lost, .. } => {
                 debug!(peer = %peer.short(), "the echo is answered again");
                 self.suspects.remove(&peer);
                 self.recovered = true;
+                if lost >= size::CONFIRMING_LOSSES {
+                    self.back.insert(peer);
+                }
             }
             echo::Event::Refused { .. } => {}
         }
@@ -135,6 +142,9 @@ impl Machines {
 
     /// Keeps the ways of full-size packets in step with the device: where they go, and how long they may be.
     pub(crate) fn aim(&mut self, peers: &Peers, full: Option<u16>, now: Moment) {
+        for peer in std::mem::take(&mut self.back) {
+            self.sizes.handle(size::Input::Back(peer), now);
+        }
         for (peer, _) in peers.facts() {
             let endpoint = self
                 .beside_a_hole(peers, &peer)

@@ -78,6 +78,8 @@ pub enum Event {
         peer: PublicKey,
         /// When the first request of the run of losses was sent.
         since: Moment,
+        /// How many were lost in a row.
+        lost: u32,
     },
     /// The network refused a request.
     Refused {
@@ -278,7 +280,7 @@ impl Prober {
             return;
         };
         let sequence = reply.answers.sequence;
-        let since = peer.tally.loss_since();
+        let (since, lost) = (peer.tally.loss_since(), peer.tally.consecutive_lost());
         if let Some(sent) = peer.waiting.take_if(|sent| sent.sequence == sequence) {
             self.timeouts.remove(&(gives_up(sent), key));
             let micros = received_at.micros_since(sent.at);
@@ -304,7 +306,11 @@ impl Prober {
         }
         self.schedule.demote(key, self.now.moment());
         if let Some(since) = since {
-            self.emit(Event::LossEnded { peer: key, since });
+            self.emit(Event::LossEnded {
+                peer: key,
+                since,
+                lost,
+            });
         }
     }
 

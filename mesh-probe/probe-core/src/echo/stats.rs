@@ -116,6 +116,10 @@ impl Tally {
         self.loss_since
     }
 
+    pub(super) const fn consecutive_lost(&self) -> u32 {
+        self.consecutive_lost
+    }
+
     pub(super) fn stats(&self) -> EchoStats {
         EchoStats {
             sent: self.sent,

@@ -44,6 +44,8 @@ pub enum Input<'a> {
     NoTarget(PublicKey, Layer),
     /// The peer is gone.
     Removed(PublicKey),
+    /// The tunnel to the peer carried nothing for a while and is back: what was lost meanwhile says nothing of sizes.
+    Back(PublicKey),
     /// A datagram that may be a tally.
     Datagram(&'a [u8]),
     /// A packet to `peer` on `layer` was too big for a link on its way.
@@ -148,6 +150,12 @@ impl SizeProber {
                     self.tracks.remove(&(peer, layer));
                 }
                 self.sequences.remove(&peer);
+            }
+            Input::Back(peer) => {
+                for layer in Layer::ALL {
+                    let begin_anew = |track: &mut super::track::Track| track.forget_losses(now);
+                    self.tracks.change(&(peer, layer), begin_anew);
+                }
             }
             Input::Datagram(bytes) => self.tally(bytes),
             Input::TooBig {

@@ -105,6 +105,27 @@ fn a_wide_way_costs_one_packet_in_five_seconds() {
     assert_eq!((state.lost, state.bracket), (0, None));
 }
 
+/// An outage loses packets of every size. Whoever judged that by size would accuse the way of being narrow once it is back.
+#[test]
+fn what_an_outage_lost_says_nothing_of_sizes_once_the_tunnel_is_back() {
+    let mut way = Way::new(9000);
+    way.run_until(20_000);
+    way.limit = 0;
+    way.run_until(40_000);
+    let arrived = way.state().full_arrived;
+    assert!(way.state().lost >= CONFIRMING_LOSSES && way.state().bracket.is_some());
+    way.limit = 9000;
+    way.prober.handle(Input::Back(B), way.now);
+    let state = way.state();
+    assert_eq!(
+        (state.lost, state.lost_since, state.bracket),
+        (0, None, None)
+    );
+    assert_eq!(state.full_arrived, arrived);
+    way.run_until(41_500);
+    assert!(way.state().full_arrived > arrived, "it is asked at once");
+}
+
 #[test]
 fn a_limit_is_found_to_the_byte_with_few_packets() {
     let mut way = Way::new(1337);

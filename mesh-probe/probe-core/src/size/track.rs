@@ -73,6 +73,19 @@ impl Track {
         }
     }
 
+    /// Forgets a run of losses, and what was found in it. What arrived before stays known.
+    pub(super) fn forget_losses(&mut self, now: Moment) {
+        let Sizes {
+            layer,
+            to,
+            full,
+            full_arrived,
+            ..
+        } = self.state;
+        *self = Self::new(layer, to, full, now);
+        self.state.full_arrived = full_arrived;
+    }
+
     /// Whether it has something on its way, or searches: whatever it sends next is not a matter of the budget.
     pub(super) const fn is_at_work(&self) -> bool {
         self.run.is_some() || !matches!(self.step, Step::Canary)
