@@ -78,14 +78,12 @@ impl Collector {
         if connection.collector.is_empty() {
             return Err(ProbeError::NoCollector);
         }
-        let tls = match &connection.credentials {
-            Some(file) => secret::credentials(file)
-                .map_err(ProbeError::Secret)?
-                .client_config(),
-            None => {
-                let key = connection.key_source().load().map_err(ProbeError::Key)?;
-                key.reader_config()
-            }
+        let tls = if let Some(file) = &connection.credentials {
+            let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
+            credentials.client_config()
+        } else {
+            let key = connection.key_source().load().map_err(ProbeError::Key)?;
+            key.reader_config()
         };
         let tls = Arc::new(tls.map_err(ProbeError::Trust)?);
         let one = |target: &Target| Self {

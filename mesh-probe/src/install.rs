@@ -136,11 +136,8 @@ fn installer(wanted: &Wanted) -> Step {
         architecture,
         ..
     } = wanted;
-    let extensions: String = [&wanted.extension]
-        .into_iter()
-        .chain(&wanted.others)
-        .map(|reference| format!(" --system-extension-image {reference}"))
-        .collect();
+    let extensions = [&wanted.extension].into_iter().chain(&wanted.others);
+    let extensions = repeated("--system-extension-image", extensions);
     let installer = wanted.installer_image();
     Step {
         title: format!("Build an installer of Talos {talos} with it, and push it"),
@@ -248,10 +245,7 @@ fn hetzner(wanted: &Wanted) -> Step {
         .into_iter()
         .map(|node| source(node))
         .collect();
-    let sources: String = sources
-        .iter()
-        .map(|source| format!(" --source-ips {source}"))
-        .collect();
+    let sources = repeated("--source-ips", &sources);
     Step {
         title: "If a Hetzner Cloud Firewall stands before nodes, open it".to_owned(),
         why: "once for each firewall. WireGuard answers only to keys that it knows. Put public addresses in the place of names and of \
@@ -264,6 +258,14 @@ fn hetzner(wanted: &Wanted) -> Step {
             format!("hcloud firewall add-rule FIREWALL --direction in --protocol tcp --port {PORT}{sources}"),
         ],
     }
+}
+
+/// A flag that is given once for each value; begins with a space.
+fn repeated(flag: &str, values: impl IntoIterator<Item: AsRef<str>>) -> String {
+    values.into_iter().fold(String::new(), |mut line, value| {
+        line.extend([" ", flag, " ", value.as_ref()]);
+        line
+    })
 }
 
 /// From where a node reaches a collector on the internet.

@@ -4,13 +4,20 @@
 //! between two ends, or a single direction. Directions between nodes of one site never pass the site's router, so they say
 //! nothing about it.
 
+mod ends;
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::{End, NodeRef};
 
+use self::{
+    ends::between_ends,
+    places::{Places, Spot},
+};
 use crate::{
     directions::{Directions, Way},
-    mesh::{Member, Mesh},
+    mesh::Mesh,
     pair::Direction,
 };
 
@@ -52,16 +59,6 @@ pub(crate) struct Culprit {
     /// In order.
     pub(crate) explains: Vec<Way>,
     pub(crate) ties: Vec<Place>,
-}
-
-/// A place by numbers: what a mesh of 1,024 nodes has of them is gone through some thousand times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
-    /// A place that more than one direction passes, by its rank among [`Places`].
-    Wide(usize),
-    /// The way between two ends, of which at least one is a site; by [`Places::end`].
-    Ends(usize, usize),
-    Single(Way),
 }
 
 /// A culprit by numbers.
@@ -128,170 +125,6 @@ fn single(places: &Places<'_, '_>, way: Way, contradicted: &[bool]) -> Suspect {
         ties: ends
             .filter(|spot| !is_marked(contradicted, *spot))
             .collect(),
-    }
-}
-
-/// The wide places by number, in the order of [`Place`]: ways into sites, out of sites, into nodes, out of nodes.
-struct Places<'m, 'a> {
-    mesh: &'m Mesh<'a>,
-    sites: Vec<(String, Vec<NodeRef>)>,
-    /// The site of each node.
-    site_of: Vec<Option<usize>>,
-}
-
-impl<'m, 'a> Places<'m, 'a> {
-    fn of(mesh: &'m Mesh<'a>) -> Self {
-        let mut nodes: BTreeMap<String, Vec<NodeRef>> = BTreeMap::new();
-        for member in mesh.members.values() {
-            if let Some(site) = member.site {
-                let node = member.node.clone();
-                nodes.entry(site.to_string()).or_default().push(node);
-            }
-        }
-        let sites: Vec<(String, Vec<NodeRef>)> = nodes.into_iter().collect();
-        let rank = |member: &Member<'_>| {
-            let site = member.site?.to_string();
-            sites.binary_search_by(|(known, _)| known.cmp(&site)).ok()
-        };
-        let site_of = mesh.members.values().map(rank).collect();
-        Self {
-            mesh,
-            sites,
-            site_of,
-        }
-    }
-
-    fn count(&self) -> usize {
-        2 * (self.sites.len() + self.site_of.len())
-    }
-
-    fn site(&self, node: usize) -> Option<usize> {
-        self.site_of.get(node).copied().flatten()
-    }
-
-    /// Whether a direction leaves its site.
-    fn crosses(&self, (from, to): Way) -> bool {
-        self.site(from).is_none() || self.site(from) != self.site(to)
-    }
-
-    /// The end that a node is, or belongs to: its site, if it has more than one node; after the sites the nodes.
-    fn end(&self, node: usize) -> usize {
-        let site = self.site(node).filter(|site| {
-            let known = self.sites.get(*site);
-            known.is_some_and(|(_, nodes)| nodes.len() >= 2)
-        });
-        site.unwrap_or(self.sites.len() + node)
-    }
-
-    /// The nodes of an end.
-    fn nodes_at(&self, end: usize) -> Vec<usize> {
-        match end.checked_sub(self.sites.len()) {
-            Some(node) => vec![node],
-            None => {
-                let nodes = self.site_of.iter().enumerate();
-                let here = nodes.filter(|(_, site)| **site == Some(end));
-                here.map(|(node, _)| node).collect()
-            }
-        }
-    }
-
-    fn end_of(&self, end: usize) -> End {
-        match self.sites.get(end) {
-            Some((address, nodes)) => End {
-                address: Some(address.clone()),
-                nodes: nodes.clone(),
-            },
-            None => End {
-                address: None,
-                nodes: vec![self.named(end - self.sites.len())],
-            },
-        }
-    }
-
-    /// The way out of the one node, and into the other.
-    fn ends(&self, (from, to): Way) -> [usize; 2] {
-        let first = 2 * self.sites.len();
-        [first + self.site_of.len() + from, first + to]
-    }
-
-    /// All wide places that a direction passes.
-    fn wide(&self, way: Way) -> impl Iterator<Item = usize> {
-        let into = self.site(way.1);
-        let out = self.site(way.0).map(|site| self.sites.len() + site);
-        self.ends(way).into_iter().chain(into).chain(out)
-    }
-
-    /// The node of which a place is the way in or out, and whether it is the way in.
-    fn node(&self, spot: usize) -> Option<(usize, bool)> {
-        let node = spot.checked_sub(2 * self.sites.len())?;
-        let nodes = self.site_of.len();
-        Some((node % nodes, node < nodes))
-    }
-
-    /// The other way of the same node or site.
-    fn opposite(&self, spot: Spot) -> Spot {
-        match spot {
-            Spot::Single((from, to)) => Spot::Single((to, from)),
-            Spot::Ends(from, to) => Spot::Ends(to, from),
-            Spot::Wide(spot) => {
-                let (sites, nodes) = (self.sites.len(), self.site_of.len());
-                let other = match (self.node(spot), spot < sites) {
-                    (Some((_, true)), _) => spot + nodes,
-                    (Some((_, false)), _) => spot - nodes,
-                    (None, true) => spot + sites,
-                    (None, false) => spot - sites,
-                };
-                Spot::Wide(other)
-            }
-        }
-    }
-
-    fn named(&self, node: usize) -> NodeRef {
-        let member = self.mesh.members.at(node);
-        let unknown = || NodeRef::Unnamed {
-            key: evidence::PublicKey::from_bytes([0; 32]),
-        };
-        member.map_or_else(unknown, |member| member.node.clone())
-    }
-
-    fn place(&self, spot: Spot) -> Place {
-        let spot = match spot {
-            Spot::Single((from, to)) => {
-                return Place::Direction(self.named(from), self.named(to));
-            }
-            Spot::Ends(from, to) => return Place::Way(self.end_of(from), self.end_of(to)),
-            Spot::Wide(spot) => spot,
-        };
-        if let Some((node, inwards)) = self.node(spot) {
-            let node = self.named(node);
-            return if inwards {
-                Place::NodeIn(node)
-            } else {
-                Place::NodeOut(node)
-            };
-        }
-        let site = self.sites.get(spot % self.sites.len());
-        let (address, nodes) = site.cloned().unwrap_or_default();
-        if spot < self.sites.len() {
-            Place::SiteIn(address, nodes)
-        } else {
-            Place::SiteOut(address, nodes)
-        }
-    }
-
-    /// A place and its opposite as one.
-    fn both(&self, spot: Spot) -> Place {
-        match self.place(spot) {
-            Place::NodeIn(node) | Place::NodeOut(node) => Place::NodeBoth(node),
-            Place::SiteIn(address, nodes) | Place::SiteOut(address, nodes) => {
-                Place::SiteBoth(address, nodes)
-            }
-            Place::Way(a, b) if a <= b => Place::Ways(a, b),
-            Place::Way(a, b) => Place::Ways(b, a),
-            Place::Direction(a, b) if a <= b => Place::Between(a, b),
-            Place::Direction(a, b) => Place::Between(b, a),
-            place => place,
-        }
     }
 }
 
@@ -442,40 +275,6 @@ fn absorb(
     let found = ways.filter_map(|way| failing.binary_search(&way).ok());
     failures.extend(found.filter(|at| is_marked(remaining, *at)));
     failures.sort_unstable();
-}
-
-/// The ways between two ends that fail as a whole, and what none of them explains. Of two single nodes such a way is the
-/// direction itself, which never explains two.
-fn between_ends(
-    places: &Places<'_, '_>,
-    directions: &Directions<'_, '_>,
-    failing: Vec<Way>,
-    passes: impl Fn(&Direction<'_, '_>) -> bool,
-) -> (Vec<Suspect>, Vec<Way>) {
-    let mut groups: BTreeMap<(usize, usize), Vec<Way>> = BTreeMap::new();
-    for way in failing.iter().filter(|way| places.crosses(**way)) {
-        let ends = (places.end(way.0), places.end(way.1));
-        groups.entry(ends).or_default().push(*way);
-    }
-    groups.retain(|(from, to), ways| {
-        let (from, to) = (places.nodes_at(*from), places.nodes_at(*to));
-        let mut all = from
-            .iter()
-            .flat_map(|from| to.iter().map(move |to| (*from, *to)));
-        ways.len() >= 2 && !all.any(|way| directions.get(way).is_some_and(|one| passes(&one)))
-    });
-    let suspects: Vec<Suspect> = groups
-        .into_iter()
-        .map(|((from, to), explains)| Suspect {
-            spot: Spot::Ends(from, to),
-            explains,
-            ties: Vec::new(),
-        })
-        .collect();
-    let mut rest = failing;
-    let explained = |way: &Way| suspects.iter().any(|one| one.explains.contains(way));
-    rest.retain(|way| !explained(way));
-    (suspects, rest)
 }
 
 /// A place at fault both ways is one trouble, not two.

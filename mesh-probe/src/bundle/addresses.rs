@@ -89,7 +89,9 @@ mod tests {
     fn pseudonyms(texts: &[&str]) -> Vec<String> {
         let all: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let mut addresses = Addresses::default();
-        all.iter().for_each(|address| addresses.add(*address));
+        for address in &all {
+            addresses.add(*address);
+        }
         all.iter()
             .map(|address| addresses.pseudonym(*address).to_string())
             .collect()

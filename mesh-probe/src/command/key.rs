@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &KeyArgs, connection: &Connection) -> Result<Exit, 
             write(path, text.as_bytes()).map_err(|source| ProbeError::WriteCredentials {
                 path: path.clone(),
                 source,
-            })?
+            })?;
         }
         None => io::stdout()
             .write_all(text.as_bytes())

@@ -17,8 +17,8 @@ async fn a_readers_credentials_are_enough_to_ask_and_the_mesh_key_is_not_in_them
     command.arg(&file);
     let made = run(command).await;
     assert_eq!((made.code, made.stdout.as_str()), (0, ""), "{made:?}");
-    let mode = fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let rights = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(rights & 0o777, 0o600);
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains(KEY_TEXT));
 

@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `verdict`, `tally`, `history`, `limits`.
+//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `history`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -23,6 +23,7 @@ mod size;
 mod snapshot;
 mod source;
 mod steering;
+mod subject;
 mod tally;
 mod talos;
 mod verdict;
@@ -47,13 +48,14 @@ pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Facts};
 pub use source::{Gap, SourceId, SourceState};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
+pub use subject::{End, NodeRef, Subject};
 pub use tally::{PairHealth, Tally};
 pub use talos::{
     Candidate, CandidateWay, Condition, Stage, Talos, TalosNetwork, TalosPeer, TalosPeerState,
     TalosPeerStatus, TalosService, TalosTime, next_candidate,
 };
 pub use verdict::{
-    Citation, Confidence, End, Finding, Fix, Flapping, Gate, Ladder, NodeRef, NodeState, Outcome,
-    PairRef, Phase, Reporter, Rung, RungState, Subject, Verdict,
+    Citation, Confidence, Finding, Fix, Flapping, Gate, Ladder, NodeState, Outcome, PairRef, Phase,
+    Reporter, Rung, RungState, Verdict,
 };
 pub use vxlan::{Vxlan, VxlanDevice};

@@ -4,16 +4,17 @@
 mod discovery;
 #[path = "chaos/host.rs"]
 mod host;
+#[path = "chaos/talos.rs"]
+mod talos;
 
 use std::net::SocketAddr;
 
 use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
 use evidence::{
-    Arrival, Bracket, Candidate, CandidateWay, Conntrack, DataMessages, DataSeen, Drops, EchoHeard,
-    EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated,
-    Layer, Moment, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
-    Steering, SteeringChains, SteeringFamily, Talos, TalosPeer, TalosPeerState, TalosPeerStatus,
-    TalosTime, TooBig, Vxlan, VxlanDevice,
+    Arrival, Bracket, Conntrack, DataMessages, DataSeen, Drops, EchoHeard, EchoSent, EndpointWay,
+    Fact, Facts, Gap, Health, Identity, Inert, InertReplies, Initiated, Layer, Moment, Peer,
+    PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering, SteeringChains,
+    SteeringFamily, TooBig, Vxlan, VxlanDevice,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -98,8 +99,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         1 => any_health(),
         2 => host::any_clock(),
         2 => host::any_ntp(),
-        1 => any_talos(),
-        3 => any_talos_peer(),
+        1 => talos::any_talos(),
+        3 => talos::any_talos_peer(),
         2 => discovery::any_discovery(),
         2 => host::any_host(),
     ]
@@ -308,48 +309,6 @@ fn any_data_seen() -> impl Strategy<Value = Fact> {
                 missed,
             };
             Fact::DataSeen(key, seen)
-        },
-    )
-}
-fn any_talos() -> impl Strategy<Value = Fact> {
-    let lists = (vec(any_address(), 0..2), vec(any_address(), 0..3));
-    let time = option::weighted(0.2, any::<(bool, bool)>());
-    (lists, time).prop_map(|((discovered, own), time)| {
-        let own: Vec<_> = own.iter().map(SocketAddr::ip).collect();
-        Fact::Talos(Box::new(Talos {
-            time: time.map(|(synced, disabled)| TalosTime { synced, disabled }),
-            node_ips: own.first().copied().into_iter().collect(),
-            addresses: own,
-            discovered: discovered.iter().map(SocketAddr::ip).collect(),
-            ..Talos::default()
-        }))
-    })
-}
-
-fn any_talos_peer() -> impl Strategy<Value = Fact> {
-    let way = (any_link(), any::<bool>()).prop_map(|(via, on_link)| CandidateWay { via, on_link });
-    let candidate = (any_address(), option::of(way)).prop_map(|(to, way)| Candidate { to, way });
-    let status = (option::of(any_address()), option::of(any_moment())).prop_map(
-        |(last_used, last_change)| TalosPeerStatus {
-            state: TalosPeerState::Unknown,
-            endpoint: last_used,
-            last_used,
-            last_change,
-        },
-    );
-    let told = (vec(any_prefix(), 0..3), vec(candidate, 0..4));
-    (any_key(), any_moment(), told, option::of(status)).prop_map(
-        |(key, since, (allowed_ips, candidates), status)| {
-            let peer = TalosPeer {
-                since,
-                label: String::new(),
-                address: None,
-                allowed_ips,
-                candidates,
-                left_out: 0,
-                status,
-            };
-            Fact::TalosPeer(key, peer)
         },
     )
 }

@@ -1,0 +1,183 @@
+//! Places by numbers: which of them a direction passes, and what each is called.
+
+use std::collections::BTreeMap;
+
+use evidence::{End, NodeRef};
+
+use super::Place;
+use crate::{
+    directions::Way,
+    mesh::{Member, Mesh},
+};
+
+/// A place by numbers: what a mesh of 1,024 nodes has of them is gone through some thousand times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Spot {
+    /// A place that more than one direction passes, by its rank among [`Places`].
+    Wide(usize),
+    /// The way between two ends, of which at least one is a site; by [`Places::end`].
+    Ends(usize, usize),
+    Single(Way),
+}
+
+/// The wide places by number, in the order of [`Place`]: ways into sites, out of sites, into nodes, out of nodes.
+pub(super) struct Places<'m, 'a> {
+    mesh: &'m Mesh<'a>,
+    pub(super) sites: Vec<(String, Vec<NodeRef>)>,
+    /// The site of each node.
+    pub(super) site_of: Vec<Option<usize>>,
+}
+
+impl<'m, 'a> Places<'m, 'a> {
+    pub(super) fn of(mesh: &'m Mesh<'a>) -> Self {
+        let mut nodes: BTreeMap<String, Vec<NodeRef>> = BTreeMap::new();
+        for member in mesh.members.values() {
+            if let Some(site) = member.site {
+                let node = member.node.clone();
+                nodes.entry(site.to_string()).or_default().push(node);
+            }
+        }
+        let sites: Vec<(String, Vec<NodeRef>)> = nodes.into_iter().collect();
+        let rank = |member: &Member<'_>| {
+            let site = member.site?.to_string();
+            sites.binary_search_by(|(known, _)| known.cmp(&site)).ok()
+        };
+        let site_of = mesh.members.values().map(rank).collect();
+        Self {
+            mesh,
+            sites,
+            site_of,
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        2 * (self.sites.len() + self.site_of.len())
+    }
+
+    pub(super) fn site(&self, node: usize) -> Option<usize> {
+        self.site_of.get(node).copied().flatten()
+    }
+
+    /// Whether a direction leaves its site.
+    pub(super) fn crosses(&self, (from, to): Way) -> bool {
+        self.site(from).is_none() || self.site(from) != self.site(to)
+    }
+
+    /// The end that a node is, or belongs to: its site, if it has more than one node; after the sites the nodes.
+    pub(super) fn end(&self, node: usize) -> usize {
+        let site = self.site(node).filter(|site| {
+            let known = self.sites.get(*site);
+            known.is_some_and(|(_, nodes)| nodes.len() >= 2)
+        });
+        site.unwrap_or(self.sites.len() + node)
+    }
+
+    /// The nodes of an end.
+    pub(super) fn nodes_at(&self, end: usize) -> Vec<usize> {
+        if let Some(node) = end.checked_sub(self.sites.len()) {
+            return vec![node];
+        }
+        let nodes = self.site_of.iter().enumerate();
+        let here = nodes.filter(|(_, site)| **site == Some(end));
+        here.map(|(node, _)| node).collect()
+    }
+
+    pub(super) fn end_of(&self, end: usize) -> End {
+        match self.sites.get(end) {
+            Some((address, nodes)) => End {
+                address: Some(address.clone()),
+                nodes: nodes.clone(),
+            },
+            None => End {
+                address: None,
+                nodes: vec![self.named(end - self.sites.len())],
+            },
+        }
+    }
+
+    /// The way out of the one node, and into the other.
+    pub(super) fn ends(&self, (from, to): Way) -> [usize; 2] {
+        let first = 2 * self.sites.len();
+        [first + self.site_of.len() + from, first + to]
+    }
+
+    /// All wide places that a direction passes.
+    pub(super) fn wide(&self, way: Way) -> impl Iterator<Item = usize> {
+        let into = self.site(way.1);
+        let out = self.site(way.0).map(|site| self.sites.len() + site);
+        self.ends(way).into_iter().chain(into).chain(out)
+    }
+
+    /// The node of which a place is the way in or out, and whether it is the way in.
+    pub(super) fn node(&self, spot: usize) -> Option<(usize, bool)> {
+        let node = spot.checked_sub(2 * self.sites.len())?;
+        let nodes = self.site_of.len();
+        Some((node % nodes, node < nodes))
+    }
+
+    /// The other way of the same node or site.
+    pub(super) fn opposite(&self, spot: Spot) -> Spot {
+        match spot {
+            Spot::Single((from, to)) => Spot::Single((to, from)),
+            Spot::Ends(from, to) => Spot::Ends(to, from),
+            Spot::Wide(spot) => {
+                let (sites, nodes) = (self.sites.len(), self.site_of.len());
+                let other = match (self.node(spot), spot < sites) {
+                    (Some((_, true)), _) => spot + nodes,
+                    (Some((_, false)), _) => spot - nodes,
+                    (None, true) => spot + sites,
+                    (None, false) => spot - sites,
+                };
+                Spot::Wide(other)
+            }
+        }
+    }
+
+    pub(super) fn named(&self, node: usize) -> NodeRef {
+        let member = self.mesh.members.at(node);
+        let unknown = || NodeRef::Unnamed {
+            key: evidence::PublicKey::from_bytes([0; 32]),
+        };
+        member.map_or_else(unknown, |member| member.node.clone())
+    }
+
+    pub(super) fn place(&self, spot: Spot) -> Place {
+        let spot = match spot {
+            Spot::Single((from, to)) => {
+                return Place::Direction(self.named(from), self.named(to));
+            }
+            Spot::Ends(from, to) => return Place::Way(self.end_of(from), self.end_of(to)),
+            Spot::Wide(spot) => spot,
+        };
+        if let Some((node, inwards)) = self.node(spot) {
+            let node = self.named(node);
+            return if inwards {
+                Place::NodeIn(node)
+            } else {
+                Place::NodeOut(node)
+            };
+        }
+        let site = self.sites.get(spot % self.sites.len());
+        let (address, nodes) = site.cloned().unwrap_or_default();
+        if spot < self.sites.len() {
+            Place::SiteIn(address, nodes)
+        } else {
+            Place::SiteOut(address, nodes)
+        }
+    }
+
+    /// A place and its opposite as one.
+    pub(super) fn both(&self, spot: Spot) -> Place {
+        match self.place(spot) {
+            Place::NodeIn(node) | Place::NodeOut(node) => Place::NodeBoth(node),
+            Place::SiteIn(address, nodes) | Place::SiteOut(address, nodes) => {
+                Place::SiteBoth(address, nodes)
+            }
+            Place::Way(a, b) if a <= b => Place::Ways(a, b),
+            Place::Way(a, b) => Place::Ways(b, a),
+            Place::Direction(a, b) if a <= b => Place::Between(a, b),
+            Place::Direction(a, b) => Place::Between(b, a),
+            place => place,
+        }
+    }
+}
