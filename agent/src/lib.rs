@@ -16,11 +16,12 @@
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `clock`: the wall clock, as something to be told; `ntp`: asks the time servers; `host`: what the host says;
 //! - `facts`: the translation into [`evidence::Facts`];
-//! - `uplink`: reports to one collector by snapshot and deltas, reconnects.
+//! - `uplink`: reports to one collector by snapshot and deltas, reconnects; `collectors`: which, where none were given.
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
 mod clock;
+mod collectors;
 mod data;
 mod discovery;
 mod facts;

@@ -16,13 +16,8 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(version, after_help = "RUST_LOG sets what is logged (default: info).")]
 struct Arguments {
-    /// Collectors to report to, as HOST:PORT; each is told everything.
-    #[arg(
-        long = "collector",
-        env = "MESH_COLLECTORS",
-        value_delimiter = ',',
-        required = true
-    )]
+    /// Collectors to report to, as HOST:PORT; each is told everything. Default: the control planes that Talos names, port 21820.
+    #[arg(long = "collector", env = "MESH_COLLECTORS", value_delimiter = ',')]
     collectors: Vec<String>,
     /// Name of this node; default: the host name.
     #[arg(long, env = "MESH_NODE")]
@@ -100,9 +95,12 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let node = arguments.node.map_or_else(own_name, Ok)?;
+    // A variable that is set to nothing gives one empty name.
+    let mut collectors = arguments.collectors;
+    collectors.retain(|collector| !collector.is_empty());
     let config = Config {
         node,
-        collectors: arguments.collectors,
+        collectors,
         key: KeySource {
             file: arguments.mesh_key_file,
             secrets: arguments.secrets,

@@ -12,7 +12,8 @@
 //! | host reader | nothing | with the observer | never: what it cannot read is not known |
 //! | time server, one task each | nothing | with the observer | never: it asks again after 64 s, or 8 s after silence |
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
-//! | uplink (one per collector) | connection | on shutdown | itself, with back-off |
+//! | uplink (one per collector) | connection | on shutdown, or with its control plane | itself, with back-off |
+//! | collectors, if none were given | their uplinks | on shutdown | never |
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::{
+    collectors,
     discovery::{self, DiscoveryConfig},
     host, ntp,
     observer::{Observer, ObserverConfig},
@@ -39,7 +41,7 @@ use crate::{
     sockets::Sockets,
     steering,
     talos::{self, Machined},
-    uplink,
+    uplink::{self, Collector},
 };
 
 /// Most echo requests a second.
@@ -54,7 +56,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Name of this node.
     pub node: NodeName,
-    /// Collectors, as `host:port`.
+    /// Collectors, as `host:port`; none: those on the control planes that Talos names.
     pub collectors: Vec<String>,
     /// Where the mesh key is, if not in the `kubespan` device.
     pub key: KeySource,
@@ -103,20 +105,25 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     info!(node = %config.node, collectors = ?config.collectors, "observing");
 
     let (published, facts) = watch::channel(Published::default());
-    let uplinks: Vec<_> = config
+    let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
+    let (tap_state_sender, tap_state) = watch::channel(None);
+    tokio::spawn(readers::tap(tap_sender, tap_state_sender));
+    let readings = read(config.sources, secret, tap, tap_state);
+    let mut uplinks: Vec<_> = config
         .collectors
         .iter()
         .map(|collector| {
             tokio::spawn(uplink::run(
-                collector.clone(),
+                Collector::Given(collector.clone()),
                 Arc::clone(&tls),
                 facts.clone(),
             ))
         })
         .collect();
-    let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
-    let (tap_state_sender, tap_state) = watch::channel(None);
-    tokio::spawn(readers::tap(tap_sender, tap_state_sender));
+    if uplinks.is_empty() {
+        let talos = readings.talos.clone();
+        uplinks.push(tokio::spawn(collectors::follow(talos, tls, facts)));
+    }
     let observer = Observer::new(
         ObserverConfig {
             node: config.node,
@@ -127,9 +134,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         },
         Sockets::default(),
     );
-    observer
-        .run(read(config.sources, secret, tap, tap_state), published)
-        .await;
+    observer.run(readings, published).await;
     for uplink in uplinks {
         uplink.abort();
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is queued while a collector is away: the next connection begins with a snapshot of the newest facts.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use evidence::{FactKey, Facts};
 use probe_io::clock;
@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status, Streaming, transport::Channel};
 use tracing::{debug, info, warn};
 
 use crate::{readers::chain, supervisor::Published};
@@ -42,9 +42,30 @@ enum Ended {
     Stuck,
 }
 
+/// Who is reported to.
+#[derive(Clone, Debug)]
+pub(crate) enum Collector {
+    /// As `host:port`, as it was given.
+    Given(String),
+    /// On a control plane, at the newest of its addresses.
+    Told {
+        name: String,
+        addresses: watch::Receiver<Vec<SocketAddr>>,
+    },
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(target) => f.write_str(target),
+            Self::Told { name, .. } => f.write_str(name),
+        }
+    }
+}
+
 /// Reports for ever; aborted to stop.
 pub(crate) async fn run(
-    collector: String,
+    collector: Collector,
     tls: Arc<rustls::ClientConfig>,
     mut facts: watch::Receiver<Published>,
 ) {
@@ -75,11 +96,11 @@ pub(crate) async fn run(
 }
 
 async fn report(
-    collector: &str,
+    collector: &Collector,
     tls: &Arc<rustls::ClientConfig>,
     facts: &mut watch::Receiver<Published>,
 ) -> Ended {
-    let channel = match dial_marked(collector, tls).await {
+    let channel = match reach(collector, tls).await {
         Ok(channel) => channel,
         Err(error) => return Ended::Dial(error),
     };
@@ -102,11 +123,44 @@ async fn report(
     }
 }
 
+async fn reach(
+    collector: &Collector,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Channel, DialError> {
+    match collector {
+        Collector::Given(target) => dial_marked(target, tls).await,
+        Collector::Told { addresses, .. } => {
+            let addresses = addresses.borrow().clone();
+            dial_each(&addresses, tls).await
+        }
+    }
+}
+
+/// All addresses past the tunnel, then all as the routes say: through the tunnel, where nothing else leads there.
+async fn dial_each(
+    addresses: &[SocketAddr],
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Channel, DialError> {
+    let mut last = DialError::NoAddress("a control plane".to_owned());
+    for mark in [Mark::Underlay, Mark::None] {
+        for address in addresses {
+            match dial(&address.to_string(), mark, Arc::clone(tls)).await {
+                Ok(channel) => return Ok(channel),
+                Err(error) => {
+                    debug!(%address, ?mark, reason = %chain(&error), "no collector at an address");
+                    last = error;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
 /// Past the tunnel if the process may; else as the routes say.
 async fn dial_marked(
     collector: &str,
     tls: &Arc<rustls::ClientConfig>,
-) -> Result<tonic::transport::Channel, DialError> {
+) -> Result<Channel, DialError> {
     match dial(collector, Mark::Underlay, Arc::clone(tls)).await {
         Err(DialError::Mark(error)) => {
             debug!(%error, "reporting without the underlay mark");
@@ -244,12 +298,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_address_is_tried_until_one_answers() {
+        let name = NodeName::parse("vps-1").unwrap();
+        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        // Where nobody listens any more a connection is refused at once.
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = gone.local_addr().unwrap();
+        drop(gone);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_sender, addresses) = watch::channel(vec![refused, listener.local_addr().unwrap()]);
+        let collector = Collector::Told {
+            name: "cp-1".to_owned(),
+            addresses,
+        };
+        let (_published, facts) = watch::channel(Arc::new((Moment::ZERO, identity(&name))));
+        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+        let dialled = timeout(Duration::from_secs(20), listener.accept()).await;
+        assert!(dialled.is_ok(), "the second address was never tried");
+        uplink.abort();
+    }
+
+    #[tokio::test]
     async fn nobody_is_dialled_before_the_node_knows_who_it_is() {
         let name = NodeName::parse("vps-1").unwrap();
         let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let collector = listener.local_addr().unwrap().to_string();
         let (published, facts) = watch::channel(Published::default());
+        let collector = Collector::Given(collector);
         let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
 
         let early = timeout(Duration::from_millis(300), listener.accept()).await;

@@ -208,6 +208,11 @@ pub struct BundleArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Gates are judged by the graph in the bundle, or by the built-in one if it has none. How long a level has been \
+                  ready (stable_for of a graph, \"hold\") is memory of the collector and not part of a bundle: a level \
+                  may be ready here that the collector still holds back."
+)]
 pub struct ReplayArgs {
     /// The bundle; - reads it from stdin
     pub file: PathBuf,

@@ -97,6 +97,12 @@ impl Wanted {
             .collect()
     }
 
+    /// Whether each collector is on a control plane: agents are told of those by Talos.
+    fn agents_find_collectors(&self) -> bool {
+        let mut nodes = self.collector_nodes().iter();
+        nodes.all(|node| self.control_planes.contains(node))
+    }
+
     fn collector_nodes(&self) -> &[String] {
         if self.collectors.is_empty() {
             &self.control_planes

@@ -8,6 +8,7 @@ mod data;
 mod discovery;
 mod evidence;
 mod facts;
+mod graph;
 mod health;
 mod history;
 mod host;
@@ -30,6 +31,7 @@ pub use self::evidence::{
     EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
     facts_to_wire,
 };
+pub use graph::{level_from_wire, level_to_wire};
 pub use history::{past_from_wire, past_to_wire, transition_from_wire, transition_to_wire};
 pub use report::{
     Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diagnosis::graph::{Dependency, Graph, Level};
+use diagnosis::graph::Graph;
 use evidence::document::Question;
 use proto::{
-    convert::gate_to_wire,
+    convert::{gate_to_wire, level_to_wire},
     wire::{self, CheckRequest, GateState, GraphLevel, GraphRequest, GraphResponse, WaitRequest},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -86,9 +86,9 @@ impl wire::gate_server::Gate for Gates {
         access::reader(&request, &self.counters)?;
         let GraphRequest {} = request.into_inner();
         let judged = self.answers.verdicts.current()?;
-        let levels = self.graph.levels().iter().map(|level| GraphLevel {
+        let levels = self.graph.told().into_iter().map(|level| GraphLevel {
             state: judged.verdict.gate(&level.name).map(gate_to_wire),
-            ..level_to_wire(level)
+            ..level_to_wire(&level)
         });
         Ok(Response::new(GraphResponse {
             levels: levels.collect(),
@@ -105,38 +105,4 @@ fn known(question: i32) -> Result<Question, Status> {
             "field question: expected 0 or 1, got {question}"
         ))),
     }
-}
-
-fn level_to_wire(level: &Level) -> GraphLevel {
-    let Level {
-        name,
-        title,
-        depends_on,
-        check,
-        stable_for,
-        fresh_within,
-        min_nodes,
-        nodes,
-        needs_clocks,
-    } = level;
-    let dependency = |dependency: &Dependency| wire::Dependency {
-        level: dependency.level.clone(),
-        cost: dependency.cost,
-    };
-    GraphLevel {
-        name: name.clone(),
-        title: title.clone(),
-        depends_on: depends_on.iter().map(dependency).collect(),
-        check: check.as_str().to_owned(),
-        stable_ms: millis(*stable_for),
-        fresh_ms: fresh_within.map(millis),
-        min_nodes: u32::try_from(*min_nodes).unwrap_or(u32::MAX),
-        nodes: nodes.iter().map(ToString::to_string).collect(),
-        needs_clocks: *needs_clocks,
-        state: None,
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

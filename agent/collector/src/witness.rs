@@ -101,6 +101,7 @@ fn parts(evidence: &Evidence) -> impl Iterator<Item = wire::EvidencePart> {
         started: view.started,
         min_nodes: view.expectation.min_nodes,
         expected: view.expectation.names.clone(),
+        graph: view.expectation.graph.told(),
     });
     let end = EvidencePart::End {
         nodes: view.nodes.len(),

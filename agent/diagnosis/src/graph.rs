@@ -1,22 +1,23 @@
 //! The gate graph as data: which levels there are, what each rests on, and what proves it.
 //!
 //! A graph that exists is sound: names are unique, every dependency is declared, nothing rests on itself.
-//! [`parse`] makes one of a file, [`Graph::new`] of levels; both tell all that is wrong at once.
+//! [`parse`] makes one of a file, [`Graph::new`] of levels, [`Graph::of_told`] of what another program told; all tell all that is wrong at once.
 
 mod cycle;
 mod file;
+mod told;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use evidence::NodeName;
+use evidence::{NodeName, limits};
 
 use crate::levels::{self, Check};
 
 pub use cycle::Cycle;
 pub use file::{FIELDS, Field, File, LARGEST_FILE, Problem, Problems, parse};
 
-/// Most levels of one graph: every surface lists them all, and each is judged ten times a second.
-pub const LEVELS: usize = 64;
+/// Most levels of one graph.
+pub const LEVELS: usize = limits::GATE_LEVELS;
 /// Longest name of a level.
 pub const NAME: usize = 63;
 /// Words after `mesh-probe gate` that are no levels.
@@ -97,6 +98,8 @@ pub struct Flaw {
 pub enum At {
     /// The list itself.
     List,
+    /// A level, as it was told.
+    Level(usize),
     /// The name of a level.
     Name(usize),
     /// A dependency of a level.

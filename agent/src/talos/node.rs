@@ -127,6 +127,7 @@ impl NodeAnswers {
             time_servers: servers.map(|told| told.servers.clone()),
             registry: self.discovery.clone(),
             cluster_id: id.and_then(|id| id.parse().ok()),
+            control_planes: None,
         }
     }
 

@@ -11,8 +11,10 @@ use evidence::{
 };
 use sources::{
     discovery::ClusterId,
-    talos::{Affiliate, Change, Member, PeerSpec, PeerStatus, RESOURCES},
+    talos::{Affiliate, Change, MachineType, Member, PeerSpec, PeerStatus, RESOURCES},
 };
+
+use crate::collectors::ControlPlanes;
 
 use super::{
     Step, Update,
@@ -35,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) time_servers: Option<Vec<String>>,
     pub(crate) registry: Registry,
     pub(crate) cluster_id: Option<ClusterId>,
+    /// `None`: this version has no members.
+    pub(crate) control_planes: Option<ControlPlanes>,
 }
 
 /// What is known, part by part.
@@ -170,7 +174,10 @@ impl State {
     pub(super) fn reading(&mut self, now: Moment, wall: Duration) -> TalosReading {
         let (members, affiliates) = (self.members.count(), self.affiliates.count());
         let node = self.node.as_ref();
-        let told = node.map_or_else(Told::default, |node| node.told());
+        let told = Told {
+            control_planes: members.map(|_| self.control_planes()),
+            ..node.map_or_else(Told::default, |node| node.told())
+        };
         let node = node.map_or_else(Talos::default, |node| node.fact(members, affiliates));
         let mut reading = TalosReading {
             node,
@@ -180,6 +187,15 @@ impl State {
         reading.date(self.last.as_ref(), now);
         self.last = Some(reading.clone());
         reading
+    }
+
+    /// By their resource's id, which is that of the node.
+    fn control_planes(&self) -> ControlPlanes {
+        let members = self.members.known.iter();
+        members
+            .filter(|(_, member)| member.machine_type == MachineType::ControlPlane)
+            .map(|(id, member)| (id.clone(), member.addresses.clone()))
+            .collect()
     }
 
     fn peers(&mut self, now: Moment, wall: Duration) -> BTreeMap<PublicKey, TalosPeer> {
@@ -352,6 +368,34 @@ mod tests {
         let reading = whole().reading(at(1), Duration::ZERO);
         let counts = (reading.node.members, reading.node.affiliates);
         assert_eq!(counts, (Some(0), None));
+    }
+
+    #[test]
+    fn control_planes_are_told_with_their_addresses_and_workers_are_not() {
+        let member = |id: &str, machine_type| {
+            Change::Present(Resource {
+                id: id.to_owned(),
+                spec: Member {
+                    node_id: String::new(),
+                    addresses: vec![IpAddr::from([192, 0, 2, 1])],
+                    hostname: id.to_owned(),
+                    machine_type,
+                    operating_system: String::new(),
+                    api_server_port: None,
+                },
+            })
+        };
+        let mut state = whole();
+        state.apply(Update::Members(Step::Changes(vec![
+            member("cp-1", MachineType::ControlPlane),
+            member("worker-1", MachineType::Worker),
+            member("later", MachineType::Unknown),
+        ])));
+        let told = |state: &mut State| state.reading(at(1), Duration::ZERO).told.control_planes;
+        let known = BTreeMap::from([("cp-1".to_owned(), vec![IpAddr::from([192, 0, 2, 1])])]);
+        assert_eq!(told(&mut state), Some(known));
+        state.apply(Update::Members(Step::Unsupported));
+        assert_eq!(told(&mut state), None, "not told is not none");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! facts, a fact a line. The last line counts them, so that a file that was cut off is not taken for a small mesh.
 
 use diagnosis::{Conflict, NodeView, Stream};
-use evidence::{Fact, Moment, NodeName, PairPast, limits};
+use evidence::{Fact, GateLevel, Moment, NodeName, PairPast, limits};
 use proto::convert::{
     ConvertError, EvidenceHeader, EvidencePart, NodeEvidence, checked, past_from_wire, past_to_wire,
 };
@@ -100,6 +100,9 @@ struct HeaderLine {
     started: Moment,
     min_nodes: u32,
     expected: Vec<NodeName>,
+    /// The levels that were judged; without them those that are built in.
+    #[serde(default)]
+    graph: Vec<GateLevel>,
     /// How pairs have changed of late.
     #[serde(default)]
     pasts: Vec<PairPast>,
@@ -166,6 +169,7 @@ impl Bundle {
             started: self.view.started,
             min_nodes: u32::try_from(self.view.expectation.min_nodes).unwrap_or(u32::MAX),
             expected: self.view.expectation.names.clone(),
+            graph: self.view.expectation.graph.told(),
             pasts: self.view.history.pasts().collect(),
         }
     }
@@ -248,6 +252,7 @@ pub fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
         started: header.started,
         min_nodes: usize::try_from(header.min_nodes).unwrap_or(usize::MAX),
         expected: header.expected,
+        graph: header.graph,
     });
     let mut last = 1;
     take(&mut gathering, 1, header)?;

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
+use diagnosis::{
+    Conflict, Expectation, History, NodeView, Stream, View,
+    graph::{Flaw, Graph},
+};
 use evidence::{Fact, Facts, NodeName, PairPast, limits};
 use proto::convert::{EvidenceHeader, EvidencePart, NodeEvidence};
 use thiserror::Error;
 
 use super::Bundle;
 
+/// Flaws of a graph that are told in full.
+const FLAWS: usize = 4;
+
 /// What came so far.
 #[derive(Debug, Default)]
 pub struct Gathering {
     header: Option<EvidenceHeader>,
+    graph: Graph,
     pasts: Option<Vec<PairPast>>,
     nodes: BTreeMap<NodeName, NodeView>,
     last: Option<NodeName>,
@@ -46,6 +53,9 @@ pub enum GatherError {
         /// Facts that came.
         got_facts: usize,
     },
+    /// Levels that make no graph.
+    #[error("its gate graph is not sound: {0}")]
+    Graph(String),
     /// It stopped before the end.
     #[error("it ended before it was complete, after {0} facts")]
     Incomplete(usize),
@@ -58,7 +68,7 @@ impl Gathering {
             return Err(GatherError::Order("something after the end"));
         }
         match part {
-            EvidencePart::Header(header) if self.header.is_none() => self.header = Some(header),
+            EvidencePart::Header(header) if self.header.is_none() => self.header(header)?,
             EvidencePart::Header(_) => return Err(GatherError::Order("a second header")),
             _ if self.header.is_none() => return Err(GatherError::Order("a part without header")),
             EvidencePart::Pasts(pasts) if self.nodes.is_empty() && self.pasts.is_none() => {
@@ -82,6 +92,7 @@ impl Gathering {
             started,
             min_nodes,
             expected,
+            graph: _,
         } = header;
         Ok(Bundle {
             made_by,
@@ -94,11 +105,21 @@ impl Gathering {
                 expectation: Expectation {
                     min_nodes,
                     names: expected,
-                    ..Expectation::default()
+                    graph: self.graph,
                 },
                 history: History::of(self.pasts.unwrap_or_default()),
             },
         })
+    }
+
+    fn header(&mut self, mut header: EvidenceHeader) -> Result<(), GatherError> {
+        let levels = std::mem::take(&mut header.graph);
+        // A collector that tells none judged by what is built in.
+        if !levels.is_empty() {
+            self.graph = Graph::of_told(levels).map_err(|flaws| told(&flaws))?;
+        }
+        self.header = Some(header);
+        Ok(())
     }
 
     fn node(&mut self, node: NodeEvidence) -> Result<(), GatherError> {
@@ -152,6 +173,14 @@ impl Gathering {
         self.ended = true;
         Ok(())
     }
+}
+
+fn told(flaws: &[Flaw]) -> GatherError {
+    let mut texts: Vec<String> = flaws.iter().take(FLAWS).map(Flaw::placed).collect();
+    if flaws.len() > FLAWS {
+        texts.push(format!("and {} more", flaws.len() - FLAWS));
+    }
+    GatherError::Graph(texts.join("; "))
 }
 
 fn at_most(what: &'static str, got: usize, limit: usize) -> Result<(), GatherError> {

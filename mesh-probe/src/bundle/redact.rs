@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use diagnosis::graph::Graph;
 use evidence::{Fact, HardwareAddress, NodeName, PublicKey};
 use serde_json::Value;
 use thiserror::Error;
@@ -49,6 +50,9 @@ pub fn redact(bundle: &Bundle) -> Result<Bundle, RedactError> {
     for line in &mut lines {
         pseudonyms.put(line);
     }
+    if let Some(header) = lines.first_mut() {
+        keep_levels(header, &bundle.view.expectation.graph);
+    }
     let mut redacted = String::with_capacity(text.len());
     for line in &lines {
         redacted.push_str(&to_line(line).map_err(RedactError::Line)?);
@@ -58,6 +62,26 @@ pub fn redact(bundle: &Bundle) -> Result<Bundle, RedactError> {
         redacted: true,
         ..bundle
     })
+}
+
+/// Levels and checks keep their names, also where a node has the same: they are what gates are asked for by.
+fn keep_levels(header: &mut Value, graph: &Graph) {
+    let Some(written) = header.get_mut("graph").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let keep = |to: Option<&mut Value>, name: &str| {
+        if let Some(to) = to {
+            *to = Value::from(name);
+        }
+    };
+    for (written, level) in written.iter_mut().zip(graph.told()) {
+        keep(written.get_mut("name"), &level.name);
+        keep(written.get_mut("check"), &level.check);
+        let below = written.get_mut("dependsOn").and_then(Value::as_array_mut);
+        for (written, below) in below.into_iter().flatten().zip(&level.depends_on) {
+            keep(written.get_mut("level"), &below.level);
+        }
+    }
 }
 
 /// All that needs a pseudonym.
@@ -74,7 +98,9 @@ impl Seen {
     fn of(bundle: &Bundle) -> Self {
         let mut seen = Self::default();
         let view = &bundle.view;
+        let levels = view.expectation.graph.levels();
         let known = view.nodes.keys().chain(&view.expectation.names);
+        let known = known.chain(levels.iter().flat_map(|level| &level.nodes));
         seen.nodes.extend(known.map(ToString::to_string));
         for fact in view.nodes.values().flat_map(|node| node.facts.iter()) {
             let names: Vec<&str> = match fact {

@@ -22,11 +22,12 @@ impl Documents {
     /// For this plan.
     pub fn of(wanted: &Wanted) -> Self {
         Self {
-            node: [
-                install_image(wanted),
-                service("mesh-agent", &environment(wanted)),
-            ]
-            .join("---\n"),
+            node: if wanted.agents_find_collectors() {
+                install_image(wanted)
+            } else {
+                let agent = service("mesh-agent", &environment(wanted));
+                [install_image(wanted), agent].join("---\n")
+            },
             collector: service("mesh-collector", "MESH_KEY=CLUSTER_SECRET"),
             firewall: [
                 rule("mesh-kubespan", "udp", KUBESPAN),

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Expectation, View, diagnose};
+use diagnosis::{
+    Expectation, View, diagnose,
+    graph::{Graph, parse as parse_graph},
+};
 use evidence::{Facts, Moment, NodeName, Verdict};
 use mesh_collector::{Config, run};
 use mesh_probe::bundle::{Bundle, parse};
@@ -30,15 +33,15 @@ const KEY_TEXT: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// What was judged, by its moment.
-static JUDGED: Mutex<BTreeMap<i64, Verdict>> = Mutex::new(BTreeMap::new());
+/// What was judged, by its moment and by how many levels: each test has a graph of its own.
+static JUDGED: Mutex<BTreeMap<(i64, usize), Verdict>> = Mutex::new(BTreeMap::new());
 
 fn judge(view: &View, now: Moment) -> Verdict {
     let verdict = diagnose(view, now);
-    JUDGED
-        .lock()
-        .unwrap()
-        .insert(now.as_millis(), verdict.clone());
+    JUDGED.lock().unwrap().insert(
+        (now.as_millis(), view.expectation.graph.levels().len()),
+        verdict.clone(),
+    );
     verdict
 }
 
@@ -46,10 +49,21 @@ fn key() -> MeshKey {
     MeshKey::from_bytes(Zeroizing::new([7; 32]))
 }
 
-fn start() -> SocketAddr {
+fn judged(bundle: &Bundle) -> Verdict {
+    let levels = bundle.view.expectation.graph.levels().len();
+    JUDGED.lock().unwrap()[&(bundle.at.as_millis(), levels)].clone()
+}
+
+fn start(graph: Graph) -> SocketAddr {
     let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut config = Config::new(key(), Expectation::default());
+    let mut config = Config::new(
+        key(),
+        Expectation {
+            graph,
+            ..Expectation::default()
+        },
+    );
     config.judge = judge;
     tokio::spawn(run(listener, config, std::future::pending()));
     address
@@ -100,7 +114,7 @@ async fn probe(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String)
 
 #[tokio::test]
 async fn a_replay_says_what_the_collector_said_at_that_moment() {
-    let address = start();
+    let address = start(Graph::default());
     let lab = Lab::healthy().lose("vps-1", "vps-2", 8000);
     let mut agents = Vec::new();
     for (name, node) in &lab.view.nodes {
@@ -114,7 +128,7 @@ async fn a_replay_says_what_the_collector_said_at_that_moment() {
     assert!(said.contains("4 nodes, "), "{said}");
 
     let bundle: Bundle = parse(&std::fs::read(&file).unwrap()).unwrap();
-    let judged = JUDGED.lock().unwrap()[&bundle.at.as_millis()].clone();
+    let judged = judged(&bundle);
     assert_eq!((judged.nodes.len(), judged.pairs.len()), (4, 12));
     assert_eq!(bundle.judge(), judged);
 
@@ -138,9 +152,63 @@ async fn a_replay_says_what_the_collector_said_at_that_moment() {
     drop(agents);
 }
 
+/// Not the built-in one in any way: names, an order, bounds, a node and a cost.
+const GATES: &str = "\
+levels:
+  - name: wires
+    title: wires, and vps-1
+    check: underlay
+    expect: {min_nodes: 3, nodes: [vps-1]}
+  - name: tunnels
+    check: wireguard
+    fresh_within: 3s
+    stable_for: 30s
+    depends_on: [{level: wires, cost: 7}]
+  - name: vps-2
+    check: none
+    needs_clocks: true
+    depends_on: [tunnels, wires]
+";
+
+#[tokio::test]
+async fn a_replay_judges_by_the_graph_of_the_collector() {
+    let graph = parse_graph("gates.yaml", GATES).unwrap().graph;
+    let address = start(graph.clone());
+    let lab = Lab::healthy().lose("vps-1", "vps-2", 8000);
+    let mut agents = Vec::new();
+    for (name, node) in &lab.view.nodes {
+        agents.push(report(address, name, &node.facts).await);
+    }
+    let (code, text) = probe(address, &["bundle"]).await;
+    assert_eq!(code, Some(0));
+    let bundle = parse(text.as_bytes()).unwrap();
+    assert_eq!(bundle.view.expectation.graph, graph);
+    let judged = judged(&bundle);
+    let levels: Vec<&str> = judged.gates.iter().map(|gate| &*gate.level).collect();
+    assert_eq!(levels, ["wires", "tunnels", "vps-2"]);
+    assert_eq!(bundle.judge(), judged);
+
+    let (code, text) = probe(address, &["bundle", "--redact"]).await;
+    assert_eq!(code, Some(0));
+    let redacted = parse(text.as_bytes()).unwrap().view.expectation.graph;
+    let names = |graph: &Graph| -> Vec<String> {
+        let levels = graph.levels().iter();
+        levels.map(|level| level.name.clone()).collect()
+    };
+    assert_eq!(names(&redacted), names(&graph), "levels keep their names");
+    let (made, real) = (&redacted.levels()[0], &graph.levels()[0]);
+    assert_ne!(made.nodes, real.nodes, "nodes do not");
+    assert!(!made.title.contains("vps-1"), "{}", made.title);
+    assert_eq!(
+        redacted.levels()[2].depends_on,
+        graph.levels()[2].depends_on
+    );
+    drop(agents);
+}
+
 #[tokio::test]
 async fn one_reader_at_a_time_is_told_the_evidence_and_no_agent_waits_for_him() {
-    let address = start();
+    let address = start(Graph::default());
     // More than what fits between the two ends without being read.
     let lab = Lab::healthy();
     let facts = &lab.view.nodes.values().next().unwrap().facts;

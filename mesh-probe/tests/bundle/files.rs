@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use diagnosis::graph::Graph;
 use mesh_probe::bundle::{BundleError, FORMAT, parse};
 
 use crate::{bundle, support::cases};
@@ -85,6 +86,88 @@ fn a_line_that_is_wrong_is_named_by_its_number() {
     assert!(refusal(&twice).contains("a node for the second time"));
     let more = format!("{text}{{\"end\":{{\"nodes\":4,\"facts\":1}}}}\n");
     assert!(refusal(&more).contains("something after the end"));
+}
+
+/// The bundle with its header changed.
+fn with_header(change: impl Fn(&mut serde_json::Value)) -> String {
+    let text = text();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let mut header = serde_json::from_str(first).unwrap();
+    change(&mut header);
+    format!("{header}\n{rest}")
+}
+
+#[test]
+fn a_bundle_without_a_graph_is_judged_by_the_built_in_one() {
+    let case = cases::all().next().expect("the table has rows");
+    let bare = with_header(|header| {
+        let graph = header.as_object_mut().unwrap().remove("graph");
+        let levels = graph.unwrap().as_array().unwrap().len();
+        assert_eq!(levels, Graph::default().levels().len());
+    });
+    let read = parse(bare.as_bytes()).unwrap();
+    assert_eq!(read.view.expectation.graph, Graph::default());
+    assert_eq!(read.judge(), case.lab.verdict());
+}
+
+#[test]
+fn a_graph_that_is_not_sound_is_refused_with_what_is_wrong() {
+    let refused = |change: fn(&mut serde_json::Value)| {
+        refusal(&with_header(|header| change(&mut header["graph"])))
+    };
+    let cases: [(fn(&mut serde_json::Value), &str); 8] = [
+        (
+            |graph| graph[1]["check"] = "phlogiston".into(),
+            "level 2: check: expected one of underlay, wireguard, mesh, mtu, discovery, none, got \"phlogiston\"",
+        ),
+        (
+            |graph| {
+                graph[0]["dependsOn"] = serde_json::json!([{"level": "wireguard", "cost": 1}]);
+            },
+            "circular: underlay -> wireguard -> underlay",
+        ),
+        (
+            |graph| graph[1]["name"] = "underlay".into(),
+            "level 2: there is a level \"underlay\" already",
+        ),
+        (
+            |graph| graph[1]["dependsOn"][0]["level"] = "cellar".into(),
+            "level 2: there is no level \"cellar\"",
+        ),
+        (
+            |graph| graph[1]["dependsOn"][0]["cost"] = 0.into(),
+            "level 2: cost: expected a number from 1 to 1000, got 0",
+        ),
+        (
+            |graph| graph[0]["nodes"] = serde_json::json!(["vps-1", "vps-1"]),
+            "level 1: nodes: \"vps-1\" is named already",
+        ),
+        (
+            |graph| graph[0]["freshMs"] = 1.into(),
+            "level 1: fresh_within: expected 2s to 4m, got 1 ms",
+        ),
+        (
+            |graph| {
+                let level = graph[0].clone();
+                *graph = vec![level; 65].into();
+            },
+            "expected 1 to 64 levels, got 65",
+        ),
+    ];
+    for (change, expected) in cases {
+        let why = refused(change);
+        assert!(
+            why.starts_with("line 1: its gate graph is not sound: "),
+            "{why}"
+        );
+        assert!(why.contains(expected), "{why}");
+    }
+    let why = refused(|graph| {
+        for level in graph.as_array_mut().unwrap() {
+            level["check"] = "phlogiston".into();
+        }
+    });
+    assert!(why.ends_with("; and 7 more"), "{why}");
 }
 
 fn replay(file: &Path, more: &[&str]) -> (Option<i32>, String, String) {

@@ -1,6 +1,7 @@
 //! With pseudonyms: nothing of what was hidden is left, and the same is said of the same places.
 
-use evidence::{NodeRef, Outcome, Subject, Verdict};
+use diagnosis::graph::Graph;
+use evidence::{NodeName, NodeRef, Outcome, Subject, Verdict};
 use mesh_probe::bundle::redact;
 
 use crate::{
@@ -131,4 +132,27 @@ fn pseudonyms_are_the_same_each_time_and_hide_sentences_too() {
     }
     assert!(said.contains("see node-3, host-"), "{said}");
     assert!(said.ends_with("or 02:00:00:00:00:01."), "{said}");
+}
+
+#[test]
+fn levels_and_checks_keep_their_names_where_a_node_has_the_same() {
+    let mut case = cases::all().next().expect("the table has rows");
+    let names = &mut case.lab.view.expectation.names;
+    names.extend(["mesh", "mtu", "cni"].map(|name| NodeName::parse(name).unwrap()));
+    let levels = |graph: &Graph| -> Vec<_> {
+        let levels = graph.levels().iter();
+        levels
+            .map(|level| (level.name.clone(), level.check, level.depends_on.clone()))
+            .collect()
+    };
+    let made = redact(&bundle(&case)).unwrap().view.expectation;
+    assert_eq!(
+        levels(&made.graph),
+        levels(&case.lab.view.expectation.graph)
+    );
+    assert!(
+        made.names
+            .iter()
+            .all(|name| name.as_str().starts_with("node-"))
+    );
 }

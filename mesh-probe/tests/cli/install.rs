@@ -34,7 +34,8 @@ async fn a_plan_can_be_followed_line_by_line() {
 
 #[tokio::test]
 async fn every_document_of_a_plan_has_the_fields_that_talos_reads() {
-    let plan: Value = serde_json::from_str(&plan(&["-o", "json"]).await).unwrap();
+    let elsewhere = ["--collectors", "192.168.50.11", "-o", "json"];
+    let plan: Value = serde_json::from_str(&plan(&elsewhere).await).unwrap();
     assert_eq!(plan["kind"], "InstallPlan");
     let steps = plan["plan"]["steps"].as_array().unwrap();
     let files = steps.iter().filter_map(|step| step["files"].as_array());
@@ -55,6 +56,15 @@ async fn every_document_of_a_plan_has_the_fields_that_talos_reads() {
             document.contains("\nname: mesh-") && document.starts_with("apiVersion: v1alpha1\n");
         assert!(named || document.starts_with("machine:\n"), "{document}");
     }
+}
+
+#[tokio::test]
+async fn agents_are_told_of_collectors_only_where_talos_does_not_tell_them() {
+    let on_control_planes = plan(&["--collectors", "203.0.113.12"]).await;
+    assert!(!on_control_planes.contains("MESH_COLLECTORS"));
+    let elsewhere = plan(&["--collectors", "203.0.113.12,192.168.50.11"]).await;
+    let told = "  - MESH_COLLECTORS=203.0.113.12:21820,192.168.50.11:21820\n";
+    assert!(elsewhere.contains(told), "{elsewhere}");
 }
 
 #[tokio::test]

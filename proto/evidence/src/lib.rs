@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `history`, `limits`.
+//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `history`, `graph`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -13,6 +13,7 @@ mod data;
 pub mod discovery;
 pub mod document;
 mod fact;
+mod graph;
 pub mod health;
 mod history;
 mod host;
@@ -36,6 +37,7 @@ pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Identity, Inert,
     InertReplies, Initiated, Peer, Rtt,
 };
+pub use graph::{GateDependency, GateLevel};
 pub use health::{Conntrack, Drops, Health, Lag};
 pub use history::{Change, PairPast, Transition};
 pub use host::{

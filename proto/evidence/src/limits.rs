@@ -62,5 +62,7 @@ pub const PAGE: usize = 256;
 pub const FINDINGS: usize = 512;
 /// Pairs that one finding names of those that it explains; the others it counts.
 pub const EXPLAINED: usize = 64;
+/// Levels of one gate graph: every surface lists them all, and each is judged ten times a second.
+pub const GATE_LEVELS: usize = 64;
 /// Nodes in one view.
 pub const NODES: usize = 1024;

@@ -1,10 +1,11 @@
 //! The evidence of one judgement, in parts that fit into messages.
 
-use ::evidence::{Fact, Facts, Moment, NodeName, PairPast, limits};
+use ::evidence::{Fact, Facts, GateLevel, Moment, NodeName, PairPast, limits};
 
 use super::{
     ConvertError, at_most,
     facts::{fact_from_wire, fact_to_wire},
+    graph::{level_from_wire, level_to_wire},
     history::{past_from_wire, past_to_wire},
     short_text,
 };
@@ -43,6 +44,8 @@ pub struct EvidenceHeader {
     pub min_nodes: usize,
     /// Nodes that must be among them.
     pub expected: Vec<NodeName>,
+    /// The levels that were judged; none: an older collector does not tell them.
+    pub graph: Vec<GateLevel>,
 }
 
 /// A node, without its facts.
@@ -121,6 +124,7 @@ fn header_to_wire(header: &EvidenceHeader) -> wire::EvidenceHeader {
         started,
         min_nodes,
         expected,
+        graph,
     } = header;
     wire::EvidenceHeader {
         version: version.clone(),
@@ -128,6 +132,7 @@ fn header_to_wire(header: &EvidenceHeader) -> wire::EvidenceHeader {
         started_ms: started.as_millis(),
         min_nodes: u32::try_from(*min_nodes).unwrap_or(u32::MAX),
         expected: expected.iter().map(ToString::to_string).collect(),
+        graph: graph.iter().map(level_to_wire).collect(),
     }
 }
 
@@ -138,8 +143,10 @@ fn header_from_wire(header: wire::EvidenceHeader) -> Result<EvidenceHeader, Conv
         started_ms,
         min_nodes,
         expected,
+        graph,
     } = header;
     at_most("header.expected", expected.len(), limits::NODES)?;
+    at_most("header.graph", graph.len(), limits::GATE_LEVELS)?;
     let expected = expected
         .iter()
         .map(|name| name_from_wire("header.expected", name))
@@ -150,6 +157,10 @@ fn header_from_wire(header: wire::EvidenceHeader) -> Result<EvidenceHeader, Conv
         started: Moment::from_millis(started_ms),
         min_nodes: usize::try_from(min_nodes).unwrap_or(usize::MAX),
         expected,
+        graph: graph
+            .into_iter()
+            .map(level_from_wire)
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -2716,7 +2716,7 @@ pub mod evidence_part {
         Pasts(super::PastEvidence),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EvidenceHeader {
     /// Version of the collector that judged.
     #[prost(string, tag = "1")]
@@ -2731,6 +2731,9 @@ pub struct EvidenceHeader {
     pub min_nodes: u32,
     #[prost(string, repeated, tag = "5")]
     pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The levels that were judged, without their states. None: those that are built into the reader.
+    #[prost(message, repeated, tag = "6")]
+    pub graph: ::prost::alloc::vec::Vec<GraphLevel>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeEvidence {

@@ -16,13 +16,13 @@ use tree::{Node, Tree};
 /// Largest file that is read, in bytes.
 pub const LARGEST_FILE: usize = 256 * 1024;
 /// Longest title of a level, in characters.
-const TITLE: usize = 200;
+pub(super) const TITLE: usize = 200;
 /// Longest stability window: a day that is waited for is a mistake.
-const LONGEST: Duration = Duration::from_hours(1);
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 /// Shortest bound on freshness: agents speak once a second, and one word may be late.
-const SHORTEST: Duration = Duration::from_secs(2);
+pub(super) const SHORTEST: Duration = Duration::from_secs(2);
 /// Highest cost of a dependency.
-const HIGHEST_COST: u64 = 1000;
+pub(super) const HIGHEST_COST: u64 = 1000;
 
 /// What a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl Reading {
             // An empty list was told where it stands.
             At::List if raw.levels.is_empty() => {}
             At::List => self.wrong(raw.line, "levels", text),
-            At::Name(index) => {
+            At::Level(index) | At::Name(index) => {
                 if let Some(level) = level(index) {
                     self.wrong(
                         level.name_line,

@@ -1,8 +1,12 @@
 //! Evidence in a file that somebody sent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View};
+use diagnosis::{
+    Conflict, Expectation, History, NodeView, Stream, View,
+    graph::{Graph, Level},
+    levels::Check,
+};
 use evidence::{Fact, Facts, Moment, NodeName, limits};
 use mesh_probe::bundle::{Bundle, parse, redact};
 use proto::{
@@ -85,9 +89,19 @@ fn bundle(facts: Facts, conflict: Option<Conflict>) -> Bundle {
             expectation: Expectation {
                 min_nodes: 2,
                 names: vec![name],
-                ..Expectation::default()
+                graph: graph(),
             },
             history: History::default(),
         },
     }
+}
+
+/// A small one, so that the header leaves room for facts.
+fn graph() -> Graph {
+    let mut upper = Level::new("api", &["wires"], Check::None);
+    upper.stable_for = Duration::from_secs(30);
+    upper.fresh_within = Some(Duration::from_secs(3));
+    upper.nodes = vec![NodeName::parse("vps-1").expect("a host name")];
+    let levels = vec![Level::new("wires", &[], Check::Underlay), upper];
+    Graph::new(levels).expect("a sound graph")
 }
