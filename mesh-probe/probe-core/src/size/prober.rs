@@ -153,7 +153,7 @@ impl SizeProber {
             }
             Input::Back(peer) => {
                 for layer in Layer::ALL {
-                    let begin_anew = |track: &mut super::track::Track| track.forget_losses(now);
+                    let begin_anew = |track: &mut Track| track.forget_losses(now);
                     self.tracks.change(&(peer, layer), begin_anew);
                 }
             }
