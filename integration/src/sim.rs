@@ -8,7 +8,7 @@
 //! 3. [`wireguard`]: a device as its peers and its tap see it.
 //! 4. [`ways`], [`node`]: an agent with the sockets of a simulated node; [`uplink`]: its reports and the collector.
 //! 5. [`world`]: the loop; [`fault`]: what can be broken.
-//! 6. [`reference`]: what is true, held against each verdict; [`benign`], [`trouble`]: sequences of events from a seed.
+//! 6. [`mod@reference`]: what is true, held against each verdict; [`benign`], [`trouble`]: sequences of events from a seed.
 
 pub mod benign;
 pub mod datagram;

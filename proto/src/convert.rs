@@ -1,4 +1,4 @@
-//! Between the wire and the nouns of [`evidence`].
+//! Between the wire and the nouns of [`evidence`](::evidence).
 //!
 //! Wire types never leave this crate's users' edges: what comes in is checked here, field by field, against the limits.
 //! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
