@@ -111,7 +111,22 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// A path that comes and goes is held back as flapping, and its gate with it. Every figure is of a first outage, so
+    /// between turns the collector, which keeps that history, is started anew.
+    fn forget(&mut self) -> Result<(), DemoError> {
+        writeln!(
+            self.out,
+            "# the collector starts anew: it would hold a path back that fails again so soon, as flapping"
+        )?;
+        self.perform(&[Action::KillCollector, Action::StartCollector])?;
+        self.wait_until(&format!("opening of gate {GATE}"), opens)?;
+        self.settle()
+    }
+
     fn turn(&mut self, fault: &Fault, number: u32) -> Result<Turn, DemoError> {
+        if number > 0 {
+            self.forget()?;
+        }
         let table = usize::try_from(number).unwrap_or_default();
         let remedy = fault.remedy(self.stage.lab.topology(), table)?;
         writeln!(
@@ -137,8 +152,7 @@ impl Story<'_> {
         writeln!(self.out, "# heal")?;
         self.perform(&remedy.heal)?;
         let healed = Instant::now();
-        let open = |verdict: &Verdict| verdict.phase(GATE) == Phase::Ready;
-        self.wait_until(&format!("opening of gate {GATE}"), open)?;
+        self.wait_until(&format!("opening of gate {GATE}"), opens)?;
         let recovery = healed.elapsed().as_secs_f64();
         writeln!(
             self.out,
@@ -262,6 +276,10 @@ impl Story<'_> {
             last,
         }
     }
+}
+
+fn opens(verdict: &Verdict) -> bool {
+    verdict.phase(GATE) == Phase::Ready
 }
 
 fn names_victim(verdict: &Verdict) -> bool {
