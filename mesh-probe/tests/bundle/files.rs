@@ -113,9 +113,7 @@ fn a_bundle_without_a_graph_is_judged_by_the_built_in_one() {
 #[test]
 fn a_graph_that_is_not_sound_is_refused_with_what_is_wrong() {
     type Change = fn(&mut serde_json::Value);
-    let refused = |change: Change| {
-        refusal(&with_header(|header| change(&mut header["graph"])))
-    };
+    let refused = |change: Change| refusal(&with_header(|header| change(&mut header["graph"])));
     let cases: [(Change, &str); 8] = [
         (
             |graph| graph[1]["check"] = "phlogiston".into(),
