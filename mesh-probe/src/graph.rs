@@ -1,10 +1,13 @@
 //! The gate graph as it is shown: of a collector with the states of its levels, or of a file without.
 
-use std::{fs::File, io::Read as _, path::Path, time::Duration};
+use std::{fs::File, io::Read as _, path::Path};
 
-use diagnosis::graph::{Dependency, LARGEST_FILE, Level, parse};
+use diagnosis::graph::{LARGEST_FILE, parse};
 use evidence::Gate;
-use proto::{convert::gate_from_wire, wire};
+use proto::{
+    convert::{gate_from_wire, level_to_wire},
+    wire,
+};
 use serde::Serialize;
 
 use crate::{document::API_VERSION, error::ProbeError};
@@ -83,40 +86,6 @@ impl GraphLevel {
             state: state.map(gate_from_wire),
         }
     }
-
-    fn of(level: &Level) -> Self {
-        let Level {
-            name,
-            title,
-            depends_on,
-            check,
-            stable_for,
-            fresh_within,
-            min_nodes,
-            nodes,
-            needs_clocks,
-        } = level;
-        let edge = |Dependency { level, cost }: &Dependency| Edge {
-            level: level.clone(),
-            cost: *cost,
-        };
-        Self {
-            name: name.clone(),
-            title: title.clone(),
-            depends_on: depends_on.iter().map(edge).collect(),
-            check: check.to_string(),
-            stable_ms: millis(*stable_for),
-            fresh_ms: fresh_within.map(millis),
-            min_nodes: u32::try_from(*min_nodes).unwrap_or(u32::MAX),
-            nodes: nodes.iter().map(ToString::to_string).collect(),
-            needs_clocks: *needs_clocks,
-            state: None,
-        }
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads and checks a file as a collector would.
@@ -131,5 +100,7 @@ pub fn read(path: &Path) -> Result<Vec<GraphLevel>, ProbeError> {
             source,
         })?;
     let file = parse(&path.display().to_string(), &text).map_err(ProbeError::Graph)?;
-    Ok(file.graph.levels().iter().map(GraphLevel::of).collect())
+    let levels = file.graph.told();
+    let shown = |level| GraphLevel::from_wire(level_to_wire(level));
+    Ok(levels.iter().map(shown).collect())
 }
