@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold};
+use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold, standing::Standing};
 use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -95,6 +95,7 @@ pub(crate) struct Owner {
     /// Who gets what the next judgement is made of.
     witnessed: Vec<oneshot::Sender<Evidence>>,
     recorder: Recorder,
+    standing: Standing,
     recent: Recent,
     counters: Arc<Counters>,
 }
@@ -118,7 +119,7 @@ impl Owner {
     pub(crate) fn new(
         mut state: State,
         judge: Judge,
-        mut hold: Hold,
+        (mut hold, mut standing): (Hold, Standing),
         changes: mpsc::Receiver<Change>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -126,6 +127,7 @@ impl Owner {
         let at = clock::now();
         let view = state.lend();
         let mut verdict = judge(&view, at);
+        standing.apply(&mut verdict, at);
         hold.apply(&view.expectation.graph, &mut verdict.gates, at);
         state.give_back(view);
         counters.judgements.add();
@@ -147,6 +149,7 @@ impl Owner {
             },
             witnessed: Vec::new(),
             recorder: Recorder::default(),
+            standing,
             recent: Recent::default(),
             counters,
         }
@@ -254,6 +257,7 @@ impl Owner {
             view: self.state.lend(),
             judge: self.judge,
             recorder: mem::take(&mut self.recorder),
+            standing: mem::take(&mut self.standing),
             witnessed: !self.witnessed.is_empty(),
             last: Arc::clone(&self.judged.borrow()),
             at: clock::now(),
@@ -272,6 +276,7 @@ impl Owner {
         }
         self.state.give_back(done.view);
         self.recorder = done.recorder;
+        self.standing = done.standing;
         log::write(&done.events);
         let changes = log::changes(done.events);
         self.recent.add(at, changes, done.pairs);
@@ -308,6 +313,7 @@ struct Task {
     view: View,
     judge: Judge,
     recorder: Recorder,
+    standing: Standing,
     /// Whether somebody wants what is judged.
     witnessed: bool,
     last: Arc<Judged>,
@@ -319,6 +325,7 @@ struct Done {
     /// The view as it was judged, before the verdict became a part of its history.
     witnessed: Option<View>,
     recorder: Recorder,
+    standing: Standing,
     /// Pairs that have changed.
     pairs: Vec<Changed>,
     judged: Judged,
@@ -328,6 +335,7 @@ struct Done {
 impl Task {
     fn run(mut self) -> Done {
         let mut verdict = (self.judge)(&self.view, self.at);
+        self.standing.apply(&mut verdict, self.at);
         let mut hold = self.last.hold.clone();
         let graph = &self.view.expectation.graph;
         hold.apply(graph, &mut verdict.gates, self.at);
@@ -340,6 +348,7 @@ impl Task {
             view: self.view,
             witnessed,
             recorder: self.recorder,
+            standing: self.standing,
             pairs,
             judged: Judged {
                 verdict,

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use diagnosis::{Expectation, hold::Hold, timing};
+use diagnosis::{Expectation, hold::Hold, standing::Standing, timing};
 use proto::{
     limits,
     transport::incoming,
@@ -59,6 +59,8 @@ pub struct Config {
     pub judge: Judge,
     /// How long a cause that no waiting cures must have stood before a wait ends for it.
     pub patience: Duration,
+    /// How long a cause must have shown to be named at all.
+    pub confirm: Duration,
     /// Where HTTP is served, if anywhere.
     pub http: Vec<Http>,
     /// What is counted; keep a clone to read it.
@@ -74,6 +76,7 @@ impl Config {
             expectation,
             judge: diagnosis::diagnose,
             patience: timing::STANDS,
+            confirm: timing::CONFIRMED,
             http: Vec::new(),
             counters: Arc::default(),
         }
@@ -127,7 +130,9 @@ pub async fn run(
     let state = State::new(clock::now(), config.expectation);
     let hold = Hold::new(config.patience);
     let counters = Arc::clone(&config.counters);
-    let owner = Owner::new(state, config.judge, hold, queue, Arc::clone(&counters));
+    let standing = Standing::new(config.confirm);
+    let memory = (hold, standing);
+    let owner = Owner::new(state, config.judge, memory, queue, Arc::clone(&counters));
     let surface = Surface {
         answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
         graph,

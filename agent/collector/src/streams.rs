@@ -1,6 +1,6 @@
 //! Report streams without connections and without a clock: for whoever simulates both.
 
-use diagnosis::{Expectation, View, diagnose};
+use diagnosis::{Expectation, Recorder, View, diagnose, standing::Standing};
 use evidence::{Moment, NodeName, Verdict};
 use proto::wire::ReportRequest;
 
@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Streams {
     state: State,
+    recorder: Recorder,
+    standing: Standing,
 }
 
 /// One report stream.
@@ -31,6 +33,8 @@ impl Streams {
     pub fn new(started: Moment, expectation: Expectation) -> Self {
         Self {
             state: State::new(started, expectation),
+            recorder: Recorder::default(),
+            standing: Standing::default(),
         }
     }
 
@@ -79,10 +83,12 @@ impl Streams {
         self.state.close(&stream.node, stream.admitted.id, at);
     }
 
-    /// Judges what is known.
+    /// Judges what is known, and remembers what a collector does from one judgement to the next.
     pub fn diagnose(&mut self, now: Moment) -> Verdict {
-        let view = self.state.lend();
-        let verdict = diagnose(&view, now);
+        let mut view = self.state.lend();
+        let mut verdict = diagnose(&view, now);
+        self.standing.apply(&mut verdict, now);
+        self.recorder.observe(&mut view, &verdict, now);
         self.state.give_back(view);
         verdict
     }

@@ -304,6 +304,11 @@ fn roots(findings: &[Finding]) -> Vec<String> {
         .iter()
         .filter(|finding| finding.suppressed_by.is_none())
         .take(SHOWN)
-        .map(|finding| format!("{}: {}", finding.code, finding.subject_text))
+        .map(reason)
         .collect()
+}
+
+/// How a root is named among the reasons.
+pub(crate) fn reason(root: &Finding) -> String {
+    format!("{}: {}", root.code, root.subject_text)
 }

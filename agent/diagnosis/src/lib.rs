@@ -8,7 +8,7 @@
 //! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `history` and `flaps` (what
 //! comes and goes), `localise` (where the trouble is), `findings` (what
 //! is wrong), `graph` and `levels` (what rests on what), `gates` (what may be started), `cure` (what waiting does to a
-//! finding), `hold` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
+//! finding), `hold` and `standing` (what only who judges again and again knows), `pages` (the runbook), `timing` (every bound in time).
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -34,6 +34,7 @@ mod page;
 mod pages;
 mod pair;
 mod prefix;
+pub mod standing;
 mod text;
 pub mod timing;
 mod view;

@@ -23,6 +23,9 @@ pub const SKEW: Duration = Duration::from_millis(500);
 /// one-way delay, plus one reporting interval.
 pub const ARRIVES_WITHIN: Duration = Duration::from_millis(1200);
 
+/// How long a cause must have shown to be named: so long that both ends have reported again, as for [`ARRIVES_WITHIN`].
+pub const CONFIRMED: Duration = ARRIVES_WITHIN;
+
 /// How long the far side must have listened into a loss before its silence counts: three requests, a second apart.
 pub const LISTENED: Duration = Duration::from_secs(3);
 

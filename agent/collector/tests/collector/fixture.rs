@@ -92,6 +92,7 @@ impl Collector {
         config.judge = judge;
         config.also_accepted = also_accepted;
         config.patience = Duration::ZERO;
+        config.confirm = Duration::ZERO;
         let [bare, detailed, https] = [Open::Gates, Open::Everything, Open::Tls].map(|open| {
             let (listener, address) = self::listener();
             config.http.push(Http { listener, open });

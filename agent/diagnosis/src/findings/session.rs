@@ -89,6 +89,9 @@ fn missing_taps(mesh: &Mesh<'_>, hit: &[Direction<'_, '_>]) -> Vec<Citation> {
 
 /// Whether data passes the other way of every hit direction, since the loss began: what passed before says nothing of what
 /// came then. If so, both ends hold the right keys and a live session, and only what stands in the one way can be at fault.
+///
+/// It must be the session that the loss began in. What passes in a newer one shows that the two agree by now, and says nothing of
+/// what was not taken before.
 fn way_back_carries(
     mesh: &Mesh<'_>,
     hit: &[Direction<'_, '_>],
@@ -102,9 +105,17 @@ fn way_back_carries(
             .loss_since()
             .unwrap_or(mesh.now)
             .plus(timing::SKEW);
-        good && last_carried(direction.b, direction.a).is_some_and(|at| at >= since)
+        let carried = last_carried(direction.b, direction.a).is_some_and(|at| at >= since);
+        good && carried && !shook_hands_since(direction.a, direction.b, since)
     };
     !hit.is_empty() && hit.iter().all(back)
+}
+
+/// Whether either end has completed a handshake since then.
+fn shook_hands_since(a: &Member<'_>, b: &Member<'_>, since: Moment) -> bool {
+    let last = |of: &Member<'_>, peer: &Member<'_>| of.peer(&peer.key?)?.last_handshake;
+    let (there, back) = (last(a, b), last(b, a));
+    there.max(back).is_some_and(|at| at >= since)
 }
 
 /// When data of A was last proved to arrive at B inside the tunnel, by either end.

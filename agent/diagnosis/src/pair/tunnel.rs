@@ -15,8 +15,8 @@ pub(super) fn tunnel<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) 
     };
     answered(mesh, a, b, &b_key)
         .or_else(|| heard(mesh, a, b, (&a_key, &b_key)))
-        .or_else(|| broken(mesh, a, b, (&a_key, &b_key)))
         .or_else(|| reply_arrived(mesh, a, b, (&a_key, &b_key)))
+        .or_else(|| broken(mesh, a, b, (&a_key, &b_key)))
         .unwrap_or_else(|| undecided(a, b))
 }
 
@@ -82,6 +82,25 @@ fn after_loss(a: &Member<'_>, b_key: &PublicKey, at: Moment) -> bool {
             .is_none_or(|since| at >= since.plus(timing::SKEW)),
         None => a.fresh().is_none(),
     }
+}
+
+/// A's reply to B's echo arrived at B.
+fn reply_arrived<W: Words>(
+    mesh: &Mesh<'_>,
+    a: &Member<'_>,
+    b: &Member<'_>,
+    keys: (&PublicKey, &PublicKey),
+) -> Option<Answer<W>> {
+    let echo = b.echo_sent(keys.0)?;
+    let at = echo
+        .last_answered
+        .filter(|at| mesh.recent(*at, mesh.echo_fresh))?;
+    (after_loss(a, keys.1, at) && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
+        Answer::new(Outcome::Pass, "reply to the far side's echo", || {
+            let text = format!("{} answered its echo", a.node);
+            vec![mesh.cite(b, FactKey::EchoSent(*keys.0), at, text)]
+        })
+    })
 }
 
 /// A lost several in a row, and B, whose ears work, heard none of them.
@@ -159,25 +178,6 @@ fn coming_up(
 ) -> bool {
     let met = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.last_handshake.is_some());
     mesh.settling(a, b) && !met(a.peer(keys.1)) && !met(b.peer(keys.0))
-}
-
-/// A's reply to B's echo arrived at B.
-fn reply_arrived<W: Words>(
-    mesh: &Mesh<'_>,
-    a: &Member<'_>,
-    b: &Member<'_>,
-    keys: (&PublicKey, &PublicKey),
-) -> Option<Answer<W>> {
-    let echo = b.echo_sent(keys.0)?;
-    let at = echo
-        .last_answered
-        .filter(|at| mesh.recent(*at, mesh.echo_fresh))?;
-    (after_loss(a, keys.1, at) && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
-        Answer::new(Outcome::Pass, "reply to the far side's echo", || {
-            let text = format!("{} answered its echo", a.node);
-            vec![mesh.cite(b, FactKey::EchoSent(*keys.0), at, text)]
-        })
-    })
 }
 
 /// Lowers a pass to a warning if the far side misses many of the recent requests.

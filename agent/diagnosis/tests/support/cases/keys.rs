@@ -2,7 +2,7 @@
 
 use evidence::Phase;
 
-use super::{Case, MESH_ONLY, NOT_READY, SINCE, case};
+use super::{Case, MESH_ONLY, NOT_READY, READY, SINCE, case};
 use crate::support::{Comes, Lab, NODES, ago};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -37,6 +37,20 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("tunnel-silent", "vps-1 -> vps-2")],
             MESH_ONLY,
             &["udp-51820-dropped-by-host"],
+        ),
+        case(
+            "the same, when the keys have just been made equal and only one end has told of it",
+            equal_preshared_keys_just_now("vps-1", "vps-2"),
+            &[("tunnel-silent", "vps-1 -> vps-2")],
+            MESH_ONLY,
+            &["udp-51820-dropped-by-host"],
+        ),
+        case(
+            "the same, when the other end tells that its echo was answered: then data passes both ways",
+            answered_again("vps-1", "vps-2"),
+            &[],
+            READY,
+            &["udp-51820-dropped-by-host", "tunnel-silent"],
         ),
         case(
             "the firewall of a host drops what comes of one node, and sessions have run out",
@@ -86,6 +100,32 @@ fn other_preshared_key_just_now(a: &str, b: &str) -> Lab {
     lab.echo_sent(b, a, |echo| {
         echo.consecutive_lost = 2;
         echo.last_answered = Some(ago(SINCE + 200));
+    });
+    lab
+}
+
+/// B's initiations were refused, then the two completed one, and A heard an echo of B in the new session. B has not reported since.
+fn equal_preshared_keys_just_now(a: &str, b: &str) -> Lab {
+    let mut lab = Lab::healthy()
+        .lose_both_ways(a, b, 11_000)
+        .inert_heard(a, b)
+        .inert_heard(b, a)
+        .initiate(b, a, 9000, Comes::BackToTheInterface)
+        .initiate(b, a, 4000, Comes::BackToTheInterface)
+        .shook_hands(b, a, 60_000);
+    lab.peer(a, b, |peer| peer.last_handshake = Some(ago(400)));
+    lab.echo_heard(a, b, |heard| heard.last_heard = Some(ago(300)));
+    lab
+}
+
+/// Then B reports, and A has not sent an echo since.
+fn answered_again(a: &str, b: &str) -> Lab {
+    let mut lab = equal_preshared_keys_just_now(a, b);
+    lab.peer(b, a, |peer| peer.last_handshake = Some(ago(400)));
+    lab.echo_sent(b, a, |echo| {
+        echo.consecutive_lost = 0;
+        echo.loss_since = None;
+        echo.last_answered = Some(ago(299));
     });
     lab
 }
