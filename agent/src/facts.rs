@@ -37,6 +37,7 @@ pub(crate) fn echo_sent(stats: &echo::EchoStats) -> EchoSent {
         }),
         window: stats.window.expected,
         window_lost: stats.window.missing,
+        short_losses: stats.short_losses,
         refused: stats.refused,
         clock: stats
             .clock

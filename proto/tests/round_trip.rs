@@ -137,13 +137,19 @@ fn echo_sent() -> impl Strategy<Value = Fact> {
     let rtt = any::<Option<(u32, u32, u32, u32)>>();
     (
         key(),
-        any::<(u64, u64, u32, u32, u32)>(),
+        any::<(u64, u64, u32, u32, u32, u32)>(),
         [maybe(), maybe(), maybe(), maybe()],
         rtt,
         prop::option::of(clock::reading()),
     )
         .prop_map(
-            |(key, (sent, answered, consecutive_lost, window, window_lost), at, rtt, clock)| {
+            |(
+                key,
+                (sent, answered, consecutive_lost, window, window_lost, short_losses),
+                at,
+                rtt,
+                clock,
+            )| {
                 let [loss_since, last_sent, last_answered, refused] = at;
                 let rtt = rtt.map(|(last_us, min_us, mean_us, max_us)| Rtt {
                     last_us,
@@ -163,6 +169,7 @@ fn echo_sent() -> impl Strategy<Value = Fact> {
                         rtt,
                         window,
                         window_lost,
+                        short_losses,
                         refused,
                         clock,
                     },

@@ -119,8 +119,13 @@ impl<'a> Mesh<'a> {
 
     /// Whether one of the two has been here too short for the other to know of it.
     pub(crate) fn settling(&self, a: &Member<'_>, b: &Member<'_>) -> bool {
-        let here = |member: &Member<'_>| member.view.map_or(self.view.started, |view| view.since);
-        self.now.since(here(a).max(here(b))) < timing::SETTLE
+        self.has_just_come(a) || self.has_just_come(b)
+    }
+
+    /// Whether a node's reports began a short while ago.
+    pub(crate) fn has_just_come(&self, member: &Member<'_>) -> bool {
+        let since = member.view.map_or(self.view.started, |view| view.since);
+        self.now.since(since) < timing::SETTLE
     }
 
     /// Since when both have reported without a pause and were well, if both speak: what was lost before says nothing about the path.

@@ -328,8 +328,12 @@ fn judge<'a, W: Words>(
 
 /// A's echo towards B, if it has lost too many in a row to be chance.
 fn lost<'a>(a: &Member<'a>, b: &Member<'a>) -> Option<&'a EchoSent> {
-    a.echo_sent(&b.key?)
-        .filter(|echo| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
+    a.echo_sent(&b.key?).filter(|echo| is_lost(echo))
+}
+
+/// Whether what is lost now is more than chance takes.
+fn is_lost(echo: &EchoSent) -> bool {
+    echo.consecutive_lost >= timing::lost_in_a_row(echo.short_losses)
 }
 
 fn discovered<W: Words>(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Answer<W> {

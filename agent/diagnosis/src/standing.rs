@@ -56,7 +56,9 @@ impl Standing {
         let (roots, effects): (Vec<Finding>, Vec<Finding>) = findings
             .into_iter()
             .partition(|finding| finding.suppressed_by.is_none());
-        roots.iter().for_each(|root| self.see(root, now));
+        for root in &roots {
+            self.see(root, now);
+        }
         let (mut told, held): (Vec<Finding>, Vec<Finding>) =
             roots.into_iter().partition(|root| self.stands(root, now));
         let codes: BTreeSet<String> = told.iter().map(|root| root.code.clone()).collect();
@@ -74,10 +76,9 @@ impl Standing {
         told.extend(below);
         verdict.findings = told;
         if !held.is_empty() {
-            verdict
-                .gates
-                .iter_mut()
-                .for_each(|gate| self.unsay(gate, &held));
+            for gate in &mut verdict.gates {
+                self.unsay(gate, &held);
+            }
         }
         self.known
             .retain(|_, since| now.since(since.last) <= self.least);

@@ -9,6 +9,8 @@ use probe_core::{
 };
 use probe_io::SNAP_LENGTH;
 
+use super::time::Micros;
+
 /// Bytes of header and tag of a data message.
 const DATA_MESSAGE: usize = 32;
 
@@ -29,6 +31,9 @@ pub enum Message {
         index: u32,
         from: PublicKey,
         to: PublicKey,
+        /// When it was made. A peer takes none that is not newer than what it took before: so one that the path doubled opens no
+        /// second session.
+        made: Micros,
     },
     Response {
         index: u32,

@@ -50,6 +50,8 @@ pub struct Peer {
     attempt: Option<Attempt>,
     queue: VecDeque<Inner>,
     last_initiation: Option<Micros>,
+    /// When the newest initiation was made that was answered.
+    newest_taken: Option<Micros>,
     persistent_at: Micros,
     passive_at: Option<Micros>,
     no_answer_at: Option<Micros>,
@@ -98,6 +100,7 @@ impl Peer {
             attempt: None,
             queue: VecDeque::new(),
             last_initiation: None,
+            newest_taken: None,
             persistent_at: 0,
             passive_at: None,
             no_answer_at: None,
@@ -151,6 +154,7 @@ impl Peer {
             index: attempt.index,
             from: own,
             to: self.key,
+            made: now,
         };
         self.last_initiation = Some(now);
         self.put(message, now, out);
@@ -298,11 +302,14 @@ impl Device {
                 index,
                 from: who,
                 to,
+                made,
             } => {
                 let known = self.peers.iter_mut().find(|peer| peer.key == who);
-                let Some(peer) = known.filter(|_| to == own) else {
+                let newer = |peer: &&mut Peer| peer.newest_taken.is_none_or(|taken| made > taken);
+                let Some(peer) = known.filter(|_| to == own).filter(newer) else {
                     return;
                 };
+                peer.newest_taken = Some(made);
                 peer.rx += length;
                 peer.endpoint = Some(from);
                 let id = random.random();

@@ -99,6 +99,9 @@ pub struct EchoSent {
     pub window: u32,
     /// How many of them were lost.
     pub window_lost: u32,
+    /// Runs of one or two lost requests among the last 300 decided ones: how often chance loses one. An outage is none.
+    #[serde(default)]
+    pub short_losses: u32,
     /// When the peer's kernel last said "port unreachable" through the tunnel: the tunnel carries, no agent listens.
     pub refused: Option<Moment>,
     /// The peer's wall clock, as the quickest of the recent answers told it.

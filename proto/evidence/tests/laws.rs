@@ -304,6 +304,7 @@ fn echo_sent(after: impl Fn(i64) -> Moment) -> EchoSent {
         sent: 10,
         answered: 9,
         consecutive_lost: 1,
+        short_losses: 1,
         loss_since: Some(after(1)),
         last_sent: Some(after(2)),
         last_answered: Some(after(3)),

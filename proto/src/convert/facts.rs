@@ -425,6 +425,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         rtt,
         window,
         window_lost,
+        short_losses,
         refused,
         clock,
     } = echo;
@@ -451,6 +452,7 @@ fn echo_sent_to_wire(key: &PublicKey, echo: &EchoSent) -> wire::EchoSent {
         ),
         window: *window,
         window_lost: *window_lost,
+        short_losses: *short_losses,
         refused_ms: millis(*refused),
         clock: clock.map(clock::reading_to_wire),
     }
@@ -468,6 +470,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
         rtt,
         window,
         window_lost,
+        short_losses,
         refused_ms,
         clock,
     } = echo;
@@ -495,6 +498,7 @@ fn echo_sent_from_wire(echo: &wire::EchoSent) -> Result<Fact, ConvertError> {
             ),
             window: *window,
             window_lost: *window_lost,
+            short_losses: *short_losses,
             refused: moment(*refused_ms),
             clock: clock.map(clock::reading_from_wire),
         },

@@ -1059,6 +1059,9 @@ pub struct EchoSent {
     pub window_lost: u32,
     #[prost(int64, optional, tag = "11")]
     pub refused_ms: ::core::option::Option<i64>,
+    /// Runs of one or two lost requests among the last 300 decided ones.
+    #[prost(uint32, tag = "12")]
+    pub short_losses: u32,
     /// The peer's wall clock, as the quickest of the recent answers told it.
     #[prost(message, optional, tag = "80")]
     pub clock: ::core::option::Option<WallReading>,

@@ -199,6 +199,7 @@ fn of_peer(
             }),
             window: 30,
             window_lost: if lost { 8 } else { 0 },
+            short_losses: 0,
             refused: None,
             clock: Some(reading(1000)),
         },

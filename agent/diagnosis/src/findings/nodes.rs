@@ -100,7 +100,7 @@ fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citat
             alive.push(sign);
         } else if let Some(at) = echo
             .loss_since
-            .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
+            .filter(|_| echo.consecutive_lost >= timing::lost_in_a_row(echo.short_losses))
             .filter(|_| mesh.trouble(other).is_none())
         {
             let text = format!(

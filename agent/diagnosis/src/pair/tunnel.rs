@@ -2,7 +2,7 @@
 
 use evidence::{FactKey, Moment, Outcome, Peer, PublicKey, SourceId};
 
-use super::{Answer, Words, data, loss, lost, undecided};
+use super::{Answer, Words, data, is_lost, loss, lost, undecided};
 use crate::{
     mesh::{Member, Mesh},
     text, timing,
@@ -31,7 +31,7 @@ fn answered<W: Words>(
     let fresh = |at: &Moment| mesh.recent(*at, mesh.echo_fresh);
     let fact = FactKey::EchoSent(*b_key);
     if let Some(at) = echo.last_answered.filter(fresh)
-        && echo.consecutive_lost < timing::LOST_IN_A_ROW
+        && !is_lost(echo)
     {
         let answer = Answer::new(Outcome::Pass, "in-tunnel echo answered", || {
             let text = format!("{} answered its echo{}", b.node, text::rtt(echo.rtt));
@@ -78,7 +78,7 @@ fn after_loss(a: &Member<'_>, b_key: &PublicKey, at: Moment) -> bool {
     match a.echo_sent(b_key) {
         Some(echo) => echo
             .loss_since
-            .filter(|_| echo.consecutive_lost >= timing::LOST_IN_A_ROW)
+            .filter(|_| is_lost(echo))
             .is_none_or(|since| at >= since.plus(timing::SKEW)),
         None => a.fresh().is_none(),
     }
@@ -95,7 +95,7 @@ fn reply_arrived<W: Words>(
     let at = echo
         .last_answered
         .filter(|at| mesh.recent(*at, mesh.echo_fresh))?;
-    (after_loss(a, keys.1, at) && echo.consecutive_lost < timing::LOST_IN_A_ROW).then(|| {
+    (after_loss(a, keys.1, at) && !is_lost(echo)).then(|| {
         Answer::new(Outcome::Pass, "reply to the far side's echo", || {
             let text = format!("{} answered its echo", a.node);
             vec![mesh.cite(b, FactKey::EchoSent(*keys.0), at, text)]
@@ -170,14 +170,17 @@ fn reported_after(member: &Member<'_>, from: Moment) -> bool {
     member.last_report().is_some_and(|at| at >= from)
 }
 
-/// Whether the two have just met: discovery and the first handshake take their time, and nobody is to blame for it.
+/// Whether one of the two has just come, or come back from a restart of its node, and not met the other yet: discovery and the
+/// first handshake take their time, and nobody is to blame for it.
 fn coming_up(
     mesh: &Mesh<'_>,
     (a, b): (&Member<'_>, &Member<'_>),
     keys: (&PublicKey, &PublicKey),
 ) -> bool {
     let met = |peer: Option<&Peer>| peer.is_some_and(|peer| peer.last_handshake.is_some());
-    mesh.settling(a, b) && !met(a.peer(keys.1)) && !met(b.peer(keys.0))
+    let comes =
+        |end: &Member<'_>, other: &PublicKey| mesh.has_just_come(end) && !met(end.peer(other));
+    comes(a, keys.1) || comes(b, keys.0)
 }
 
 /// Lowers a pass to a warning if the far side misses many of the recent requests.

@@ -317,10 +317,12 @@ fn any_echo_sent() -> impl Strategy<Value = Fact> {
     let when = || option::of(any_moment());
     let lost = prop_oneof![Just(0), 1..3_u32, 3..30_u32, Just(u32::MAX)];
     let clock = option::of(host::any_wall());
+    let lost = (lost, prop_oneof![Just(0), 1..40_u32, Just(u32::MAX)]);
     (any_key(), lost, when(), when(), when(), clock).prop_map(
-        |(key, consecutive_lost, loss_since, last_answered, refused, clock)| {
+        |(key, (consecutive_lost, short_losses), loss_since, last_answered, refused, clock)| {
             let echo = EchoSent {
                 consecutive_lost,
+                short_losses,
                 loss_since,
                 last_answered,
                 refused,

@@ -224,6 +224,7 @@ fn answered_echo() -> EchoSent {
         }),
         window: 30,
         window_lost: 0,
+        short_losses: 0,
         refused: None,
         clock: Some(reading(1000, 9_500)),
     }

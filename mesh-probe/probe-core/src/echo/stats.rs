@@ -13,6 +13,12 @@ use crate::LossWindow;
 /// Requests that [`EchoStats::window`] and the round trips look back on.
 pub(super) const WINDOW: usize = 30;
 
+/// Requests that [`EchoStats::short_losses`] looks back on: ten minutes at the pace of a small mesh.
+const LONG_WINDOW: u64 = 300;
+
+/// A longer run of losses is an outage, and says nothing of how often packets are lost by chance.
+const SHORT: u32 = 2;
+
 /// What echo says about the pair me -> peer -> me.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EchoStats {
@@ -34,6 +40,8 @@ pub struct EchoStats {
     pub round_trip: Option<RoundTrip>,
     /// Loss among the last 30 decided requests, there and back together.
     pub window: LossWindow,
+    /// Runs of one or two lost requests among the last 300 decided ones: how often chance loses one.
+    pub short_losses: u32,
     /// Loss on the way there alone, as the peer's replies tell it; `None` before the first.
     pub forward: Option<LossWindow>,
     /// When an ICMP error last said that the peer refuses. Compare with `last_answered`.
@@ -67,6 +75,9 @@ pub(super) struct Tally {
     last_answered: Option<Moment>,
     refused: Option<Moment>,
     lost_of_last: VecDeque<bool>,
+    decided: u64,
+    /// How many were decided when each short run of losses ended; never more than [`LONG_WINDOW`].
+    short_losses: VecDeque<u64>,
     round_trips: VecDeque<u64>,
     replies: VecDeque<Told>,
     clock: PeerClock,
@@ -89,12 +100,12 @@ impl Tally {
     pub(super) fn lost(&mut self, sent: Moment) {
         self.consecutive_lost = self.consecutive_lost.saturating_add(1);
         self.loss_since.get_or_insert(sent);
-        push(&mut self.lost_of_last, true);
+        self.decided(true);
     }
 
     pub(super) fn answered(&mut self, reply: &Reply, micros: u64, at: Moment) {
         self.answered += 1;
-        push(&mut self.lost_of_last, false);
+        self.decided(false);
         push(&mut self.round_trips, micros);
         self.heard_of(reply, at);
     }
@@ -134,13 +145,30 @@ impl Tally {
                 expected: count(self.lost_of_last.len()),
                 missing: count(self.lost_of_last.iter().filter(|lost| **lost).count()),
             },
+            short_losses: count(self.short_losses.len()),
             forward: self.forward(),
             refused: self.refused,
             clock: self.clock.best(),
         }
     }
 
+    fn decided(&mut self, lost: bool) {
+        push(&mut self.lost_of_last, lost);
+        self.decided += 1;
+        let oldest = self.decided.saturating_sub(LONG_WINDOW);
+        while self
+            .short_losses
+            .front()
+            .is_some_and(|ended| *ended <= oldest)
+        {
+            self.short_losses.pop_front();
+        }
+    }
+
     fn heard_of(&mut self, reply: &Reply, at: Moment) {
+        if (1..=SHORT).contains(&self.consecutive_lost) {
+            self.short_losses.push_back(self.decided);
+        }
         self.consecutive_lost = 0;
         self.loss_since = None;
         self.last_answered = Some(at);
@@ -261,6 +289,31 @@ mod tests {
             }
         );
         assert_eq!(stats.last_answered, Some(at(3500)));
+    }
+
+    #[test]
+    fn short_losses_are_counted_for_three_hundred_requests_and_an_outage_is_none() {
+        let mut tally = Tally::default();
+        let answer = |tally: &mut Tally| tally.answered(&reply(0, 0, 1), 100, at(0));
+        let short = |tally: &Tally| tally.stats().short_losses;
+        for lost in [1, 2, 3, 40] {
+            answer(&mut tally);
+            (0..lost).for_each(|_| tally.lost(at(0)));
+        }
+        assert_eq!(short(&tally), 2);
+        (0..250).for_each(|_| answer(&mut tally));
+        assert_eq!(short(&tally), 2);
+        (0..50).for_each(|_| answer(&mut tally));
+        assert_eq!(short(&tally), 0);
+    }
+
+    #[test]
+    fn a_run_that_a_late_answer_ends_is_counted_once() {
+        let mut tally = Tally::default();
+        tally.lost(at(2000));
+        tally.late(&reply(0, 0, 1), at(3500));
+        tally.answered(&reply(1, 0, 2), 100, at(4000));
+        assert_eq!(tally.stats().short_losses, 1);
     }
 
     #[test]

@@ -40,14 +40,11 @@ fn agent_came_back() -> Lab {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    [chance(), away()].concat()
+}
+
+fn chance() -> Vec<Case> {
     vec![
-        case(
-            "all is well",
-            Lab::healthy(),
-            &[],
-            READY,
-            &["udp-51820-blocked-inbound"],
-        ),
         case(
             "one lost echo accuses nobody",
             Lab::healthy().lose_only("vps-1", "home-worker", 1),
@@ -63,6 +60,32 @@ pub(crate) fn cases() -> Vec<Case> {
             &[],
             READY,
             &["tunnel-silent"],
+        ),
+        case(
+            "nor do five where chance has lost one in ten all along",
+            lossy("vps-1", "home-worker", 5),
+            &[],
+            READY,
+            &["tunnel-silent", "one-way-loss"],
+        ),
+        case(
+            "but six do",
+            lossy("vps-1", "home-worker", 6),
+            &[("tunnel-silent", "vps-1 -> home-worker")],
+            [Phase::Unknown, Phase::Unknown, Phase::NotReady],
+            &["one-way-loss"],
+        ),
+    ]
+}
+
+fn away() -> Vec<Case> {
+    vec![
+        case(
+            "all is well",
+            Lab::healthy(),
+            &[],
+            READY,
+            &["udp-51820-blocked-inbound"],
         ),
         case(
             "a node that was taken out of the mesh is not missed",
@@ -95,6 +118,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("tunnel-silent", "vps-1 -> vps-2")],
             [Phase::Unknown, Phase::Unknown, Phase::NotReady],
             &["udp-51820-dropped-by-host"],
+        ),
+        case(
+            "a node that has just restarted has not met another again yet: two first handshakes were lost by chance",
+            not_met_again("vps-2", "vps-1"),
+            &[],
+            [Phase::Unknown; 3],
+            &["tunnel-silent", "peer-never-connected"],
         ),
         case(
             "the collector has just started and misses nobody yet",
@@ -137,4 +167,22 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn everybody(lab: Lab, edit: fn(Lab, &str) -> Lab) -> Lab {
     NODES.iter().fold(lab, |lab, node| edit(lab, node))
+}
+
+/// Nothing of `from` arrives at `to` for so many requests, on a way that lost one in ten now and then.
+fn lossy(from: &str, to: &str, requests: u32) -> Lab {
+    let mut lab = Lab::healthy().lose(from, to, i64::from(requests) * 1000);
+    for (from, to) in [(from, to), (to, from)] {
+        lab.echo_sent(from, to, |echo| echo.short_losses = 29);
+    }
+    lab
+}
+
+/// `node` is back for ten seconds, and its device knows nothing of the session that the other still has.
+fn not_met_again(node: &str, other: &str) -> Lab {
+    let mut lab = Lab::healthy()
+        .joined(node, 10_000)
+        .lose_both_ways(node, other, 9000);
+    lab.peer(node, other, |peer| peer.last_handshake = None);
+    lab
 }
