@@ -25,6 +25,8 @@ type Accusation = (String, Option<NodeRef>);
 pub struct Standing {
     least: Duration,
     known: BTreeMap<Accusation, Since>,
+    /// The roots that were told last.
+    told: Vec<Finding>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +47,13 @@ impl Standing {
         Self {
             least,
             known: BTreeMap::new(),
+            told: Vec::new(),
         }
     }
 
     /// Takes in what was judged at `now`, and takes out of it what has not stood for long enough, with what is folded under it.
     ///
-    /// What was told as a root, and is now folded under one that is held back, goes on being told as one.
+    /// What was told as a root, and is now folded under one that is held back, goes on being told as it was.
     pub fn apply(&mut self, verdict: &mut Verdict, now: Moment) {
         let findings = std::mem::take(&mut verdict.findings);
         let (roots, effects): (Vec<Finding>, Vec<Finding>) = findings
@@ -62,17 +65,24 @@ impl Standing {
         let (mut told, held): (Vec<Finding>, Vec<Finding>) =
             roots.into_iter().partition(|root| self.stands(root, now));
         let codes: BTreeSet<String> = told.iter().map(|root| root.code.clone()).collect();
-        let mut below = Vec::new();
-        for mut effect in effects {
-            let folded = effect.suppressed_by.as_ref();
-            if folded.is_some_and(|root| codes.contains(root)) {
-                below.push(effect);
-            } else if self.was_told(&effect, now) {
-                effect.suppressed_by = None;
-                self.see(&effect, now);
-                told.push(effect);
+        let (below, folded): (Vec<Finding>, Vec<Finding>) =
+            effects.into_iter().partition(|effect| {
+                effect
+                    .suppressed_by
+                    .as_ref()
+                    .is_some_and(|root| codes.contains(root))
+            });
+        let folded: BTreeSet<Accusation> = folded.iter().flat_map(accusations).collect();
+        let anew: BTreeSet<Accusation> = told.iter().flat_map(accusations).collect();
+        for old in std::mem::take(&mut self.told) {
+            let is_in =
+                |some: &BTreeSet<Accusation>| accusations(&old).any(|one| some.contains(&one));
+            if is_in(&folded) && !is_in(&anew) {
+                self.see(&old, now);
+                told.push(old);
             }
         }
+        self.told.clone_from(&told);
         told.extend(below);
         verdict.findings = told;
         if !held.is_empty() {
@@ -102,11 +112,6 @@ impl Standing {
     fn stands(&self, root: &Finding, now: Moment) -> bool {
         let mut known = accusations(root).map(|accusation| self.known.get(&accusation));
         known.any(|since| since.is_none_or(|since| now.since(since.first) >= self.least))
-    }
-
-    fn was_told(&self, effect: &Finding, now: Moment) -> bool {
-        let mut known = accusations(effect).filter_map(|accusation| self.known.get(&accusation));
-        known.any(|since| now.since(since.first) >= self.least)
     }
 
     /// Takes what is held back out of the reasons of a gate.
@@ -289,6 +294,26 @@ mod tests {
                 vec![root("blocked"), effect],
             ]
         );
+    }
+
+    #[test]
+    fn what_was_told_of_a_site_is_not_told_of_each_of_its_pairs() {
+        let mut standing = Standing::new(LEAST);
+        let site = || {
+            let nodes = vec![node("a"), node("b")];
+            let address = "198.51.100.2".to_owned();
+            finding("silent", Subject::Site { address, nodes }, None)
+        };
+        for at in [0, 1200] {
+            standing.apply(&mut verdict(vec![site()]), Moment::from_millis(at));
+        }
+        let mut judged = verdict(vec![
+            of("blocked", "a"),
+            under("silent", "a", "blocked"),
+            under("silent", "b", "blocked"),
+        ]);
+        standing.apply(&mut judged, Moment::from_millis(2000));
+        assert_eq!(judged.findings, [site()]);
     }
 
     #[test]
