@@ -18,6 +18,8 @@ use crate::{View, mesh::millis, timing};
 
 /// Changes that make a pair flap: good, failed, good, failed, good.
 const FLAPS: usize = 4;
+/// Nodes of a mesh in which every way is tried each five seconds.
+const SMALL: usize = 20;
 /// Changes from one failure to the next that must be known before a period is told: three cycles.
 const CYCLES: usize = 3;
 
@@ -245,6 +247,14 @@ impl Recorder {
 impl Past {
     /// What the pair is now; tells it if that is a change.
     fn take(&mut self, ladder: &Ladder, settling: bool, now: Moment) -> Option<(bool, Rung)> {
+        if let (true, Some(rung)) = (self.good, ladder.broken_at)
+            && self.is_just_as_far(rung, now)
+        {
+            // The recovery was none, and is taken back.
+            self.changes.pop();
+            self.good = false;
+            return Some((false, rung));
+        }
         let good = match ladder.broken_at {
             Some(rung) => {
                 // While it fails, the lowest place where it does is the one that it will be remembered by.
@@ -270,6 +280,15 @@ impl Past {
         self.changes.drain(..over);
         self.changes.push(now);
         Some((good, self.rung))
+    }
+}
+
+impl Past {
+    /// Whether it fails at a higher rung than before, a moment after it was good up to there. Rungs are tried one after the
+    /// other, and what is above the one that has become good was not tried again yet.
+    fn is_just_as_far(&self, rung: Rung, now: Moment) -> bool {
+        let last = self.changes.last();
+        rung > self.rung && last.is_some_and(|at| now.since(*at) < timing::tried_again(SMALL))
     }
 }
 

@@ -128,12 +128,21 @@ pub const LOSS_MIN_WINDOW: u32 = 10;
 /// Time that a search for the longest packet takes: two rounds of sizes, each sent twice, and their reports.
 pub const SIZE_SEARCH: Duration = Duration::from_secs(5);
 
+/// How long after a way has become good again what fails near it is not held against anybody: every way is tried once more in a
+/// round of full-size packets, and reported.
+pub fn tried_again(nodes: usize) -> Duration {
+    size_round(nodes) + Duration::from_secs(2)
+}
+
 /// How old a full-size packet may be and still prove something in a mesh of so many nodes: two rounds of them (each 5 s,
 /// or what eight a second on two layers give), three losses, and their reports.
 pub fn size_fresh(nodes: usize) -> Duration {
+    size_round(nodes) * 2 + Duration::from_secs(5)
+}
+
+fn size_round(nodes: usize) -> Duration {
     let ways = u32::try_from(nodes).unwrap_or(u32::MAX).saturating_mul(2);
-    let round = Duration::from_secs(5).max(Duration::from_secs(1) * ways / 8);
-    round * 2 + Duration::from_secs(5)
+    Duration::from_secs(5).max(Duration::from_secs(1) * ways / 8)
 }
 
 /// Slowest pace of the echo that still counts as ten-second freshness, and how many requests a second a node sends.

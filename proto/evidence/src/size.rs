@@ -49,6 +49,9 @@ pub struct Sizes {
     pub lost: u32,
     /// When the first of them was sent.
     pub lost_since: Option<Moment>,
+    /// When one arrived that ended a run of losses which was more than chance.
+    #[serde(default)]
+    pub mended: Option<Moment>,
     /// Between which sizes the limit lies, found while full-size packets were lost.
     pub bracket: Option<Bracket>,
     /// The latest word that a packet was too big.
@@ -89,6 +92,7 @@ impl Sizes {
             full_arrived: maybe(self.full_arrived),
             seen_arriving: maybe(self.seen_arriving),
             lost_since: maybe(self.lost_since),
+            mended: maybe(self.mended),
             in_fragments: maybe(self.in_fragments),
             bracket: self.bracket.map(|bracket| Bracket {
                 at: bracket.at.shifted(offset),

@@ -255,6 +255,7 @@ fn sizes(after: impl Fn(i64) -> Moment) -> Sizes {
         seen_arriving: Some(after(5)),
         lost: 3,
         lost_since: Some(after(2)),
+        mended: None,
         bracket: Some(Bracket {
             at: after(3),
             passed: Some(1300),

@@ -1210,6 +1210,9 @@ pub struct LayerSizes {
     /// When one of the size that failed last arrived after all, sent with leave to fragment it.
     #[prost(int64, optional, tag = "60")]
     pub in_fragments_ms: ::core::option::Option<i64>,
+    /// When one arrived that ended a run of losses which was more than chance.
+    #[prost(int64, optional, tag = "61")]
+    pub mended_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Sizes {

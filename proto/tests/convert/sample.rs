@@ -280,6 +280,7 @@ pub(crate) fn layer_sizes() -> wire::LayerSizes {
         to: vec![10, 0, 0, 1],
         full: 1420,
         full_arrived_ms: Some(1),
+        mended_ms: Some(1),
         seen_arriving_ms: Some(5),
         lost: 3,
         lost_since_ms: Some(2),

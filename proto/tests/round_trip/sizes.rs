@@ -15,12 +15,18 @@ pub(crate) fn sizes() -> impl Strategy<Value = Fact> {
         .prop_map(|(at, reporter, mtu)| TooBig { at, reporter, mtu });
     let one = (
         (any::<IpAddr>(), any::<u16>(), any::<u32>()),
-        [maybe(), maybe(), maybe(), maybe()],
+        [maybe(), maybe(), maybe(), maybe(), maybe()],
         proptest::option::of(bracket),
         proptest::option::of(too_big),
     )
         .prop_map(|((to, full, lost), moments, bracket, too_big)| {
-            let [full_arrived, seen_arriving, lost_since, in_fragments] = moments;
+            let [
+                full_arrived,
+                seen_arriving,
+                lost_since,
+                mended,
+                in_fragments,
+            ] = moments;
             Sizes {
                 layer: Layer::Tunnel,
                 to,
@@ -29,6 +35,7 @@ pub(crate) fn sizes() -> impl Strategy<Value = Fact> {
                 seen_arriving,
                 lost,
                 lost_since,
+                mended,
                 bracket,
                 too_big,
                 in_fragments,

@@ -299,6 +299,7 @@ fn full_size(layer: Layer) -> Sizes {
         seen_arriving: None,
         lost: 0,
         lost_since: None,
+        mended: None,
         bracket: None,
         too_big: None,
         in_fragments: None,

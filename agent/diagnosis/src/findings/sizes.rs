@@ -5,7 +5,7 @@
 
 mod past;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
 
@@ -24,15 +24,18 @@ use crate::{
 /// Below this Talos refuses an MTU for `KubeSpan`: IPv6 inside needs it (RFC 8200 section 5).
 const LEAST_KUBESPAN_MTU: u32 = 1280;
 
+const RUNGS: [Rung; 3] = [Rung::TunnelMtu, Rung::OverlayPort, Rung::OverlayMtu];
+
 pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     let makers: [(Rung, Maker); 3] = [
         (Rung::TunnelMtu, black_hole),
         (Rung::OverlayPort, port_blocked),
         (Rung::OverlayMtu, overlay_too_narrow),
     ];
+    let mended = Mended::of(mesh, directions);
     makers
         .into_iter()
-        .flat_map(|(rung, make)| at(mesh, directions, rung, make))
+        .flat_map(|maker| at(mesh, directions, &mended, maker))
         .collect()
 }
 
@@ -40,8 +43,16 @@ type Maker = fn(&Culprit, &[Direction<'_, '_>]) -> Draft;
 
 /// The findings of one rung, placed. Searches are made one after the other: what is lost and not searched yet may be part of
 /// the same trouble, and the root must not wander meanwhile. It never makes a trouble of its own.
-fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker) -> Vec<Finding> {
+fn at(
+    mesh: &Mesh<'_>,
+    directions: &Directions<'_, '_>,
+    mended: &Mended,
+    (rung, make): (Rung, Maker),
+) -> Vec<Finding> {
     let outcome = |direction: &Direction<'_, '_>| {
+        if mended.is_near(direction) && !direction.outcome(rung).is_good() {
+            return Outcome::NotApplicableYet;
+        }
         if rung != Rung::TunnelMtu && moving(mesh, direction) {
             return Outcome::NotApplicableYet;
         }
@@ -82,6 +93,51 @@ fn at(mesh: &Mesh<'_>, directions: &Directions<'_, '_>, rung: Rung, make: Maker)
         .filter(|culprit| explained(&culprit.explains, directions).iter().any(proved))
         .map(finding)
         .collect()
+}
+
+/// Where full-size packets pass again since a moment ago: what has not been tried again there since is held against nobody. Else the
+/// last ways of a site to be tried would each be called narrow by themselves when its router has been mended.
+#[derive(Default)]
+struct Mended {
+    ends: BTreeSet<usize>,
+    sites: BTreeSet<IpAddr>,
+}
+
+impl Mended {
+    fn of(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Self {
+        let narrow = |direction: Direction<'_, '_>| {
+            RUNGS
+                .iter()
+                .any(|rung| direction.outcome(*rung) == Outcome::Fail)
+        };
+        let mut mended = Self::default();
+        // Most meshes have no narrow way, and a large one has a million ways to look at.
+        if !directions.odd().any(narrow) {
+            return mended;
+        }
+        let again = timing::tried_again(mesh.members.len());
+        for direction in directions.iter() {
+            let (from, to) = (direction.a, direction.b);
+            let lately = |layer| {
+                let at = known(from, to, layer).and_then(|sizes| sizes.mended);
+                at.is_some_and(|at| mesh.recent(at, again))
+            };
+            if lately(Layer::Tunnel) || lately(Layer::Overlay) {
+                mended.ends.extend([from.index, to.index]);
+                mended
+                    .sites
+                    .extend([from, to].into_iter().filter_map(|end| end.site));
+            }
+        }
+        mended
+    }
+
+    fn is_near(&self, direction: &Direction<'_, '_>) -> bool {
+        [direction.a, direction.b].into_iter().any(|end| {
+            let beside = end.site.is_some_and(|site| self.sites.contains(&site));
+            beside || self.ends.contains(&end.index)
+        })
+    }
 }
 
 /// Whether an address of either end has just changed: what is lost on the way to node addresses may be for that.

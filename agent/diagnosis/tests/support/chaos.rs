@@ -434,7 +434,7 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
         mtu,
     });
     let when = || option::of(any_moment());
-    let moments = [when(), when(), when(), when()];
+    let moments = [when(), when(), when(), when(), when()];
     let one = (
         select(Layer::ALL.to_vec()),
         any::<u16>(),
@@ -444,7 +444,13 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
         option::of(too_big),
     );
     let one = one.prop_map(|(layer, full, moments, lost, bracket, too_big)| {
-        let [full_arrived, seen_arriving, lost_since, in_fragments] = moments;
+        let [
+            full_arrived,
+            seen_arriving,
+            lost_since,
+            mended,
+            in_fragments,
+        ] = moments;
         Sizes {
             layer,
             to: [10, 0, 0, 1].into(),
@@ -453,6 +459,7 @@ fn any_sizes() -> impl Strategy<Value = Fact> {
             seen_arriving,
             lost,
             lost_since,
+            mended,
             bracket,
             too_big,
             in_fragments,

@@ -1,9 +1,9 @@
 //! What is remembered of pairs: which changes count, for how long, and how many.
 
-use crate::support::{Lab, NOW, name};
+use crate::support::{Lab, NOW, ago, name};
 use diagnosis::{History, Recorder, View, diagnose};
 use evidence::{
-    Change, Fact, FactKey, Moment, NodeRef, Outcome, PairPast, Phase, Rung, Verdict, limits,
+    Change, Fact, FactKey, Layer, Moment, NodeRef, Outcome, PairPast, Phase, Rung, Verdict, limits,
 };
 
 /// A collector that judges labs one after the other, at moments that all are [`NOW`] to them.
@@ -198,4 +198,61 @@ fn what_is_remembered_can_be_told_and_taken_up_again() {
     // Nobody asks for it any more after five minutes.
     watch.judge_for(&Lab::healthy(), 310);
     assert!(watch.history.is_empty());
+}
+
+/// Long packets from outside to these nodes at home are lost, and pass again to those.
+fn narrow_towards(nodes: &[&str], mended: &[&str]) -> Lab {
+    let ways = |nodes: &[&str]| {
+        let of = |to: &&str| ["vps-1", "vps-2"].map(|from| (from, (*to).to_owned()));
+        nodes.iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let narrow = ways(nodes).into_iter();
+    let mut lab = narrow.fold(Lab::healthy(), |lab, (from, to)| {
+        lab.narrow(from, &to, Layer::Tunnel, Some(1328), 20_000)
+    });
+    for (from, to) in ways(mended) {
+        lab.sizes(from, &to, Layer::Tunnel, |sizes| {
+            sizes.mended = Some(ago(3000))
+        });
+    }
+    lab
+}
+
+fn holes(verdict: &Verdict) -> Vec<String> {
+    let holes = verdict
+        .roots()
+        .filter(|root| root.code == "pmtu-black-hole");
+    holes.map(|root| root.subject_text.clone()).collect()
+}
+
+#[test]
+fn what_has_not_been_tried_again_since_its_site_was_mended_is_held_against_nobody() {
+    let both = narrow_towards(&["home-cp", "home-worker"], &[]).verdict();
+    assert_eq!(holes(&both).len(), 1, "{:?}", holes(&both));
+    let mended = narrow_towards(&["home-worker"], &["home-cp"]).verdict();
+    assert!(holes(&mended).is_empty(), "{:?}", holes(&mended));
+    assert_eq!(
+        mended.gate("mtu").map(|gate| gate.phase),
+        Some(Phase::NotReady)
+    );
+    let one = narrow_towards(&["home-worker"], &[]).verdict();
+    assert_eq!(holes(&one), ["home-worker"]);
+}
+
+#[test]
+fn what_fails_higher_a_moment_after_it_was_good_had_not_recovered() {
+    let narrow = |layer| {
+        let passed = Some(1328);
+        Lab::healthy().narrow("vps-1", "home-worker", layer, passed, 20_000)
+    };
+    let mut watch = Watch::start();
+    for _ in 0..4 {
+        watch.judge_for(&narrow(Layer::Tunnel), 3);
+        watch.judge_for(&Lab::healthy(), 2);
+        watch.judge_for(&narrow(Layer::Overlay), 3);
+    }
+    let told: Vec<PairPast> = watch.history.pasts().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    // It failed once, and the recoveries of the lower rung were taken back; each fall to that is one change and no more.
+    assert!(!told[0].good && told[0].changes.len() <= 1, "{told:?}");
 }

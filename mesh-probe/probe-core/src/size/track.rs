@@ -59,6 +59,7 @@ impl Track {
                 seen_arriving: None,
                 lost: 0,
                 lost_since: None,
+                mended: None,
                 bracket: None,
                 too_big: None,
                 in_fragments: None,
@@ -163,6 +164,9 @@ impl Track {
         if run.has(self.state.full) {
             self.state.full_arrived = Some(now);
             self.state.seen_arriving = None;
+            if self.state.lost >= CONFIRMING_LOSSES {
+                self.state.mended = Some(now);
+            }
             self.state.lost = 0;
             self.state.lost_since = None;
             self.state.bracket = None;
