@@ -39,6 +39,7 @@ fn collapsed(nodes: usize) -> Judged {
         report_age_ms: None,
         version: None,
         kubespan_address: None,
+        site: None,
         gaps: Vec::new(),
     };
     Judged {
