@@ -6,6 +6,7 @@
 
 mod documents;
 mod limits;
+mod page;
 mod query;
 mod routes;
 
