@@ -121,11 +121,8 @@ async fn a_cell_of_the_matrix_leads_to_its_ladder_and_an_unknown_one_to_none() {
     agent.delta(vec![fact], Vec::new()).await;
     collector.until(|verdict| !verdict.pairs.is_empty()).await;
     let page = get(collector.detailed, "/").await.body;
-    let links = page.split("href=\"?from=vps-1&amp;to=").skip(1);
-    let to = links
-        .filter_map(|rest| rest.split('"').next())
-        .next()
-        .unwrap();
+    let mut links = page.split("href=\"?from=vps-1&amp;to=").skip(1);
+    let to = links.find_map(|rest| rest.split('"').next()).unwrap();
     let ladder = get(collector.detailed, &format!("/?from=vps-1&to={to}")).await;
     assert_eq!(ladder.status, 200, "{ladder:?}");
     let title = format!("vps-1 \u{2192} peer {}..</h2>", key(7).short());

@@ -10,7 +10,7 @@ use evidence::{
 use super::{
     html::Html,
     pair,
-    table::{Table, maybe, plain},
+    table::{NONE, Table, maybe, plain},
     words::{self, Mood},
 };
 
@@ -138,10 +138,7 @@ fn row(
                     });
                 let class = format!("{} {first}", mood.class());
                 html.element("td", &[("class", class.as_str())], |html| {
-                    let text = format!("{} {word}", mood.sign());
-                    let (from, to) = (from.to_string(), to.to_string());
-                    let title = format!("{from} \u{2192} {to}: {word}");
-                    pair::link(html, &from, &to, &text, &title);
+                    pair::cell(html, &from.to_string(), &to.to_string(), mood, word);
                 });
             }
         }
@@ -180,9 +177,9 @@ fn not_good(html: &mut Html, verdict: &Verdict) {
             let (from, to) = (ladder.from.to_string(), ladder.to.to_string());
             let arrow = format!("{from} \u{2192} {to}");
             table.row(&[
-                &|html| pair::link(html, &from, &to, &arrow, ""),
+                &|html| pair::link(html, &from, &to, &arrow),
                 &|html| mood.write(html, word),
-                &plain(ladder.highest.map_or("-", evidence::Rung::as_str)),
+                &plain(ladder.highest.map_or(NONE, evidence::Rung::as_str)),
                 &maybe(ladder.rtt_us.map(human_us)),
                 &maybe(ladder.loss_percent.map(|percent| format!("{percent} %"))),
             ]);

@@ -117,7 +117,7 @@ fn explained(html: &mut Html, root: &Finding) {
         for PairRef { from, to } in root.explains.iter().take(PAIRS) {
             html.element("li", &[], |html| {
                 let (from, to) = (from.to_string(), to.to_string());
-                pair::link(html, &from, &to, &format!("{from} \u{2192} {to}"), "");
+                pair::link(html, &from, &to, &format!("{from} \u{2192} {to}"));
             });
         }
         if all > PAIRS {

@@ -9,7 +9,7 @@ use evidence::{
 
 use super::{
     html::Html,
-    table::{Table, plain},
+    table::{NONE, Table, plain},
     words::Mood,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn draw(html: &mut Html, transitions: &[Transition], now: Moment) {
                 &plain(&human(now.since(*at))),
                 &plain(&what),
                 &|html| mood.write(html, &how),
-                &plain(if why.is_empty() { "-" } else { &why }),
+                &plain(if why.is_empty() { NONE } else { &why }),
             ]);
         }
     });

@@ -28,6 +28,11 @@ impl Html {
         self.0.len()
     }
 
+    /// Whether it says that there is nothing to say.
+    pub(super) fn is_none(&self) -> bool {
+        self.0 == super::table::NONE
+    }
+
     /// Adds another piece.
     pub(super) fn add(&mut self, piece: &Self) -> &mut Self {
         self.0.push_str(&piece.0);

@@ -4,7 +4,7 @@ use evidence::Gate;
 
 use super::{
     html::Html,
-    table::{Table, list, plain},
+    table::{NONE, Table, list, plain},
     words,
 };
 
@@ -19,7 +19,7 @@ pub(super) fn draw(html: &mut Html, gates: &[Gate]) {
                 let (ready, may_start) =
                     (words::ready(gate.phase), words::may_start(gate.may_start));
                 let below = if gate.depends_on.is_empty() {
-                    "-".to_owned()
+                    NONE.to_owned()
                 } else {
                     gate.depends_on.join(", ")
                 };

@@ -15,13 +15,21 @@ use super::{
 const CITED: usize = 6;
 
 /// A link to the ladder of a direction.
-pub(super) fn link(html: &mut Html, from: &str, to: &str, text: &str, title: &str) {
+pub(super) fn link(html: &mut Html, from: &str, to: &str, text: &str) {
     let href = query(&[("from", from), ("to", to)]);
-    let mut attributes = vec![("href", href.as_str())];
-    if !title.is_empty() {
-        attributes.push(("title", title));
-    }
-    html.leaf("a", &attributes, text);
+    html.leaf("a", &[("href", href.as_str())], text);
+}
+
+/// The same of a cell of the matrix: a sign, and a word that stands alone only where there is room.
+pub(super) fn cell(html: &mut Html, from: &str, to: &str, mood: Mood, word: &str) {
+    let href = query(&[("from", from), ("to", to)]);
+    let title = format!("{from} \u{2192} {to}: {word}");
+    let attributes = [("href", href.as_str()), ("title", title.as_str())];
+    html.element("a", &attributes, |html| {
+        html.leaf("span", &[("aria-hidden", "true")], mood.sign())
+            .text(" ")
+            .leaf("span", &[("class", "word")], word);
+    });
 }
 
 pub(super) fn draw(html: &mut Html, ladder: &Ladder) {
@@ -30,7 +38,7 @@ pub(super) fn draw(html: &mut Html, ladder: &Ladder) {
     html.element("p", &[], |html| {
         mood.write(html, &state(mood, word));
         html.text(". ");
-        link(html, &to, &from, "The other direction", "");
+        link(html, &to, &from, "The other direction");
         html.text(", ");
         html.leaf("a", &[("href", "?")], "all directions");
         html.text(".");

@@ -2,6 +2,9 @@
 
 use super::html::Html;
 
+/// What stands where there is nothing to say; a phone leaves such a cell out.
+pub(super) const NONE: &str = "-";
+
 /// A table with a row of titles.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
@@ -39,7 +42,15 @@ impl Table<'_> {
                 if place == 0 {
                     html.element("th", &[("scope", "row")], cell);
                 } else {
-                    html.element("td", &[("data-title", title)], cell);
+                    let mut inner = Html::default();
+                    cell(&mut inner);
+                    let mut attributes = vec![("data-title", title)];
+                    if inner.is_none() {
+                        attributes.push(("class", "none"));
+                    }
+                    html.element("td", &attributes, |html| {
+                        html.add(&inner);
+                    });
                 }
             }
         });
@@ -56,7 +67,7 @@ pub(super) fn plain(text: &str) -> impl Fn(&mut Html) {
 /// The same of what may not be known.
 pub(super) fn maybe(text: Option<String>) -> impl Fn(&mut Html) {
     move |html| {
-        html.text(text.as_deref().unwrap_or("-"));
+        html.text(text.as_deref().unwrap_or(NONE));
     }
 }
 
@@ -64,7 +75,7 @@ pub(super) fn maybe(text: Option<String>) -> impl Fn(&mut Html) {
 pub(super) fn list(lines: &[String]) -> impl Fn(&mut Html) {
     move |html| match lines {
         [] => {
-            html.text("-");
+            html.text(NONE);
         }
         [line] => {
             html.text(line);
