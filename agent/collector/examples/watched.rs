@@ -38,7 +38,7 @@ struct Arguments {
     hostile: bool,
     /// Where HTTP is served, with details
     #[arg(long)]
-    http: SocketAddr,
+    http: Option<SocketAddr>,
     /// Where HTTPS is served, to readers
     #[arg(long)]
     https: Option<SocketAddr>,
@@ -109,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let mut config = Config::new(mesh_key.load()?, Expectation::default());
     config.judge = judge;
-    for (address, open) in [(Some(http), Open::Everything), (https, Open::Tls)] {
+    for (address, open) in [(http, Open::Everything), (https, Open::Tls)] {
         if let Some(address) = address {
             let failed = || format!("failed to listen on {address}");
             let (listener, _) = listen(address).with_context(failed)?;

@@ -252,4 +252,6 @@ fn name(node: &NodeRef) -> Option<&str> {
 }
 
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod tests;
