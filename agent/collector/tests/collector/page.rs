@@ -113,6 +113,23 @@ async fn a_browser_is_forbidden_to_run_load_keep_or_frame_anything() {
     assert_eq!(posted.status, 405);
 }
 
+/// What a browser would let a page read that has given its own name the address of loopback.
+#[tokio::test]
+async fn details_on_loopback_are_told_under_no_other_name() {
+    let collector = Collector::start();
+    let named = |host: &str, path: &str| {
+        request("GET", path).replace("Host: 127.0.0.1", &format!("Host: {host}"))
+    };
+    for path in ["/", "/mesh", "/metrics"] {
+        let rebound = ask(collector.detailed, &named("rebound.example:21880", path)).await;
+        assert_eq!(rebound.status, 421, "{rebound:?}");
+        let local = ask(collector.detailed, &named("localhost:21880", path)).await;
+        assert_eq!(local.status, 200, "{local:?}");
+    }
+    let bare = ask(collector.bare, &named("rebound.example", "/gates")).await;
+    assert_eq!(bare.status, 200, "{bare:?}");
+}
+
 #[tokio::test]
 async fn a_cell_of_the_matrix_leads_to_its_ladder_and_an_unknown_one_to_none() {
     let collector = Collector::start();
