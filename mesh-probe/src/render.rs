@@ -10,10 +10,8 @@ mod findings;
 mod gate;
 mod gates;
 mod graph;
-mod health;
 mod history;
 mod install;
-mod list;
 mod matrix;
 pub mod node;
 mod nodes;
@@ -22,7 +20,8 @@ mod screen;
 mod status;
 mod table;
 mod talos;
-pub mod text;
+
+pub use evidence::words as text;
 
 pub use bundle::{bundle, replay};
 pub use explain::{codes, page};

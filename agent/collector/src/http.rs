@@ -5,12 +5,15 @@
 //! and no more, unless it is told to give details. *TLS* has the derived certificates, takes readers and agents, and tells all.
 
 mod documents;
+mod host;
 mod limits;
+mod page;
 mod query;
 mod routes;
 
 use std::{io, sync::Arc};
 
+use axum::middleware;
 use hyper::server::conn::{http1, http2};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -69,7 +72,11 @@ pub(crate) async fn serve(
         Open::Everything | Open::Tls => Details::Told,
     };
     let counters = Arc::clone(&surface.counters);
-    let router = router(surface, details);
+    let mut router = router(surface, details);
+    let here = listener.local_addr();
+    if open == Open::Everything && here.is_ok_and(|here| here.ip().is_loopback()) {
+        router = router.layer(middleware::from_fn(host::own));
+    }
     if open == Open::Tls {
         serve_tls(listener, tls, router, &counters, stopped).await;
     } else {

@@ -9,7 +9,7 @@
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
 //! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `answer` (the one answer to all of
-//! them), `gates`, `mesh`, `witness`, `health`, `http` and `metrics` (what they ask), `access` (who may ask).
+//! them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -24,6 +24,7 @@ mod intake;
 mod judge;
 mod mesh;
 mod metrics;
+mod pairs;
 mod reflection;
 mod refusal;
 mod run;

@@ -12,14 +12,14 @@ use proto::{
         HistoryRequest, HistoryResponse, PairsPage, PairsRequest, Verdict,
     },
 };
-use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     access, clock,
     counters::Counters,
-    judge::{Change, Recent},
+    judge::Recent,
+    pairs::Pairs,
     verdicts::{Judged, Verdicts},
     witness::Witness,
 };
@@ -28,9 +28,7 @@ use crate::{
 pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
     pub(crate) witness: Witness,
-    /// Asks the owner of the view.
-    pub(crate) changes: mpsc::Sender<Change>,
-    pub(crate) one_page: Mutex<()>,
+    pub(crate) pairs: Pairs,
     pub(crate) recent: Recent,
     pub(crate) counters: Arc<Counters>,
 }
@@ -66,18 +64,7 @@ impl wire::mesh_server::Mesh for Mesh {
     async fn pairs(&self, request: Request<PairsRequest>) -> Result<Response<PairsPage>, Status> {
         access::reader(&request, &self.counters)?;
         let filter = filter(request.into_inner())?;
-        // One page at a time: reports wait while one of a large mesh is made.
-        let Ok(_alone) = self.one_page.try_lock() else {
-            self.counters.pages_refused.add();
-            return Err(Status::resource_exhausted(
-                "another page of pairs is being made: ask again",
-            ));
-        };
-        let (reply, answer) = oneshot::channel();
-        let stopping = || Status::unavailable("the collector is stopping");
-        let asked = self.changes.send(Change::Pairs { filter, reply }).await;
-        asked.map_err(|_| stopping())?;
-        let page = answer.await.map_err(|_| stopping())?;
+        let page = self.pairs.page(filter).await?;
         Ok(Response::new(fitting(page)))
     }
 

@@ -155,10 +155,11 @@ fn findings(text: &mut Text, verdict: &Verdict) {
 }
 
 fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
-    const OUTCOMES: [Outcome; 5] = [
+    const OUTCOMES: [Outcome; 6] = [
         Outcome::Pass,
         Outcome::Warn,
         Outcome::Fail,
+        Outcome::Flapping,
         Outcome::Unknown,
         Outcome::NotApplicableYet,
     ];
@@ -169,7 +170,7 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
     let family = text.family(
         "mesh_directions",
         Kind::Gauge,
-        "Ordered pairs of nodes, by rung and outcome.",
+        "Ordered pairs of nodes, by rung and outcome; in a mesh of more than 32 nodes only of those that are not good.",
     );
     for rung in Rung::ALL {
         for outcome in OUTCOMES {
@@ -188,6 +189,15 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         "Longest round-trip time of any direction; 0 if none is known.",
     )
     .seconds(&[], worst.into());
+    let tally = verdict.all_pairs();
+    text.family(
+        "mesh_pairs",
+        Kind::Gauge,
+        "Ordered pairs of nodes, all of them, by whether they carry.",
+    )
+    .value(&[("health", "good")], tally.good)
+    .value(&[("health", "broken")], tally.broken)
+    .value(&[("health", "unproved")], tally.unproved);
     let unhealthy: Vec<&Ladder> = verdict
         .pairs
         .iter()
@@ -198,7 +208,7 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         Kind::Gauge,
         "Ordered pairs of nodes that fail at some rung.",
     )
-    .value(&[], unhealthy.len());
+    .value(&[], tally.broken);
     let Some(most) = most else {
         return;
     };
@@ -206,6 +216,7 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         .iter()
         .filter_map(|ladder| Some((name(&ladder.from)?, name(&ladder.to)?, *ladder)))
         .collect();
+    let unnamed = unhealthy.len() - named.len();
     let told = named.get(..most.min(named.len())).unwrap_or_default();
     let family = text.family(
         "mesh_direction_broken",
@@ -221,8 +232,15 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         Kind::Gauge,
         "Directions that fail and have no series of their own, by why.",
     )
-    .value(&[("reason", "limit")], named.len() - told.len())
-    .value(&[("reason", "unnamed")], unhealthy.len() - named.len());
+    .value(
+        &[("reason", "limit")],
+        tally.broken.saturating_sub(number(told.len() + unnamed)),
+    )
+    .value(&[("reason", "unnamed")], unnamed);
+}
+
+fn number(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// A node by its name. One whose name nobody has told is counted, and never told by its key.
@@ -233,5 +251,7 @@ fn name(node: &NodeRef) -> Option<&str> {
     }
 }
 
+#[cfg(test)]
+mod fleet;
 #[cfg(test)]
 mod tests;

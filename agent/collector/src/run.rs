@@ -12,7 +12,7 @@ use proto::{
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tonic::{
@@ -35,6 +35,7 @@ use crate::{
     intake::Intake,
     judge::{CHANGES, Change, Judge, Owner},
     mesh::Mesh,
+    pairs::Pairs,
     reflection,
     state::State,
     verdicts::Verdicts,
@@ -136,6 +137,8 @@ pub async fn run(
     let surface = Surface {
         answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
         graph,
+        recent: owner.recent(),
+        pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         counters,
     };
     let router = services(&owner, changes, &surface)?;
@@ -184,11 +187,13 @@ fn services(
     let Surface {
         answers,
         graph,
+        recent,
+        pairs,
         counters,
     } = surface;
     let witness = Witness::new(changes.clone());
     let report = Intake {
-        changes: changes.clone(),
+        changes,
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
@@ -200,9 +205,8 @@ fn services(
     let mesh = Mesh {
         verdicts: answers.verdicts.clone(),
         witness,
-        changes,
-        one_page: Mutex::default(),
-        recent: owner.recent(),
+        pairs: pairs.clone(),
+        recent: recent.clone(),
         counters: Arc::clone(counters),
     };
     let health = Healths {

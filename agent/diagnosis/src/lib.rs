@@ -99,6 +99,7 @@ fn node_state(mesh: &Mesh<'_>, member: &Member<'_>) -> NodeState {
         kubespan_address: identity
             .and_then(|identity| identity.kubespan_address)
             .map(|address| address.to_string()),
+        site: member.site.map(|site| site.to_string()),
         gaps: evidence::SourceId::ALL
             .into_iter()
             .filter_map(|id| {

@@ -1,13 +1,12 @@
 //! What is wrong: each root with its evidence, what to do, and what follows from it.
 
-use evidence::{Citation, Finding, Fix, PairRef, Subject, Verdict};
+use evidence::{Citation, Finding, Fix, Folded, PairRef, Verdict};
 
 use super::{
     Style,
-    list::few,
     screen::{Paint, Screen},
     table::{Cell, Table},
-    text::{count, human_ms},
+    text::{count, few, human_ms},
 };
 
 /// Roots on one screen.
@@ -18,9 +17,8 @@ const PAIRS: usize = 6;
 const LINES: usize = 8;
 
 pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, style: Style) {
-    let roots: Vec<&Finding> = verdict.roots().collect();
-    let folded = fold(verdict, &roots);
-    for (number, (root, effects)) in roots.iter().zip(&folded.under).enumerate().take(ROOTS) {
+    let Folded { roots, orphans } = verdict.folded();
+    for (number, (root, effects)) in roots.iter().enumerate().take(ROOTS) {
         problem(screen, number + 1, root, effects, style);
     }
     if roots.len() > ROOTS {
@@ -29,60 +27,10 @@ pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, style: Style) {
             .end()
             .line(&format!("{more}: mesh-probe status -o json"));
     }
-    if !folded.orphans.is_empty() {
+    if !orphans.is_empty() {
         screen.heading("EFFECTS OF WHAT IS NOT SHOWN");
-        lines(screen, "", style, &folded.orphans, |finding| {
-            effect(finding)
-        });
+        lines(screen, "", style, &orphans, |finding| effect(finding));
     }
-}
-
-/// Every effect under its root; none is lost.
-struct Folded<'a> {
-    under: Vec<Vec<&'a Finding>>,
-    orphans: Vec<&'a Finding>,
-}
-
-fn fold<'a>(verdict: &'a Verdict, roots: &[&Finding]) -> Folded<'a> {
-    let mut folded = Folded {
-        under: vec![Vec::new(); roots.len()],
-        orphans: Vec::new(),
-    };
-    for finding in &verdict.findings {
-        let Some(code) = &finding.suppressed_by else {
-            continue;
-        };
-        match root_of(finding, code, roots) {
-            Some(root) => folded.under[root].push(finding),
-            None => folded.orphans.push(finding),
-        }
-    }
-    folded
-}
-
-/// The root with that code. Two roots can share one code at different places: then the one that explains the effect's
-/// pairs, or else the first.
-fn root_of(effect: &Finding, code: &str, roots: &[&Finding]) -> Option<usize> {
-    let mut same = roots
-        .iter()
-        .enumerate()
-        .filter(|(_, root)| root.code == code);
-    let first = same.clone().next();
-    same.find(|(_, root)| shares_a_pair(root, effect))
-        .or(first)
-        .map(|(index, _)| index)
-}
-
-fn shares_a_pair(root: &Finding, effect: &Finding) -> bool {
-    let explained = |pair: &PairRef| root.explains.contains(pair);
-    let own = match &effect.subject {
-        Subject::Direction { from, to } => Some(PairRef {
-            from: from.clone(),
-            to: to.clone(),
-        }),
-        _ => None,
-    };
-    effect.explains.iter().chain(own.as_ref()).any(explained)
 }
 
 fn problem(screen: &mut Screen, number: usize, root: &Finding, effects: &[&Finding], style: Style) {

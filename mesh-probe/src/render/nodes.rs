@@ -4,10 +4,9 @@ use evidence::{NodeState, Verdict};
 
 use super::{
     Style, WHOLE,
-    list::few,
     screen::{Paint, Screen},
     table::{Cell, Table},
-    text::{count, human_ms},
+    text::{count, few, human_ms},
 };
 
 /// Gaps that are shown per node on a narrow screen.

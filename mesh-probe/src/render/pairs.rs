@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use evidence::{Flapping, Ladder, NodeRef, Outcome, PairHealth, RungState, Verdict};
 
 use super::{
-    Style, WHOLE,
-    health::{sentence, tally},
-    matrix,
+    Style, WHOLE, matrix,
     screen::{Paint, Screen},
     table::{Cell, Table},
     text::{count, human_ms, human_us},
@@ -20,7 +18,7 @@ const LISTED: usize = 200;
 pub fn pairs(verdict: &Verdict, style: Style) -> String {
     let mut screen = Screen::new(style.colour);
     let nodes = nodes(verdict);
-    if tally(verdict).all() == 0 {
+    if verdict.all_pairs().all() == 0 {
         screen.line("No pair is known: no agent has reported peers.");
         return screen.finish();
     }
@@ -29,7 +27,7 @@ pub fn pairs(verdict: &Verdict, style: Style) -> String {
         matrix::draw(&mut screen, verdict, &nodes);
     } else {
         let all = count(nodes.len(), "node");
-        let tally = sentence(tally(verdict));
+        let tally = verdict.all_pairs();
         screen.line(&format!("{all}, {tally}. Only what is not good is listed."));
     }
     let listed: Vec<&Ladder> = verdict

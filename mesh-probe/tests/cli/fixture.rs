@@ -106,6 +106,7 @@ fn of_nodes(nodes: &[(&str, &str)]) -> Verdict {
         report_age_ms: Some(400 + 100 * u64::try_from(index).unwrap()),
         version: Some("0.1.0".to_owned()),
         kubespan_address: Some(format!("fd7a:1::{}", index + 1)),
+        site: None,
         gaps: Vec::new(),
     };
     let others = |from: &(&str, &str)| {

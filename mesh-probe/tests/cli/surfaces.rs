@@ -57,6 +57,7 @@ fn judge(view: &View, _: Moment) -> Verdict {
                 report_age_ms: None,
                 version: None,
                 kubespan_address: None,
+                site: None,
                 gaps: Vec::new(),
             })
             .collect(),

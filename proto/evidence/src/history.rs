@@ -77,3 +77,74 @@ pub enum Change {
         rung: Rung,
     },
 }
+
+/// A change as it is told to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What changed.
+    pub what: String,
+    /// How.
+    pub how: String,
+    /// Why, if that is known.
+    pub why: String,
+    /// Whether it is good now; neither, if that is not known.
+    pub good: Option<bool>,
+}
+
+impl Change {
+    /// The change in words.
+    pub fn told(&self) -> Told {
+        match self {
+            Self::Gate {
+                level,
+                ready,
+                may_start,
+                reason,
+            } => Told {
+                what: format!("gate {level}"),
+                how: gate(*ready, *may_start),
+                why: reason.clone().unwrap_or_default(),
+                good: match ready.1 {
+                    Phase::Ready => Some(true),
+                    Phase::NotReady => Some(false),
+                    Phase::Unknown => None,
+                },
+            },
+            Self::Opened {
+                code,
+                subject,
+                summary,
+            } => Told {
+                what: format!("{code} at {subject}"),
+                how: "found".to_owned(),
+                why: summary.clone(),
+                good: Some(false),
+            },
+            Self::Closed { code, subject } => Told {
+                what: format!("{code} at {subject}"),
+                how: "gone".to_owned(),
+                why: String::new(),
+                good: Some(true),
+            },
+            Self::Pair {
+                from,
+                to,
+                good,
+                rung,
+            } => Told {
+                what: format!("{from} -> {to}"),
+                how: if *good { "good again" } else { "failed" }.to_owned(),
+                why: format!("at {rung}"),
+                good: Some(*good),
+            },
+        }
+    }
+}
+
+fn gate(ready: (Phase, Phase), may_start: (Phase, Phase)) -> String {
+    let arrow = |(before, now): (Phase, Phase)| format!("{} -> {}", before.as_str(), now.as_str());
+    if ready.0 == ready.1 {
+        return format!("may start: {}", arrow(may_start));
+    }
+    arrow(ready)
+}

@@ -4,7 +4,8 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `history`, `graph`, `limits`.
+//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`, `words`,
+//! `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
@@ -13,7 +14,9 @@ mod data;
 pub mod discovery;
 pub mod document;
 mod fact;
+mod folded;
 mod graph;
+mod headline;
 pub mod health;
 mod history;
 mod host;
@@ -29,6 +32,7 @@ mod tally;
 mod talos;
 mod verdict;
 mod vxlan;
+pub mod words;
 
 pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, WallReading};
 pub use data::{DataMessages, DataSeen};
@@ -37,9 +41,11 @@ pub use fact::{
     Arrival, Device, EchoHeard, EchoSent, EndpointChange, Fact, FactKey, Identity, Inert,
     InertReplies, Initiated, Peer, Rtt,
 };
+pub use folded::Folded;
 pub use graph::{GateDependency, GateLevel};
+pub use headline::Headline;
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use history::{Change, PairPast, Transition};
+pub use history::{Change, PairPast, Told, Transition};
 pub use host::{
     Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
     Offload, Ports, ReversePath, Udp,

@@ -1,8 +1,10 @@
 //! Whether directions work, and how many do: all that is said of most pairs of a large mesh.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Ladder, Outcome, Rung};
+use crate::{Ladder, Outcome, Rung, Verdict};
 
 /// Whether a direction works, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,31 @@ impl Tally {
             tally.add(ladder.health());
         }
         tally
+    }
+}
+
+/// `10 of 12 directions carry (2 broken)`.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} directions carry", self.good, self.all())?;
+        match (self.broken, self.unproved) {
+            (0, 0) => Ok(()),
+            (broken, 0) => write!(f, " ({broken} broken)"),
+            (0, unproved) => write!(f, " ({unproved} not proved)"),
+            (broken, unproved) => write!(f, " ({broken} broken, {unproved} not proved)"),
+        }
+    }
+}
+
+impl Verdict {
+    /// How all pairs are. A collector that tells no tally tells all pairs.
+    pub fn all_pairs(&self) -> Tally {
+        let told = Tally::of(&self.pairs);
+        if told.all() > self.tally.all() {
+            told
+        } else {
+            self.tally
+        }
     }
 }
 

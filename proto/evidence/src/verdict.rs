@@ -359,6 +359,9 @@ pub struct NodeState {
     pub version: Option<String>,
     /// Its `KubeSpan` address.
     pub kubespan_address: Option<String>,
+    /// The public address that it is behind, with its neighbours; `None` if others reach it at an address of its own.
+    #[serde(default)]
+    pub site: Option<String>,
     /// Sources that its agent cannot read, with the reason.
     pub gaps: Vec<String>,
 }

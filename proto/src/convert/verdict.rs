@@ -217,6 +217,7 @@ fn node_state_to_wire(state: &NodeState) -> wire::NodeState {
         report_age_ms,
         version,
         kubespan_address,
+        site,
         gaps,
     } = state;
     wire::NodeState {
@@ -226,6 +227,7 @@ fn node_state_to_wire(state: &NodeState) -> wire::NodeState {
         version: version.clone(),
         kubespan_address: kubespan_address.clone(),
         gaps: gaps.clone(),
+        site: site.clone(),
     }
 }
 
@@ -236,6 +238,7 @@ fn node_state_from_wire(state: wire::NodeState) -> Result<NodeState, ConvertErro
         report_age_ms,
         version,
         kubespan_address,
+        site,
         gaps,
     } = state;
     Ok(NodeState {
@@ -244,6 +247,7 @@ fn node_state_from_wire(state: wire::NodeState) -> Result<NodeState, ConvertErro
         report_age_ms,
         version,
         kubespan_address,
+        site,
         gaps,
     })
 }

@@ -2668,6 +2668,9 @@ pub struct NodeState {
     pub kubespan_address: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "6")]
     pub gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The public address that it is behind, if any.
+    #[prost(string, optional, tag = "7")]
+    pub site: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// How many ordered pairs are in which state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -46,14 +46,15 @@ fn endpoint() -> impl Strategy<Value = SocketAddr> {
 
 fn node_state() -> impl Strategy<Value = NodeState> {
     let plain = any::<(bool, Option<u64>)>();
-    let texts = (option::of(text()), option::of(text()));
+    let texts = (option::of(text()), option::of(text()), option::of(text()));
     (node(), plain, texts, vec(text(), 0..SOME)).prop_map(
-        |(node, (reporting, report_age_ms), (version, kubespan_address), gaps)| NodeState {
+        |(node, (reporting, report_age_ms), (version, kubespan_address, site), gaps)| NodeState {
             node,
             reporting,
             report_age_ms,
             version,
             kubespan_address,
+            site,
             gaps,
         },
     )

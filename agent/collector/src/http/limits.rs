@@ -24,6 +24,10 @@ pub(super) const DRAIN: Duration = Duration::from_secs(3);
 pub(super) const WAIT: Duration = Duration::from_mins(10);
 /// Largest document: over it, a smaller question has to be asked.
 pub(super) const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest status page. What would be over it is left out, section by section, and that is said.
+pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Time after which a browser asks for the page again.
+pub(super) const REFRESH: Duration = Duration::from_secs(10);
 /// Series of single pairs in `/metrics`.
 pub(super) const PAIR_SERIES: usize = 256;
 /// After connections could not be accepted.

@@ -20,14 +20,17 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::{
     documents::{error, json, refusal},
-    limits,
+    limits, page,
     query::Query,
 };
 use crate::{
     answer::{Answers, Asked, Waited},
     counters::Counters,
     health::Healths,
-    metrics, reflection,
+    judge::Recent,
+    metrics,
+    pairs::Pairs,
+    reflection,
 };
 
 /// What `promtool` and every Prometheus takes.
@@ -45,6 +48,8 @@ pub(crate) enum Details {
 pub(crate) struct Surface {
     pub(crate) answers: Answers,
     pub(crate) graph: Graph,
+    pub(crate) recent: Recent,
+    pub(crate) pairs: Pairs,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -61,6 +66,7 @@ pub(crate) fn router(surface: Surface, details: Details) -> Router {
         graph: surface.graph.clone(),
     });
     let router = Router::new()
+        .route("/", get(page))
         .route("/gate/{level}", get(ready))
         .route("/gate/{level}/may-start", get(may_start))
         .route("/gates", get(gates))
@@ -77,6 +83,11 @@ pub(crate) fn router(surface: Surface, details: Details) -> Router {
 
 type Asking = State<Arc<Shared>>;
 type AnyFields = Fields<BTreeMap<String, String>>;
+
+async fn page(State(shared): Asking, fields: AnyFields) -> Response {
+    shared.surface.counters.http_requests.add();
+    page::answer(&shared.surface, shared.details, &fields).await
+}
 
 async fn ready(state: Asking, level: Path<String>, fields: AnyFields) -> Response {
     gate(state, level, fields, Question::Ready).await
@@ -208,8 +219,7 @@ async fn readyz(State(shared): Asking) -> Response {
 
 async fn nowhere(State(shared): Asking) -> Response {
     shared.surface.counters.http_requests_refused.add();
-    let known =
-        "/gate/LEVEL, /gate/LEVEL/may-start, /gates, /mesh, /findings, /metrics, /livez, /readyz";
+    let known = "/, /gate/LEVEL, /gate/LEVEL/may-start, /gates, /mesh, /findings, /metrics, /livez, /readyz";
     error(
         StatusCode::NOT_FOUND,
         &format!("no such path; known paths: {known}"),

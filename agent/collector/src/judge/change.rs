@@ -31,12 +31,14 @@ fn same_node(a: &NodeState, b: &NodeState) -> bool {
         report_age_ms: _,
         version,
         kubespan_address,
+        site,
         gaps,
     } = a;
     *node == b.node
         && *reporting == b.reporting
         && *version == b.version
         && *kubespan_address == b.kubespan_address
+        && *site == b.site
         && *gaps == b.gaps
 }
 
@@ -113,6 +115,7 @@ mod tests {
                 report_age_ms: Some(age),
                 version: None,
                 kubespan_address: None,
+                site: None,
                 gaps: Vec::new(),
             }],
             ..Verdict::default()

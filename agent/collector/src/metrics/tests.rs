@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use diagnosis::hold::Hold;
-use evidence::{Moment, NodeName, NodeState, PublicKey};
+use evidence::{Moment, NodeName, NodeState, PublicKey, Tally};
 
 use super::*;
 
@@ -39,11 +39,14 @@ fn collapsed(nodes: usize) -> Judged {
         report_age_ms: None,
         version: None,
         kubespan_address: None,
+        site: None,
         gaps: Vec::new(),
     };
+    let pairs: Vec<Ladder> = pairs.collect();
     Judged {
         verdict: Verdict {
-            pairs: pairs.collect(),
+            tally: Tally::of(&pairs),
+            pairs,
             nodes: all.iter().map(state).collect(),
             ..Verdict::default()
         },
@@ -81,6 +84,20 @@ fn single_pairs_are_told_up_to_a_bound_and_the_rest_is_counted() {
 }
 
 #[test]
+fn pairs_that_the_verdict_does_not_tell_are_counted_all_the_same() {
+    let mut judged = collapsed(3);
+    judged.verdict.tally.broken = 1_047_552;
+    let text = render(Some(&judged), &Counters::default(), Some(100));
+    for line in [
+        "mesh_pairs{health=\"broken\"} 1047552",
+        "mesh_directions_broken 1047552",
+        "mesh_directions_left_out{reason=\"limit\"} 1047540",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+}
+
+#[test]
 fn without_details_nobody_is_named_and_all_is_counted() {
     let text = render(Some(&collapsed(3)), &Counters::default(), None);
     assert!(!text.contains("node-0"), "{text}");
@@ -115,6 +132,7 @@ fn a_mesh_that_gets_worse_adds_no_series_but_those_of_pairs() {
     for ladder in &mut well.verdict.pairs {
         ladder.broken_at = None;
     }
+    well.verdict.tally = Tally::of(&well.verdict.pairs);
     assert_eq!(count(&well), count(&collapsed(20)));
 }
 

@@ -330,6 +330,7 @@ fn node_state(name: &NodeName, node: &NodeView, now: Moment) -> NodeState {
         report_age_ms: u64::try_from(now.since(node.last_report).as_millis()).ok(),
         version,
         kubespan_address: None,
+        site: None,
         gaps: gaps.collect(),
     }
 }

@@ -146,8 +146,8 @@ async fn what_is_no_question_is_refused_with_what_was_expected() {
             400,
             "known fields: wait, stable, fail_fast",
         ),
-        ("/gate/", 404, "known paths: /gate/LEVEL"),
-        ("/", 404, "known paths: /gate/LEVEL"),
+        ("/gate/", 404, "known paths: /, /gate/LEVEL"),
+        ("/index.html", 404, "known paths: /, /gate/LEVEL"),
         ("/gate/..%2f..%2fetc", 404, "no level"),
     ] {
         let answer = get(collector.bare, path).await;

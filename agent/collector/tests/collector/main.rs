@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod limits;
 mod mesh;
+mod page;
 mod pinning;
 mod program;
 mod reports;

@@ -212,7 +212,7 @@ fn narrow_towards(nodes: &[&str], mended: &[&str]) -> Lab {
     });
     for (from, to) in ways(mended) {
         lab.sizes(from, &to, Layer::Tunnel, |sizes| {
-            sizes.mended = Some(ago(3000))
+            sizes.mended = Some(ago(3000));
         });
     }
     lab

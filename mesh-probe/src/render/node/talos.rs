@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use diagnosis::candidates::{self, Standpoint, Suitability};
 use evidence::{Condition, Moment, Talos, TalosNetwork, TalosPeer, TalosService};
 
-use crate::render::list::few;
+use crate::render::text::few;
 
 /// Names of a list that are shown.
 const SHOWN: usize = 4;

@@ -1,4 +1,4 @@
-//! Words for durations, and characters that must not reach a terminal.
+//! Words that all surfaces share: durations, counts, lists, and characters that must reach neither a terminal nor a page.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -32,6 +32,17 @@ pub fn human_us(micros: u32) -> String {
 pub fn count(number: usize, noun: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{s}")
+}
+
+/// Joins the first few; says how many more there are.
+pub fn few<T: ToString>(items: impl ExactSizeIterator<Item = T>, most: usize) -> String {
+    let more = items.len().saturating_sub(most);
+    let shown: Vec<String> = items.take(most).map(|item| item.to_string()).collect();
+    let shown = shown.join(", ");
+    if more == 0 {
+        return shown;
+    }
+    format!("{shown} and {more} more")
 }
 
 /// Whether a terminal would obey the character, or hide or reorder others by it, instead of showing it.
@@ -90,6 +101,12 @@ mod tests {
             [449, 23_456, 1_234_567].map(human_us),
             ["0.4 ms", "23 ms", "1.2 s"]
         );
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        assert_eq!(few([1, 2].iter(), 3), "1, 2");
+        assert_eq!(few([1, 2, 3, 4].iter(), 2), "1, 2 and 2 more");
     }
 
     #[test]
