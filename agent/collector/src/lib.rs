@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `answer` (the one answer to all of
+//! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see that), `answer` (the one answer to all of
 //! them), `gates`, `mesh`, `witness`, `health`, `http` and `metrics` (what they ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ mod reflection;
 mod refusal;
 mod run;
 mod state;
+mod store;
 mod streams;
 mod verdicts;
 mod witness;
@@ -36,4 +37,5 @@ pub use counters::{Counter, Counters};
 pub use http::{Http, Open};
 pub use judge::Judge;
 pub use run::{Config, RunError, run};
+pub use store::StoreConfig;
 pub use streams::{OpenStream, Streams};

@@ -19,7 +19,8 @@ use tonic::{Request, Response, Status};
 use crate::{
     access, clock,
     counters::Counters,
-    judge::{Change, Recent},
+    judge::{Change, Memory},
+    store::Writer,
     verdicts::{Judged, Verdicts},
     witness::Witness,
 };
@@ -31,7 +32,7 @@ pub(crate) struct Mesh {
     /// Asks the owner of the view.
     pub(crate) changes: mpsc::Sender<Change>,
     pub(crate) one_page: Mutex<()>,
-    pub(crate) recent: Recent,
+    pub(crate) memory: Memory,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -100,11 +101,13 @@ impl wire::mesh_server::Mesh for Mesh {
         request: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
         access::reader(&request, &self.counters)?;
-        let transitions = self.recent.all();
-        Ok(Response::new(HistoryResponse {
+        let transitions = self.memory.recent.all();
+        let told = HistoryResponse {
             now_ms: clock::now().as_millis(),
             transitions: transitions.iter().map(transition_to_wire).collect(),
-        }))
+            run: self.memory.store.as_ref().map(Writer::run),
+        };
+        Ok(Response::new(newest(told)))
     }
 
     async fn evidence(
@@ -136,6 +139,14 @@ fn one_message(judged: &Judged, counters: &Counters) -> Result<Verdict, Status> 
         )));
     }
     Ok(verdict)
+}
+
+/// The newest transitions that fit into a message.
+fn newest(mut told: HistoryResponse) -> HistoryResponse {
+    while told.encoded_len() > MESSAGE_BYTES && !told.transitions.is_empty() {
+        told.transitions.drain(..told.transitions.len().div_ceil(2));
+    }
+    told
 }
 
 fn filter(request: PairsRequest) -> Result<PairFilter, Status> {

@@ -28,6 +28,33 @@ pub struct Transition {
     pub at: Moment,
     /// What changed.
     pub change: Change,
+    /// Set where an earlier run of the collector judged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
+}
+
+/// Of a transition from before the collector was started: which run judged it, and when that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Earlier {
+    /// The run; the first one with a store is 1.
+    pub run: u64,
+    /// What the collector's wall clock said then, in milliseconds since 1970. It may have been wrong.
+    pub wall_ms: i64,
+    /// How far [`Transition::at`] can be trusted.
+    pub dated: Dated,
+}
+
+/// How the moment of something from an earlier run is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dated {
+    /// The machine has not booted since: its monotonic clock tells.
+    Exactly,
+    /// By the wall clock then and at the start of this run: about right if both were.
+    ByWallClock,
+    /// The wall clock stepped. The moment is the latest that it can have been.
+    Unknown,
 }
 
 /// What changed.

@@ -39,7 +39,7 @@ pub use fact::{
 };
 pub use graph::{GateDependency, GateLevel};
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use history::{Change, PairPast, Transition};
+pub use history::{Change, Dated, Earlier, PairPast, Transition};
 pub use host::{
     Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
     Offload, Ports, ReversePath, Udp,
