@@ -281,7 +281,9 @@ impl Owner {
         let changes = log::changes(done.events);
         let transitions = recent::transitions(at, changes, done.pairs);
         self.memory.changed(transitions, done.pasts);
-        self.judged.send_replace(Arc::new(done.judged));
+        let judged = Arc::new(done.judged);
+        self.memory.judged(&judged);
+        self.judged.send_replace(judged);
         self.counters.judgements.add();
         self.tell_peers(at);
         self.next = Next {

@@ -8,12 +8,13 @@
 //! start <--Restored-- Kept <--lines that are whole-- history
 //! ```
 //!
-//! In reading order: `record` (a line), `kept` (what is kept, and how much), `dating` (when it was), `files` (how it gets to
-//! the disk), `writer` (who waits for that, and who does not).
+//! In reading order: `record` (a line), `kept` (what is kept, and how much), `dating` (when it was), `last` (the last verdict,
+//! in a file beside), `files` (how it gets to the disk), `writer` (who waits for that, and who does not).
 
 mod dating;
 mod files;
 mod kept;
+mod last;
 mod record;
 mod writer;
 

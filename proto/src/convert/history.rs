@@ -211,3 +211,29 @@ fn finding_change(finding: wire::FindingChange) -> Change {
         Change::Closed { code, subject }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_of_an_earlier_run_comes_back_as_it_went() {
+        let dated = [Dated::Exactly, Dated::ByWallClock, Dated::Unknown].map(Some);
+        for dated in dated.into_iter().chain([None]) {
+            let transition = Transition {
+                at: Moment::from_millis(-7),
+                change: Change::Closed {
+                    code: "path-broken".to_owned(),
+                    subject: "vps-1".to_owned(),
+                },
+                earlier: dated.map(|dated| Earlier {
+                    run: 4,
+                    wall_ms: 1_795_000_000_000,
+                    dated,
+                }),
+            };
+            let back = transition_from_wire(transition_to_wire(&transition));
+            assert_eq!(back, Ok(transition));
+        }
+    }
+}

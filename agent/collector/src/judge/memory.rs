@@ -1,9 +1,11 @@
 //! What is remembered of judgements: in memory, and in the store if there is one.
 
+use std::sync::Arc;
+
 use evidence::{PairPast, Transition};
 
 use super::Recent;
-use crate::{access::Agent, store::Writer};
+use crate::{access::Agent, store::Writer, verdicts::Judged};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
@@ -21,6 +23,13 @@ impl Memory {
             }
         }
         self.recent.add(transitions);
+    }
+
+    /// Remembers the newest verdict.
+    pub(super) fn judged(&self, judged: &Arc<Judged>) {
+        if let Some(store) = &self.store {
+            store.judged(judged);
+        }
     }
 
     /// Remembers the key with which a node was taken in.

@@ -14,8 +14,10 @@ use super::record::{Contents, FORMAT, contents};
 
 /// The journal.
 const JOURNAL: &str = "history";
-/// The journal while it is written anew.
-const ANEW: &str = "history.new";
+/// The last verdict.
+const LAST: &str = "last-verdict.json";
+/// What a file is called besides while it is written anew.
+const ANEW: &str = ".new";
 /// What a damaged journal is called from then on, with a number.
 const DAMAGED: &str = "history.damaged";
 /// Damaged journals that are set aside. They are never deleted, so a disk that goes on damaging them must not be filled.
@@ -55,6 +57,8 @@ pub(super) trait Journal: Send + 'static {
     fn append(&mut self, text: &str) -> io::Result<()>;
     /// Writes the whole anew.
     fn replace(&mut self, text: &str) -> io::Result<()>;
+    /// Writes the last verdict anew.
+    fn last(&mut self, text: &str) -> io::Result<()>;
 }
 
 /// The journal in its folder, locked for this process.
@@ -171,7 +175,19 @@ impl Journal for Files {
 
     fn replace(&mut self, text: &str) -> io::Result<()> {
         self.open = None;
-        let anew = self.folder.join(ANEW);
+        self.open = Some(self.write_anew(JOURNAL, text)?);
+        Ok(())
+    }
+
+    fn last(&mut self, text: &str) -> io::Result<()> {
+        self.write_anew(LAST, text).map(drop)
+    }
+}
+
+impl Files {
+    /// Writes a file beside, and moves it into its place when it is on the disk.
+    fn write_anew(&self, name: &str, text: &str) -> io::Result<File> {
+        let anew = self.folder.join(format!("{name}{ANEW}"));
         match fs::remove_file(&anew) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -183,10 +199,9 @@ impl Journal for Files {
             .open(&anew)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&anew, self.folder.join(JOURNAL))?;
+        fs::rename(&anew, self.folder.join(name))?;
         // The new name is on the disk only when the folder is.
         self.lock.sync_all()?;
-        self.open = Some(file);
-        Ok(())
+        Ok(file)
     }
 }

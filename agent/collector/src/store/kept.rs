@@ -110,7 +110,7 @@ impl Kept {
             }
             self.drop_oldest();
         }
-        self.tidy(&run);
+        self.tidy(&run, lived);
         run
     }
 
@@ -128,9 +128,14 @@ impl Kept {
     }
 
     /// Drops pasts that no judgement asks for any more, and runs of which nothing is left.
-    fn tidy(&mut self, present: &Run) {
+    fn tidy(&mut self, present: &Run, lived: i64) {
         let run = present.number;
-        self.pasts.retain(|_, (of, _)| *of + 1 >= run);
+        let window = i64::try_from(FLAP_WINDOW.as_millis()).unwrap_or(i64::MAX);
+        let runs = &self.runs;
+        self.pasts.retain(|_, (of, past)| {
+            let last = runs.get(of).zip(past.changes.last());
+            last.is_some_and(|(of, last)| lived.saturating_sub(of.lived(*last)) <= window)
+        });
         let used: std::collections::BTreeSet<u64> = self
             .entries
             .iter()

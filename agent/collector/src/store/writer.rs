@@ -14,9 +14,10 @@ use tracing::{error, info, warn};
 use super::{
     files::Journal,
     kept::Kept,
+    last,
     record::{Changed, KeyHash, Pinned, Record, line},
 };
-use crate::{clock, counters::Counters};
+use crate::{clock, counters::Counters, verdicts::Judged};
 
 /// Transitions that wait for the disk; what comes on top is not kept, and counted.
 const WAITING: usize = 1024;
@@ -47,6 +48,8 @@ struct Waiting {
     entries: Vec<Changed>,
     pins: BTreeMap<(NodeName, String), [u8; 32]>,
     pasts: BTreeMap<(NodeRef, NodeRef), PairPast>,
+    /// The newest verdict. It waits for its time, and nobody is woken for it.
+    last: Option<(Arc<Judged>, i64)>,
     /// Entries that found no place since the writer looked last.
     dropped: usize,
     closing: bool,
@@ -70,6 +73,8 @@ impl Writer {
             grown: 0,
             failing: Some(Instant::now()),
             told: false,
+            last: None,
+            last_due: Instant::now() + last::PACE,
             counters: Arc::clone(&counters),
         };
         // Before anything is judged: a run is known before anything is kept of it.
@@ -143,6 +148,14 @@ impl Writer {
         self.desk.changed.notify_all();
     }
 
+    /// Keeps a verdict as the last one, until there is a newer.
+    pub(crate) fn judged(&self, judged: &Arc<Judged>) {
+        let mut waiting = self.desk.lock();
+        if !waiting.closed {
+            waiting.last = Some((Arc::clone(judged), clock::wall_ms()));
+        }
+    }
+
     /// Has everything written that waits, within a bound.
     pub(crate) fn close(&self) {
         let mut waiting = self.desk.lock();
@@ -170,26 +183,18 @@ impl Desk {
     }
 
     /// What waits, as soon as something does or `until` is over. Says whether it is the last.
-    fn next(&self, until: Option<Instant>) -> (Waiting, bool) {
+    fn next(&self, until: Instant) -> (Waiting, bool) {
         let mut waiting = self.lock();
         loop {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if waiting.closing || waiting.has_some() || left.is_some_and(|left| left.is_zero()) {
+            let left = until.saturating_duration_since(Instant::now());
+            if waiting.closing || waiting.has_some() || left.is_zero() {
                 let closing = waiting.closing;
                 let taken = mem::take(&mut *waiting);
                 waiting.closing = closing;
                 return (taken, closing);
             }
-            waiting = match left {
-                None => {
-                    let woken = self.changed.wait(waiting);
-                    woken.unwrap_or_else(PoisonError::into_inner)
-                }
-                Some(left) => {
-                    let woken = self.changed.wait_timeout(waiting, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let woken = self.changed.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -227,17 +232,26 @@ struct Task<J> {
     failing: Option<Instant>,
     /// That it fails was told.
     told: bool,
+    /// The newest verdict, while it is not on the disk.
+    last: Option<(Arc<Judged>, i64)>,
+    /// When it may be written.
+    last_due: Instant,
     counters: Arc<Counters>,
 }
 
 impl<J: Journal> Task<J> {
     fn work(mut self, desk: &Desk) {
         loop {
-            let (waiting, last) = desk.next(self.failing);
+            let until = self.failing.unwrap_or(self.last_due).min(self.last_due);
+            let (mut waiting, last) = desk.next(until);
+            self.last = waiting.last.take().or_else(|| self.last.take());
             let text = self.keep(waiting);
             let due = self.failing.is_none_or(|retry| retry <= Instant::now());
             if last || (due && (self.failing.is_some() || !text.is_empty())) {
                 self.write(&text);
+            }
+            if last || self.last_due <= Instant::now() {
+                self.write_last();
             }
             if last {
                 break;
@@ -269,6 +283,18 @@ impl<J: Journal> Task<J> {
             }
         }
         text
+    }
+
+    fn write_last(&mut self) {
+        self.last_due = Instant::now() + last::PACE;
+        let Some((judged, wall_ms)) = self.last.take() else {
+            return;
+        };
+        let text = last::text(&judged.verdict, self.run, judged.at, wall_ms);
+        // Why a disk fails is told with the history.
+        if text.is_none_or(|text| self.journal.last(&text).is_err()) {
+            self.counters.store_failures.add();
+        }
     }
 
     /// Appends; or writes all anew, if too much was appended or the last time failed: it may have left half a line.

@@ -11,5 +11,7 @@ mod mesh;
 mod pinning;
 mod program;
 mod reports;
+mod restarts;
+mod store;
 mod surfaces;
 mod web;

@@ -151,7 +151,7 @@ fn pasts_come_back_only_while_they_matter() {
     let mut kept = Kept::default();
     kept.begin(&clocks("a", 0));
     kept.take(past(1, "vps-1", "vps-2", &[1000, 250_000]));
-    let said = |boot: &str, at: i64, wall_ms: i64| {
+    let said = |kept: &Kept, boot: &str, at: i64, wall_ms: i64| {
         let mut kept = kept.clone();
         let now = Present {
             wall_ms,
@@ -163,6 +163,11 @@ fn pasts_come_back_only_while_they_matter() {
         changes.map(Moment::as_millis).collect::<Vec<_>>()
     };
     let wall = 1_795_000_000_000;
+    // Also after more restarts than one.
+    for at in [252_000, 253_000] {
+        kept.begin(&clocks("a", at));
+    }
+    let said = |boot: &str, at: i64, wall_ms: i64| said(&kept, boot, at, wall_ms);
     assert_eq!(said("a", 260_000, 0), [1000, 250_000]);
     assert_eq!(said("a", 310_000, 0), [250_000]);
     assert_eq!(said("a", 600_000, 0), Vec::<i64>::new());

@@ -40,6 +40,10 @@ impl Journal for Disk {
     fn replace(&mut self, text: &str) -> io::Result<()> {
         self.write("replace", text)
     }
+
+    fn last(&mut self, text: &str) -> io::Result<()> {
+        self.write("last", text)
+    }
 }
 
 struct Bench {
