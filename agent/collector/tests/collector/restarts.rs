@@ -52,6 +52,8 @@ struct Tally {
     kills: usize,
     /// Of those, before the collector served.
     early: usize,
+    /// Runs that came to the disk, by the number of the last one.
+    begun: u64,
     /// Runs in which the gate opened, after fresh reports.
     opened: usize,
     /// Looks at the gate.
@@ -138,6 +140,7 @@ async fn one_run(
     tally.slowest_start = tally.slowest_start.max(took);
     let reader = channel(address, mesh_key(7).reader_config().unwrap()).await;
     let run = ledger.restarted(&told(&reader).await);
+    tally.begun = run;
     // Nobody reports yet.
     let alone = Instant::now();
     while alone.elapsed() < ALONE {

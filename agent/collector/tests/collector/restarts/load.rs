@@ -21,7 +21,7 @@ pub(super) const NODES: [&str; 2] = ["vps-1", "vps-2"];
 /// Between two reports.
 const PACE: Duration = Duration::from_millis(15);
 /// How long the tunnel is good, and then bad.
-const TURN: Duration = Duration::from_millis(250);
+const TURN: Duration = Duration::from_millis(120);
 const LONG_TURN: Duration = Duration::from_secs(2);
 
 /// Starts both; they end with `stop`, or with the collector.
