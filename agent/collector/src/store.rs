@@ -32,7 +32,7 @@ use kept::Kept;
 pub(crate) use kept::Pins;
 pub(crate) use writer::Writer;
 
-/// Time to open a store. A disk that takes longer does not keep the collector from serving.
+/// Time to open and read a store. A disk that takes longer does not keep the collector from serving.
 const OPENING: Duration = Duration::from_secs(5);
 
 /// Where the store is, and what is to be left out of it.

@@ -16,6 +16,8 @@ use super::record::{Contents, FORMAT, contents};
 const JOURNAL: &str = "history";
 /// The last verdict.
 const LAST: &str = "last-verdict.json";
+/// The one that the run before this one left.
+const BEFORE: &str = "last-verdict.before.json";
 /// What a file is called besides while it is written anew.
 const ANEW: &str = ".new";
 /// What a damaged journal is called from then on, with a number.
@@ -53,9 +55,11 @@ pub(crate) enum StoreError {
 
 /// Where lines go. The seam at which a test puts a disk that is slow or full.
 pub(super) trait Journal: Send + 'static {
-    /// Writes at the end.
+    /// Writes at the end: from then on a kill loses nothing of it.
     fn append(&mut self, text: &str) -> io::Result<()>;
-    /// Writes the whole anew.
+    /// Waits until what was appended is on the disk: from then on a loss of power does not, either.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Writes the whole anew, and waits for it.
     fn replace(&mut self, text: &str) -> io::Result<()>;
     /// Writes the last verdict anew.
     fn last(&mut self, text: &str) -> io::Result<()>;
@@ -68,6 +72,8 @@ pub(super) struct Files {
     /// Holds the lock, which ends with the process however that ends.
     lock: File,
     open: Option<File>,
+    /// The last verdict there is of this run.
+    last_is_ours: bool,
 }
 
 /// What was found.
@@ -107,6 +113,7 @@ impl Files {
             folder: path(),
             lock,
             open: None,
+            last_is_ours: false,
         };
         let contents = files.read()?;
         let set_aside = (contents.damaged > 0).then(|| files.set_aside());
@@ -169,7 +176,11 @@ impl Files {
 impl Journal for Files {
     fn append(&mut self, text: &str) -> io::Result<()> {
         let file = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(text.as_bytes())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let file = self.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
         file.sync_data()
     }
 
@@ -180,6 +191,12 @@ impl Journal for Files {
     }
 
     fn last(&mut self, text: &str) -> io::Result<()> {
+        if !self.last_is_ours {
+            match fs::rename(self.folder.join(LAST), self.folder.join(BEFORE)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.last_is_ours = true,
+            }
+        }
         self.write_anew(LAST, text).map(drop)
     }
 }

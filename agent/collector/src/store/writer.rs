@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    io, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -23,6 +23,8 @@ use crate::{clock, counters::Counters, verdicts::Judged};
 const WAITING: usize = 1024;
 /// Bytes that are appended until the file is written anew, without what has gone meanwhile.
 const SLACK: usize = 2 * 1024 * 1024;
+/// Least time between two waits for the disk: etcd may share it, and suffers from those of others.
+const SYNC: Duration = Duration::from_secs(2);
 /// Time until a disk that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 /// Time that the disk gets at a stop.
@@ -50,6 +52,8 @@ struct Waiting {
     pasts: BTreeMap<(NodeRef, NodeRef), PairPast>,
     /// The newest verdict. It waits for its time, and nobody is woken for it.
     last: Option<(Arc<Judged>, i64)>,
+    /// A node reported in one since the writer looked last.
+    witnessed: bool,
     /// Entries that found no place since the writer looked last.
     dropped: usize,
     closing: bool,
@@ -66,7 +70,7 @@ impl Writer {
         counters: Arc<Counters>,
     ) -> Self {
         let desk = Arc::new(Desk::default());
-        let mut task = Task {
+        let task = Task {
             journal,
             kept,
             run,
@@ -74,11 +78,11 @@ impl Writer {
             failing: Some(Instant::now()),
             told: false,
             last: None,
+            witnessed: false,
             last_due: Instant::now() + last::PACE,
+            sync_due: None,
             counters: Arc::clone(&counters),
         };
-        // Before anything is judged: a run is known before anything is kept of it.
-        task.write("");
         let shared = Arc::clone(&desk);
         let spawned = thread::Builder::new()
             .name("store".to_owned())
@@ -150,7 +154,9 @@ impl Writer {
 
     /// Keeps a verdict as the last one, until there is a newer.
     pub(crate) fn judged(&self, judged: &Arc<Judged>) {
+        let witnessed = judged.verdict.nodes.iter().any(|node| node.reporting);
         let mut waiting = self.desk.lock();
+        waiting.witnessed |= witnessed;
         if !waiting.closed {
             waiting.last = Some((Arc::clone(judged), clock::wall_ms()));
         }
@@ -234,23 +240,36 @@ struct Task<J> {
     told: bool,
     /// The newest verdict, while it is not on the disk.
     last: Option<(Arc<Judged>, i64)>,
+    /// Somebody has reported in this run: before, a verdict says nothing, and would replace one that did.
+    witnessed: bool,
     /// When it may be written.
     last_due: Instant,
+    /// When what was appended is to be on the disk.
+    sync_due: Option<Instant>,
     counters: Arc<Counters>,
 }
 
 impl<J: Journal> Task<J> {
     fn work(mut self, desk: &Desk) {
+        // A run is known before anything is kept of it.
+        self.write("");
         loop {
-            let until = self.failing.unwrap_or(self.last_due).min(self.last_due);
+            let dues = [Some(self.last_due), self.failing, self.sync_due];
+            let until = dues.into_iter().flatten().min().unwrap_or(self.last_due);
             let (mut waiting, last) = desk.next(until);
-            self.last = waiting.last.take().or_else(|| self.last.take());
+            self.witnessed |= waiting.witnessed;
+            let newest = waiting.last.take().filter(|_| self.witnessed);
+            self.last = newest.or_else(|| self.last.take());
             let text = self.keep(waiting);
             let due = self.failing.is_none_or(|retry| retry <= Instant::now());
             if last || (due && (self.failing.is_some() || !text.is_empty())) {
                 self.write(&text);
             }
-            if last || self.last_due <= Instant::now() {
+            let now = Instant::now();
+            if self.sync_due.is_some_and(|due| last || due <= now) {
+                self.sync();
+            }
+            if last || self.last_due <= now {
                 self.write_last();
             }
             if last {
@@ -302,11 +321,23 @@ impl<J: Journal> Task<J> {
         let full = self.grown.saturating_add(text.len()) > SLACK;
         let written = if self.failing.is_some() || full {
             self.grown = 0;
+            self.sync_due = None;
             self.journal.replace(&self.kept.text())
         } else {
             self.grown += text.len();
+            self.sync_due = self.sync_due.or_else(|| Some(Instant::now() + SYNC));
             self.journal.append(text)
         };
+        self.tell(written);
+    }
+
+    fn sync(&mut self) {
+        self.sync_due = None;
+        let synced = self.journal.sync();
+        self.tell(synced);
+    }
+
+    fn tell(&mut self, written: io::Result<()>) {
         self.failing = written.is_err().then(|| Instant::now() + RETRY);
         match written {
             Ok(()) if mem::take(&mut self.told) => info!("the history is on the disk again"),

@@ -39,8 +39,6 @@ use process::Process;
 const SECONDS: &str = "RESTARTS_SECONDS";
 /// Without being told.
 const SHORT: Duration = Duration::from_secs(10);
-/// The last verdict.
-const LAST: &str = "last-verdict.json";
 /// Between two looks of a reader.
 const LOOKS: Duration = Duration::from_millis(20);
 /// How long the gate is looked at before any agent reports.
@@ -120,7 +118,13 @@ async fn kills_under_load_lose_no_store_invent_no_history_and_open_no_gate() {
 fn nothing_else(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name();
-        let known = ["history", "history.new", LAST, "last-verdict.json.new"];
+        let known = [
+            "history",
+            "history.new",
+            "last-verdict.json",
+            "last-verdict.json.new",
+            "last-verdict.before.json",
+        ];
         assert!(
             known.iter().any(|known| name == *known),
             "{}",

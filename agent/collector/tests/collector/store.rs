@@ -49,8 +49,8 @@ async fn after_a_restart_the_history_is_there_and_the_gate_waits_for_fresh_repor
     assert!(!before.is_empty() && before.iter().all(|one| one.earlier.is_none()));
     drop(agents);
     first.stop().await.unwrap();
-    let last = std::fs::read_to_string(folder.path().join("last-verdict.json")).unwrap();
-    assert!(last.contains("old: judged at that moment"), "{last}");
+    let last = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(last("last-verdict.json").contains("\"run\": 1"));
 
     let second = Collector::keeping(folder.path());
     assert_ne!(phase(&second).await, Phase::Ready);
@@ -73,6 +73,11 @@ async fn after_a_restart_the_history_is_there_and_the_gate_waits_for_fresh_repor
     assert!(opened.earlier.is_none(), "{opened:?}");
     assert!(matches!(opened.change, Change::Gate { .. }), "{opened:?}");
     second.stop().await.unwrap();
+    assert!(last("last-verdict.json").contains("\"run\": 2"));
+    assert!(last("last-verdict.before.json").contains("\"run\": 1"));
+    // One to which nobody reports has nothing to say.
+    Collector::keeping(folder.path()).stop().await.unwrap();
+    assert!(last("last-verdict.json").contains("\"run\": 2"));
 }
 
 #[tokio::test]
