@@ -91,7 +91,8 @@ async fn kills_under_load_lose_no_store_invent_no_history_and_open_no_gate() {
         let process = Process::start(folder.path(), gates.path());
         if round.is_multiple_of(4) {
             // While it starts: it may be anywhere in opening its store.
-            sleep(Duration::from_millis(lot.below(60))).await;
+            let within = if round.is_multiple_of(8) { 60 } else { 400 };
+            sleep(Duration::from_millis(lot.below(within))).await;
             process.kill();
             tally.early += 1;
         } else {
