@@ -36,6 +36,17 @@ pub struct Collector {
     timeout: Duration,
 }
 
+/// What has changed.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The present on the timeline of the transitions.
+    pub now: Moment,
+    /// Oldest first.
+    pub transitions: Vec<Transition>,
+    /// The present run of the collector, if it has a store.
+    pub run: Option<u64>,
+}
+
 /// A level and what is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelQuestion {
@@ -160,8 +171,8 @@ impl Asking {
         })
     }
 
-    /// The newest transitions, oldest first, and the present on their timeline.
-    pub async fn history(&self) -> Result<(Moment, Vec<Transition>), ProbeError> {
+    /// The newest transitions.
+    pub async fn history(&self) -> Result<History, ProbeError> {
         let mut client =
             MeshClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
         let limit = self.collector.timeout;
@@ -169,6 +180,7 @@ impl Asking {
         let HistoryResponse {
             now_ms,
             transitions,
+            run,
         } = self.request("read the history", limit, request).await?;
         let transitions: Result<Vec<Transition>, _> =
             transitions.into_iter().map(transition_from_wire).collect();
@@ -176,7 +188,11 @@ impl Asking {
             target: self.collector.target.clone(),
             source,
         })?;
-        Ok((Moment::from_millis(now_ms), transitions))
+        Ok(History {
+            now: Moment::from_millis(now_ms),
+            transitions,
+            run,
+        })
     }
 
     /// The evidence of the next judgement. Each part of it may take the usual time.

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    adhoc::Facts, bundle::Bundle, error::ProbeError, install::Plan, render::text::is_unsafe,
+    adhoc::Facts, bundle::Bundle, collector::History, error::ProbeError, install::Plan,
+    render::text::is_unsafe,
 };
 
 /// `gate` and `wait`; several collectors have their say one by one.
@@ -36,16 +37,20 @@ pub struct HistoryDocument<'a> {
     kind: &'static str,
     /// The present on the timeline of the transitions, in milliseconds.
     now: Moment,
+    /// The present run of the collector, if it has a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
     transitions: &'a [Transition],
 }
 
 impl<'a> HistoryDocument<'a> {
-    pub const fn new(now: Moment, transitions: &'a [Transition]) -> Self {
+    pub fn new(history: &'a History) -> Self {
         Self {
             api_version: API_VERSION,
             kind: "MeshHistory",
-            now,
-            transitions,
+            now: history.now,
+            run: history.run,
+            transitions: &history.transitions,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The collector's timeline.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use evidence::Moment;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,6 +14,14 @@ pub(crate) fn now() -> Moment {
             .saturating_mul(1000)
             .saturating_add(time.tv_nsec / 1_000_000),
     )
+}
+
+/// What the wall clock says, in milliseconds since 1970. It may be wrong and nothing is ordered by it; it only dates what is kept.
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,12 @@ impl Counter {
     }
 
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_all(1);
+    }
+
+    pub(crate) fn add_all(&self, number: usize) {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        self.0.fetch_add(number, Ordering::Relaxed);
     }
 }
 
@@ -60,6 +65,12 @@ pub struct Counters {
     pub http_requests_refused: Counter,
     /// Pages of pairs that were asked for while another one was made.
     pub pages_refused: Counter,
+    /// Times that the store could not be opened, written or ended.
+    pub store_failures: Counter,
+    /// Changes that are in no store, as its disk is too slow or they are too long.
+    pub store_dropped: Counter,
+    /// Damaged stores that were set aside.
+    pub store_damaged: Counter,
 }
 
 impl Counters {
@@ -86,6 +97,9 @@ impl Counters {
             http_connections_refused,
             http_requests_refused,
             pages_refused,
+            store_failures,
+            store_dropped,
+            store_damaged,
         } = self;
         [
             ("collector_streams_opened_total", streams_opened),
@@ -114,6 +128,9 @@ impl Counters {
                 http_requests_refused,
             ),
             ("collector_pages_refused_total", pages_refused),
+            ("collector_store_failures_total", store_failures),
+            ("collector_store_dropped_total", store_dropped),
+            ("collector_store_damaged_total", store_damaged),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))

@@ -5,6 +5,7 @@
 
 mod change;
 mod log;
+mod memory;
 mod recent;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold, standing::Standing};
-use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, Verdict};
+use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, PairPast, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,6 +34,7 @@ use crate::{
     witness::Evidence,
 };
 
+pub(crate) use memory::Memory;
 pub(crate) use recent::Recent;
 
 /// The function that judges: [`diagnosis::diagnose`], or another in tests.
@@ -96,7 +98,7 @@ pub(crate) struct Owner {
     witnessed: Vec<oneshot::Sender<Evidence>>,
     recorder: Recorder,
     standing: Standing,
-    recent: Recent,
+    memory: Memory,
     counters: Arc<Counters>,
 }
 
@@ -121,6 +123,7 @@ impl Owner {
         judge: Judge,
         (mut hold, mut standing): (Hold, Standing),
         changes: mpsc::Receiver<Change>,
+        memory: Memory,
         counters: Arc<Counters>,
     ) -> Self {
         let now = Instant::now();
@@ -150,17 +153,13 @@ impl Owner {
             witnessed: Vec::new(),
             recorder: Recorder::default(),
             standing,
-            recent: Recent::default(),
+            memory,
             counters,
         }
     }
 
     pub(crate) fn judgements(&self) -> watch::Receiver<Arc<Judged>> {
         self.judged.subscribe()
-    }
-
-    pub(crate) fn recent(&self) -> Recent {
-        self.recent.clone()
     }
 
     pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
@@ -196,6 +195,7 @@ impl Owner {
                 let version = identity(&facts).map(|identity| identity.version.clone());
                 let answer = self.state.open(&agent, facts, at);
                 if answer.is_ok() {
+                    self.memory.pinned(&agent);
                     let from = agent.from.map(tracing::field::display);
                     info!(node = %agent.node, from, version, "node reports");
                 }
@@ -279,8 +279,11 @@ impl Owner {
         self.standing = done.standing;
         log::write(&done.events);
         let changes = log::changes(done.events);
-        self.recent.add(at, changes, done.pairs);
-        self.judged.send_replace(Arc::new(done.judged));
+        let transitions = recent::transitions(at, changes, done.pairs);
+        self.memory.changed(transitions, done.pasts);
+        let judged = Arc::new(done.judged);
+        self.memory.judged(&judged);
+        self.judged.send_replace(judged);
         self.counters.judgements.add();
         self.tell_peers(at);
         self.next = Next {
@@ -328,6 +331,8 @@ struct Done {
     standing: Standing,
     /// Pairs that have changed.
     pairs: Vec<Changed>,
+    /// What is remembered of them.
+    pasts: Vec<PairPast>,
     judged: Judged,
     events: Vec<log::Event>,
 }
@@ -344,12 +349,19 @@ impl Task {
         let changed = !change::same_but_for_ages(last, &verdict);
         let witnessed = self.witnessed.then(|| self.view.clone());
         let pairs = self.recorder.observe(&mut self.view, &verdict, self.at);
+        let history = &self.view.history;
+        let past = |change: &Changed| match change {
+            Changed::Pair { from, to, .. } => history.past_of(from, to),
+            _ => None,
+        };
+        let pasts = pairs.iter().filter_map(past).collect();
         Done {
             view: self.view,
             witnessed,
             recorder: self.recorder,
             standing: self.standing,
             pairs,
+            pasts,
             judged: Judged {
                 verdict,
                 at: self.at,

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
-//! (when it is judged), `streams` (that without connections), `verdicts` (how readers see that), `answer` (the one answer to all of
-//! them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they ask), `access` (who may ask).
+//! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see
+//! that), `answer` (the one answer to all of them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they
+//! ask), `access` (who may ask).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -29,6 +30,7 @@ mod reflection;
 mod refusal;
 mod run;
 mod state;
+mod store;
 mod streams;
 mod verdicts;
 mod witness;
@@ -37,4 +39,5 @@ pub use counters::{Counter, Counters};
 pub use http::{Http, Open};
 pub use judge::Judge;
 pub use run::{Config, RunError, run};
+pub use store::StoreConfig;
 pub use streams::{OpenStream, Streams};

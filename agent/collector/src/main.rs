@@ -16,7 +16,7 @@ use diagnosis::{
     graph::{LARGEST_FILE, Problems, parse},
 };
 use evidence::NodeName;
-use mesh_collector::{Config, Http, Open, run};
+use mesh_collector::{Config, Http, Open, StoreConfig, run};
 use proto::{
     limits::PORT,
     transport::listen,
@@ -75,6 +75,18 @@ struct Arguments {
     /// HTTP over TLS with the derived certificates: tells everything, to readers and agents
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
+    /// Folder in which history and pinned keys survive a restart; one collector each [default: in memory only]
+    #[arg(long, env = "MESH_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Forget the pinned keys of nodes whose machine was replaced
+    #[arg(
+        long,
+        env = "MESH_FORGET",
+        value_name = "NAME[,NAME..]",
+        value_delimiter = ',',
+        requires = "store"
+    )]
+    forget: Vec<NodeName>,
 }
 
 /// A call that cannot work as written.
@@ -130,6 +142,8 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
         mesh_key_file: file,
         secrets,
         also_accept,
+        store,
+        forget,
         ..
     } = arguments;
     let mesh_key = KeySource { file, secrets }.load()?;
@@ -152,6 +166,7 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     }
     let mut config = Config::new(mesh_key, expectation);
     config.also_accepted = also_accepted;
+    config.store = store.map(|folder| StoreConfig { folder, forget });
     for (address, open) in http {
         let (listener, _) = listen(address)?;
         info!(%address, ?open, "HTTP serves");

@@ -18,8 +18,9 @@ use tonic::{Request, Response, Status};
 use crate::{
     access, clock,
     counters::Counters,
-    judge::Recent,
+    judge::Memory,
     pairs::Pairs,
+    store::Writer,
     verdicts::{Judged, Verdicts},
     witness::Witness,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
     pub(crate) witness: Witness,
     pub(crate) pairs: Pairs,
-    pub(crate) recent: Recent,
+    pub(crate) memory: Memory,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -87,11 +88,13 @@ impl wire::mesh_server::Mesh for Mesh {
         request: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
         access::reader(&request, &self.counters)?;
-        let transitions = self.recent.all();
-        Ok(Response::new(HistoryResponse {
+        let transitions = self.memory.recent.all();
+        let told = HistoryResponse {
             now_ms: clock::now().as_millis(),
             transitions: transitions.iter().map(transition_to_wire).collect(),
-        }))
+            run: self.memory.store.as_ref().map(Writer::run),
+        };
+        Ok(Response::new(newest(told)))
     }
 
     async fn evidence(
@@ -123,6 +126,14 @@ fn one_message(judged: &Judged, counters: &Counters) -> Result<Verdict, Status> 
         )));
     }
     Ok(verdict)
+}
+
+/// The newest transitions that fit into a message.
+fn newest(mut told: HistoryResponse) -> HistoryResponse {
+    while told.encoded_len() > MESSAGE_BYTES && !told.transitions.is_empty() {
+        told.transitions.drain(..told.transitions.len().div_ceil(2));
+    }
+    told
 }
 
 fn filter(request: PairsRequest) -> Result<PairFilter, Status> {

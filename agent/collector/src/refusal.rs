@@ -23,7 +23,7 @@ pub(crate) enum Refusal {
     #[error("message is larger than {MESSAGE_BYTES} bytes")]
     Size,
     #[error(
-        "{0} has reported with another certificate key; if the machine was replaced, restart the collector"
+        "{0} has reported with another certificate key; if the machine was replaced, restart the collector, and with --forget {0} if it has a --store"
     )]
     Key(NodeName),
     #[error("another machine reports as {0} at present, with another boot id")]

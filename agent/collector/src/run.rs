@@ -1,8 +1,9 @@
 //! The whole collector: what is started, in which order, and how it ends.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use diagnosis::{Expectation, hold::Hold, standing::Standing, timing};
+use evidence::{NodeName, PairPast};
 use proto::{
     limits,
     transport::incoming,
@@ -13,6 +14,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 use tonic::{
@@ -33,11 +35,12 @@ use crate::{
     health::Healths,
     http::{self, Http, Surface},
     intake::Intake,
-    judge::{CHANGES, Change, Judge, Owner},
+    judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
     mesh::Mesh,
     pairs::Pairs,
     reflection,
     state::State,
+    store::{Pins, Store, StoreConfig},
     verdicts::Verdicts,
     witness::Witness,
 };
@@ -64,6 +67,8 @@ pub struct Config {
     pub confirm: Duration,
     /// Where HTTP is served, if anywhere.
     pub http: Vec<Http>,
+    /// Where history and pinned keys are kept over restarts; in memory only if nowhere.
+    pub store: Option<StoreConfig>,
     /// What is counted; keep a clone to read it.
     pub counters: Arc<Counters>,
 }
@@ -79,6 +84,7 @@ impl Config {
             patience: timing::STANDS,
             confirm: timing::CONFIRMED,
             http: Vec::new(),
+            store: None,
             counters: Arc::default(),
         }
     }
@@ -126,22 +132,29 @@ pub async fn run(
         .collect();
     let tls = server_config(&keys)?;
     drop(keys);
+    let counters = Arc::clone(&config.counters);
+    let (memory, pins, pasts) = remember(config.store, &counters).await;
     let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
-    let state = State::new(clock::now(), config.expectation);
+    let state = State::new(clock::now(), config.expectation).remembering(pins, pasts);
     let hold = Hold::new(config.patience);
-    let counters = Arc::clone(&config.counters);
     let standing = Standing::new(config.confirm);
-    let memory = (hold, standing);
-    let owner = Owner::new(state, config.judge, memory, queue, Arc::clone(&counters));
+    let owner = Owner::new(
+        state,
+        config.judge,
+        (hold, standing),
+        queue,
+        memory.clone(),
+        Arc::clone(&counters),
+    );
     let surface = Surface {
         answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
         graph,
-        recent: owner.recent(),
+        recent: memory.recent.clone(),
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         counters,
     };
-    let router = services(&owner, changes, &surface)?;
+    let router = services(&owner, changes, &memory, &surface)?;
     let connections = bounded(
         incoming(listener, Arc::new(tls.clone())),
         limits::CONNECTIONS,
@@ -172,6 +185,10 @@ pub async fn run(
     }
     drop(stop);
     owner.await.map_err(|_| RunError::Judge)?;
+    if let Some(store) = memory.store {
+        // The bound on it is its own.
+        drop(spawn_blocking(move || store.close()).await);
+    }
     if timeout(DRAIN, server).await.is_err() {
         warn!(seconds = DRAIN.as_secs(), "open calls did not end in time");
     }
@@ -179,17 +196,37 @@ pub async fn run(
     Ok(())
 }
 
+/// Opens the store, if there is to be one; what earlier runs have left.
+async fn remember(
+    store: Option<StoreConfig>,
+    counters: &Arc<Counters>,
+) -> (Memory, BTreeMap<NodeName, Pins>, Vec<PairPast>) {
+    let Some(config) = store else {
+        info!("no store: history and pinned keys are kept in memory only");
+        return Default::default();
+    };
+    let Some(Store { writer, restored }) = Store::open(config, counters).await else {
+        return Default::default();
+    };
+    let memory = Memory {
+        recent: Recent::of(restored.transitions),
+        store: Some(writer),
+    };
+    (memory, restored.pins, restored.pasts)
+}
+
 fn services(
     owner: &Owner,
     changes: mpsc::Sender<Change>,
+    memory: &Memory,
     surface: &Surface,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let Surface {
         answers,
         graph,
-        recent,
         pairs,
         counters,
+        ..
     } = surface;
     let witness = Witness::new(changes.clone());
     let report = Intake {
@@ -206,7 +243,7 @@ fn services(
         verdicts: answers.verdicts.clone(),
         witness,
         pairs: pairs.clone(),
-        recent: recent.clone(),
+        memory: memory.clone(),
         counters: Arc::clone(counters),
     };
     let health = Healths {

@@ -1,7 +1,8 @@
 //! The view, and who may change which part of it.
 //!
-//! The first certificate key that reports for a node is pinned until the collector ends, for each mesh key by itself: while
-//! mesh keys are changed a node comes with one certificate, then with the other. What another key, or a second
+//! The first certificate key that reports for a node is pinned until the collector ends (with a store, until the operator says
+//! that the machine was replaced), for each mesh key by itself: while mesh keys are changed a node comes with one certificate,
+//! then with the other. What another key, or a second
 //! machine beside a live first one, claims is never taken in: the attempt is kept as a conflict for the diagnosis.
 
 use std::{
@@ -11,11 +12,13 @@ use std::{
 };
 
 use diagnosis::{Conflict, Expectation, History, NodeView, Stream, View, timing::PAUSE};
-use evidence::{Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, limits};
+use evidence::{
+    Delta, Fact, FactKey, Facts, Identity, Moment, NodeName, NodeRef, PairPast, limits,
+};
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
 
-use crate::{access::Agent, refusal::Refusal};
+use crate::{access::Agent, refusal::Refusal, store::Pins};
 
 /// A stream whose last message is older is silent: a rebooted machine may take its place. Five missed heartbeats.
 pub(crate) const LIVE: Duration = Duration::from_secs(5);
@@ -36,6 +39,10 @@ pub(crate) struct Admitted {
 pub(crate) struct State {
     view: View,
     members: BTreeMap<NodeName, Member>,
+    /// Nodes of earlier runs that have not reported in this one.
+    awaited: BTreeMap<NodeName, Awaited>,
+    /// What pairs did before, until both ends are there.
+    returning: Vec<PairPast>,
     last_id: u64,
     dirty: bool,
 }
@@ -44,8 +51,16 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Member {
     /// By mesh key; the collector has few.
-    pinned: BTreeMap<String, [u8; 32]>,
+    pinned: Pins,
     open: Option<Open>,
+}
+
+/// What is known of a node from an earlier run.
+#[derive(Debug)]
+struct Awaited {
+    pinned: Pins,
+    /// Somebody else has come under its name.
+    conflict: Option<Conflict>,
 }
 
 #[derive(Debug)]
@@ -64,9 +79,26 @@ impl State {
                 history: History::default(),
             },
             members: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            returning: Vec::new(),
             last_id: 0,
             dirty: false,
         }
+    }
+
+    /// With the keys that earlier runs have pinned, and what pairs did then. No facts: gates wait for those.
+    pub(crate) fn remembering(
+        mut self,
+        pins: BTreeMap<NodeName, Pins>,
+        pasts: Vec<PairPast>,
+    ) -> Self {
+        let awaited = |(name, pinned)| {
+            let conflict = None;
+            (name, Awaited { pinned, conflict })
+        };
+        self.awaited = pins.into_iter().map(awaited).collect();
+        self.returning = pasts;
+        self
     }
 
     /// Takes in the snapshot of a new stream. The stream that the node had before, if any, is ended.
@@ -85,7 +117,8 @@ impl State {
         let old = self.view.nodes.get_mut(&agent.node);
         let steady_since = old.as_deref().map_or(at, |node| steady_since(node, at));
         let conflict = old.and_then(|node| node.conflict.take());
-        self.seat(agent, Open { id, end });
+        let before = self.seat(agent, Open { id, end });
+        let conflict = conflict.or(before);
         self.view.nodes.insert(
             agent.node.clone(),
             NodeView {
@@ -170,6 +203,7 @@ impl State {
     /// Hands out the view to be judged; nothing else may be asked until it is given back.
     pub(crate) fn lend(&mut self) -> View {
         self.dirty = false;
+        self.recall();
         let empty = View {
             started: self.view.started,
             nodes: BTreeMap::new(),
@@ -183,45 +217,65 @@ impl State {
         self.view = view;
     }
 
-    /// Why the stream cannot be taken in. A conflict is noted in the view.
+    /// What pairs did before, as soon as both ends are there again.
+    fn recall(&mut self) {
+        let View { nodes, history, .. } = &mut self.view;
+        let is_there = |node: &NodeRef| match node {
+            NodeRef::Named { name } => nodes.contains_key(name),
+            NodeRef::Unnamed { .. } => false,
+        };
+        let back = |past: &mut PairPast| is_there(&past.from) && is_there(&past.to);
+        for past in self.returning.extract_if(.., back) {
+            history.recall(past);
+        }
+    }
+
+    /// Why the stream cannot be taken in. A conflict is noted in the view, once the node itself is there.
     fn objection(&mut self, agent: &Agent, facts: &Facts, at: Moment) -> Option<Refusal> {
+        let other = |pinned: &Pins| {
+            let pinned = pinned.get(&agent.mesh);
+            pinned.is_some_and(|pinned| *pinned != agent.key)
+        };
+        let another_key = || Refusal::Key(agent.node.clone());
         let Some(member) = self.members.get(&agent.node) else {
+            if let Some(node) = self.awaited.get_mut(&agent.node)
+                && other(&node.pinned)
+            {
+                node.conflict = Some(conflict(agent, "certificate key", at));
+                return Some(another_key());
+            }
             return (self.members.len() >= limits::NODES).then_some(Refusal::Nodes);
         };
         let node = self.view.nodes.get_mut(&agent.node)?;
-        let (what, refusal) = if member
-            .pinned
-            .get(&agent.mesh)
-            .is_some_and(|pinned| *pinned != agent.key)
-        {
-            ("certificate key", Refusal::Key(agent.node.clone()))
+        let (what, refusal) = if other(&member.pinned) {
+            ("certificate key", another_key())
         } else if is_live(node, at) && boot_id(&node.facts) != boot_id(facts) {
             ("boot id", Refusal::Machine(agent.node.clone()))
         } else {
             return None;
         };
-        let what = match agent.from {
-            Some(from) => format!("another {what}, from {}", from.ip().to_canonical()),
-            None => format!("another {what}"),
-        };
-        node.conflict = Some(Conflict { at, what });
+        node.conflict = Some(conflict(agent, what, at));
         self.dirty = true;
         Some(refusal)
     }
 
-    fn seat(&mut self, agent: &Agent, open: Open) {
+    /// Gives a stream its place; whoever came under the node's name before it did, in this run, is told.
+    fn seat(&mut self, agent: &Agent, open: Open) -> Option<Conflict> {
+        let awaited = self.awaited.remove(&agent.node);
+        let (pinned, conflict) = match awaited {
+            Some(Awaited { pinned, conflict }) => (pinned, conflict),
+            None => (Pins::new(), None),
+        };
         let member = self
             .members
             .entry(agent.node.clone())
-            .or_insert_with(|| Member {
-                pinned: BTreeMap::new(),
-                open: None,
-            });
+            .or_insert(Member { pinned, open: None });
         member.pinned.entry(agent.mesh.clone()).or_insert(agent.key);
         if let Some(old) = member.open.replace(open) {
             // An old stream that has just ended by itself no longer listens.
             drop(old.end.send(Refusal::Replaced(agent.node.clone())));
         }
+        conflict
     }
 
     fn is_current(&self, name: &NodeName, id: StreamId) -> bool {
@@ -230,6 +284,14 @@ impl State {
             .and_then(|member| member.open.as_ref())
             .is_some_and(|open| open.id == id)
     }
+}
+
+fn conflict(agent: &Agent, what: &str, at: Moment) -> Conflict {
+    let what = match agent.from {
+        Some(from) => format!("another {what}, from {}", from.ip().to_canonical()),
+        None => format!("another {what}"),
+    };
+    Conflict { at, what }
 }
 
 pub(crate) fn identity(facts: &Facts) -> Option<&Identity> {

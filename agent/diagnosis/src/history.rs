@@ -57,20 +57,7 @@ impl History {
     pub fn of(pasts: impl IntoIterator<Item = PairPast>) -> Self {
         let mut history = Self::default();
         for past in pasts.into_iter().take(limits::PAIR_PASTS) {
-            let PairPast {
-                from,
-                to,
-                good,
-                rung,
-                mut changes,
-            } = past;
-            changes.truncate(limits::PAIR_CHANGES);
-            let past = Past {
-                good,
-                rung,
-                changes,
-            };
-            history.pasts.entry(from).or_default().insert(to, past);
+            history.insert(past);
         }
         history
     }
@@ -78,13 +65,8 @@ impl History {
     /// All pasts, in the order of their pairs.
     pub fn pasts(&self) -> impl Iterator<Item = PairPast> {
         self.pasts.iter().flat_map(|(from, row)| {
-            row.iter().map(|(to, past)| PairPast {
-                from: from.clone(),
-                to: to.clone(),
-                good: past.good,
-                rung: past.rung,
-                changes: past.changes.clone(),
-            })
+            let pair = move |(to, past): (&NodeRef, &Past)| past.told(from, to);
+            row.iter().map(pair)
         })
     }
 
@@ -92,6 +74,35 @@ impl History {
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&NodeRef, &NodeRef)> {
         let rows = self.pasts.iter();
         rows.flat_map(|(from, row)| row.keys().map(move |to| (from, to)))
+    }
+
+    /// The past of one pair.
+    pub fn past_of(&self, from: &NodeRef, to: &NodeRef) -> Option<PairPast> {
+        self.past(from, to).map(|past| past.told(from, to))
+    }
+
+    /// Takes in a past from before a restart, unless the pair has one already. There is room for so many.
+    pub fn recall(&mut self, past: PairPast) {
+        if self.past(&past.from, &past.to).is_none() && self.len() < limits::PAIR_PASTS {
+            self.insert(past);
+        }
+    }
+
+    fn insert(&mut self, past: PairPast) {
+        let PairPast {
+            from,
+            to,
+            good,
+            rung,
+            mut changes,
+        } = past;
+        changes.truncate(limits::PAIR_CHANGES);
+        let past = Past {
+            good,
+            rung,
+            changes,
+        };
+        self.pasts.entry(from).or_default().insert(to, past);
     }
 
     /// How many there are.
@@ -133,6 +144,16 @@ impl History {
 }
 
 impl Past {
+    fn told(&self, from: &NodeRef, to: &NodeRef) -> PairPast {
+        PairPast {
+            from: from.clone(),
+            to: to.clone(),
+            good: self.good,
+            rung: self.rung,
+            changes: self.changes.clone(),
+        }
+    }
+
     fn flaps(&self, now: Moment) -> Option<Flaps> {
         let recent = |at: &Moment| now.since(*at) <= timing::FLAP_WINDOW;
         let changes: Vec<Moment> = self.changes.iter().copied().filter(recent).collect();

@@ -6,9 +6,9 @@ use crate::{
 };
 
 pub(super) async fn run(collector: &Collector, output: Output) -> Result<Exit, ProbeError> {
-    let (now, transitions) = collector.connect().await?.history().await?;
-    output.answer(&HistoryDocument::new(now, &transitions), |style| {
-        render::history(now, &transitions, style)
+    let history = collector.connect().await?.history().await?;
+    output.answer(&HistoryDocument::new(&history), |style| {
+        render::history(&history, style)
     })?;
     Ok(Exit::Ready)
 }

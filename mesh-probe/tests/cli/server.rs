@@ -128,11 +128,16 @@ fn history() -> HistoryResponse {
     ];
     let told = changes.map(|(at, change)| {
         let at = Moment::from_millis(at);
-        transition_to_wire(&Transition { at, change })
+        transition_to_wire(&Transition {
+            at,
+            change,
+            earlier: None,
+        })
     });
     HistoryResponse {
         now_ms: 61_000,
         transitions: told.to_vec(),
+        run: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Moment, NodeRef, Phase, Rung};
+use crate::{Moment, NodeRef, Phase, Rung, words};
 
 /// How an ordered pair has changed between good and failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,45 @@ pub struct Transition {
     pub at: Moment,
     /// What changed.
     pub change: Change,
+    /// Set where an earlier run of the collector judged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
+}
+
+impl Transition {
+    /// How long ago it was, as far as that is known.
+    pub fn ago(&self, now: Moment) -> String {
+        let age = words::human(now.since(self.at));
+        match self.earlier.map(|earlier| earlier.dated) {
+            None | Some(Dated::Exactly) => age,
+            Some(Dated::ByWallClock) => format!("about {age}"),
+            Some(Dated::Unknown) => "unknown".to_owned(),
+        }
+    }
+}
+
+/// Of a transition from before the collector was started: which run judged it, and when that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Earlier {
+    /// The run; the first one with a store is 1.
+    pub run: u64,
+    /// What the collector's wall clock said then, in milliseconds since 1970. It may have been wrong.
+    pub wall_ms: i64,
+    /// How far [`Transition::at`] can be trusted.
+    pub dated: Dated,
+}
+
+/// How the moment of something from an earlier run is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dated {
+    /// The machine has not booted since: its monotonic clock tells.
+    Exactly,
+    /// By the wall clock then and at the start of this run: about right if both were.
+    ByWallClock,
+    /// The wall clock stepped. The moment is the latest that it can have been.
+    Unknown,
 }
 
 /// What changed.

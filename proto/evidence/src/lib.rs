@@ -45,7 +45,7 @@ pub use folded::Folded;
 pub use graph::{GateDependency, GateLevel};
 pub use headline::Headline;
 pub use health::{Conntrack, Drops, Health, Lag};
-pub use history::{Change, PairPast, Told, Transition};
+pub use history::{Change, Dated, Earlier, PairPast, Told, Transition};
 pub use host::{
     Complaint, ComplaintKind, Fingerprint, HardwareAddress, HardwareAddressError, Host, HostLink,
     Offload, Ports, ReversePath, Udp,

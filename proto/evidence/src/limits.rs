@@ -12,8 +12,8 @@ pub const ENDPOINT_CHANGES: usize = 8;
 pub const PAIR_CHANGES: usize = 16;
 /// Ordered pairs whose changes are remembered. In a collapse of a large mesh single pairs say nothing.
 pub const PAIR_PASTS: usize = 4096;
-/// Transitions that are remembered.
-pub const TRANSITIONS: usize = 512;
+/// Transitions that are remembered, over restarts too where there is a store.
+pub const TRANSITIONS: usize = 2048;
 /// Allowed IPs of one peer.
 pub const ALLOWED_IPS: usize = 256;
 /// Allowed IPs of one peer that are told with their way; a node has an address or two per family.

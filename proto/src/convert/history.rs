@@ -1,6 +1,6 @@
 //! What has changed: pasts of pairs, and single transitions.
 
-use ::evidence::{Change, Moment, PairPast, Phase, Rung, Transition, limits};
+use ::evidence::{Change, Dated, Earlier, Moment, PairPast, Phase, Rung, Transition, limits};
 
 use super::{
     ConvertError, at_most,
@@ -56,7 +56,11 @@ fn known_rung(field: &'static str, number: i32) -> Result<Rung, ConvertError> {
 
 /// A transition for the wire.
 pub fn transition_to_wire(transition: &Transition) -> wire::Transition {
-    let Transition { at, change } = transition;
+    let Transition {
+        at,
+        change,
+        earlier,
+    } = transition;
     let phase = |phase: Phase| phase_to_wire(phase).into();
     let change = match change {
         Change::Gate {
@@ -103,12 +107,53 @@ pub fn transition_to_wire(transition: &Transition) -> wire::Transition {
     wire::Transition {
         at_ms: at.as_millis(),
         change: Some(change),
+        earlier: earlier.as_ref().map(earlier_to_wire),
+    }
+}
+
+fn earlier_to_wire(earlier: &Earlier) -> wire::EarlierRun {
+    let Earlier {
+        run,
+        wall_ms,
+        dated,
+    } = earlier;
+    let dated = match dated {
+        Dated::Exactly => wire::Dated::Exactly,
+        Dated::ByWallClock => wire::Dated::ByWallClock,
+        Dated::Unknown => wire::Dated::Unknown,
+    };
+    wire::EarlierRun {
+        run: *run,
+        wall_ms: *wall_ms,
+        dated: dated.into(),
+    }
+}
+
+fn earlier_from_wire(earlier: wire::EarlierRun) -> Earlier {
+    let dated = match earlier.dated() {
+        wire::Dated::Exactly => Dated::Exactly,
+        wire::Dated::ByWallClock => Dated::ByWallClock,
+        wire::Dated::Unknown => Dated::Unknown,
+    };
+    let wire::EarlierRun {
+        run,
+        wall_ms,
+        dated: _,
+    } = earlier;
+    Earlier {
+        run,
+        wall_ms,
+        dated,
     }
 }
 
 /// A transition from the wire.
 pub fn transition_from_wire(transition: wire::Transition) -> Result<Transition, ConvertError> {
-    let wire::Transition { at_ms, change } = transition;
+    let wire::Transition {
+        at_ms,
+        change,
+        earlier,
+    } = transition;
     let expected = "a change of a kind that this version knows";
     let change = match change.ok_or_else(|| ConvertError::new("transition.change", expected))? {
         WireChange::Gate(gate) => gate_change(gate),
@@ -128,6 +173,7 @@ pub fn transition_from_wire(transition: wire::Transition) -> Result<Transition, 
     Ok(Transition {
         at: Moment::from_millis(at_ms),
         change,
+        earlier: earlier.map(earlier_from_wire),
     })
 }
 
@@ -163,5 +209,31 @@ fn finding_change(finding: wire::FindingChange) -> Change {
         }
     } else {
         Change::Closed { code, subject }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_of_an_earlier_run_comes_back_as_it_went() {
+        let dated = [Dated::Exactly, Dated::ByWallClock, Dated::Unknown].map(Some);
+        for dated in dated.into_iter().chain([None]) {
+            let transition = Transition {
+                at: Moment::from_millis(-7),
+                change: Change::Closed {
+                    code: "path-broken".to_owned(),
+                    subject: "vps-1".to_owned(),
+                },
+                earlier: dated.map(|dated| Earlier {
+                    run: 4,
+                    wall_ms: 1_795_000_000_000,
+                    dated,
+                }),
+            };
+            let back = transition_from_wire(transition_to_wire(&transition));
+            assert_eq!(back, Ok(transition));
+        }
     }
 }

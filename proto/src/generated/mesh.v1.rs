@@ -2816,11 +2816,17 @@ pub struct HistoryResponse {
     pub now_ms: i64,
     #[prost(message, repeated, tag = "2")]
     pub transitions: ::prost::alloc::vec::Vec<Transition>,
+    /// The present run of the collector. Unset if it keeps its history in memory only.
+    #[prost(uint64, optional, tag = "3")]
+    pub run: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Transition {
     #[prost(int64, tag = "1")]
     pub at_ms: i64,
+    /// Set where an earlier run of the collector judged it.
+    #[prost(message, optional, tag = "5")]
+    pub earlier: ::core::option::Option<EarlierRun>,
     #[prost(oneof = "transition::Change", tags = "2, 3, 4")]
     pub change: ::core::option::Option<transition::Change>,
 }
@@ -2835,6 +2841,16 @@ pub mod transition {
         #[prost(message, tag = "4")]
         Pair(super::PairChange),
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EarlierRun {
+    #[prost(uint64, tag = "1")]
+    pub run: u64,
+    /// The collector's wall clock at that moment, which may have been wrong.
+    #[prost(int64, tag = "2")]
+    pub wall_ms: i64,
+    #[prost(enumeration = "Dated", tag = "3")]
+    pub dated: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GateChange {
@@ -2989,6 +3005,39 @@ impl Confidence {
             "CONFIDENCE_UNDECIDED" => Some(Self::Undecided),
             "CONFIDENCE_LIKELY" => Some(Self::Likely),
             "CONFIDENCE_CERTAIN" => Some(Self::Certain),
+            _ => None,
+        }
+    }
+}
+/// How far the moment of a transition of an earlier run can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Dated {
+    /// Nobody can tell; the moment is the latest that it can have been.
+    Unknown = 0,
+    /// By the wall clock.
+    ByWallClock = 1,
+    /// The machine has not booted since.
+    Exactly = 2,
+}
+impl Dated {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "DATED_UNKNOWN",
+            Self::ByWallClock => "DATED_BY_WALL_CLOCK",
+            Self::Exactly => "DATED_EXACTLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DATED_UNKNOWN" => Some(Self::Unknown),
+            "DATED_BY_WALL_CLOCK" => Some(Self::ByWallClock),
+            "DATED_EXACTLY" => Some(Self::Exactly),
             _ => None,
         }
     }

@@ -256,3 +256,27 @@ fn a_node_that_comes_with_another_mesh_key_is_the_same_node_and_pinned_there_by_
         .unwrap_err();
     assert!(matches!(refusal, Refusal::Machine(_)), "{refusal:?}");
 }
+
+#[test]
+fn what_pairs_did_before_a_restart_counts_as_soon_as_both_ends_are_there() {
+    let node = |text: &str| NodeRef::named(&NodeName::parse(text).unwrap());
+    let past = PairPast {
+        from: node("vps-1"),
+        to: node("vps-2"),
+        good: true,
+        rung: evidence::Rung::Tunnel,
+        changes: vec![at(-3000), at(-2000)],
+    };
+    let mut state = state().remembering(BTreeMap::new(), vec![past.clone()]);
+    let mut pasts = |name: &str| {
+        state
+            .open(&agent(name, KEY), facts(name, "a"), at(1))
+            .unwrap();
+        let view = state.lend();
+        let pasts: Vec<PairPast> = view.history.pasts().collect();
+        state.give_back(view);
+        pasts
+    };
+    assert_eq!(pasts("vps-1"), []);
+    assert_eq!(pasts("vps-2"), [past]);
+}

@@ -1,6 +1,6 @@
 //! A collector, fake agents, and a judge whose verdict is a picture of the view.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use diagnosis::{
     Expectation, NodeView, Stream, View,
@@ -11,7 +11,7 @@ use evidence::{
     Delta, Fact, FactKey, Facts, Gate, Identity, Ladder, Moment, NodeName, NodeRef, NodeState,
     Peer, Phase, PublicKey, Tally, Verdict,
 };
-use mesh_collector::{Config, Counters, Http, Judge, Open, RunError, run};
+use mesh_collector::{Config, Counters, Http, Judge, Open, RunError, StoreConfig, run};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
@@ -70,15 +70,24 @@ impl Collector {
     }
 
     pub(crate) fn judging_by(judge: Judge) -> Self {
-        Self::with(judge, Vec::new())
+        Self::with(judge, Vec::new(), None)
+    }
+
+    /// One with a store.
+    pub(crate) fn keeping(folder: &Path) -> Self {
+        let store = StoreConfig {
+            folder: folder.to_owned(),
+            forget: Vec::new(),
+        };
+        Self::with(picture, Vec::new(), Some(store))
     }
 
     /// One that serves the holders of other mesh keys, too.
     pub(crate) fn also_accepting(keys: Vec<MeshKey>) -> Self {
-        Self::with(picture, keys)
+        Self::with(picture, keys, None)
     }
 
-    fn with(judge: Judge, also_accepted: Vec<MeshKey>) -> Self {
+    fn with(judge: Judge, also_accepted: Vec<MeshKey>, store: Option<StoreConfig>) -> Self {
         let (listener, address) = listener();
         let levels = vec![
             Level::new(MESH, &[], Check::Mesh),
@@ -91,6 +100,7 @@ impl Collector {
         let mut config = Config::new(mesh_key(1), expectation);
         config.judge = judge;
         config.also_accepted = also_accepted;
+        config.store = store;
         config.patience = Duration::ZERO;
         config.confirm = Duration::ZERO;
         let [bare, detailed, https] = [Open::Gates, Open::Everything, Open::Tls].map(|open| {
@@ -217,6 +227,17 @@ impl Agent {
         let delta = Delta { upserts, removed };
         self.raw(delta_to_wire(self.sequence, self.now, &delta))
             .await;
+    }
+
+    /// The same to a collector that may be gone.
+    pub(crate) async fn try_delta(&mut self, upserts: Vec<Fact>) -> Result<(), ()> {
+        self.sequence += 1;
+        let delta = Delta {
+            upserts,
+            removed: Vec::new(),
+        };
+        let message = delta_to_wire(self.sequence, self.now, &delta);
+        soon(self.requests.send(message)).await.map_err(drop)
     }
 
     pub(crate) async fn response(&mut self) -> Result<ReportResponse, Status> {

@@ -12,5 +12,7 @@ mod page;
 mod pinning;
 mod program;
 mod reports;
+mod restarts;
+mod store;
 mod surfaces;
 mod web;

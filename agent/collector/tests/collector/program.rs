@@ -103,3 +103,36 @@ fn a_signal_ends_the_program_with_success() {
         assert!(lines.any(|line| line.unwrap().contains("collector stopped")));
     }
 }
+
+/// What it says until it serves.
+fn said_before_serving(arguments: &[&str]) -> Vec<String> {
+    let mut command = program(arguments);
+    let mut child = command.env("MESH_KEY", KEY).spawn().unwrap();
+    let mut said = Vec::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for line in lines.by_ref() {
+        said.push(line.unwrap());
+        if said.last().is_some_and(|line| line.contains("serves")) {
+            break;
+        }
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(ended(&mut child), Some(0), "{said:#?}");
+    said
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_and_the_collector_serves() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let said = said_before_serving(&["--listen", "127.0.0.1:0", "--store", path]);
+    let told = said
+        .iter()
+        .filter(|line| line.contains("no store: failed to make the folder"));
+    assert_eq!(told.count(), 1, "{said:#?}");
+    let said = said_before_serving(&["--listen", "127.0.0.1:0"]);
+    let told = said
+        .iter()
+        .filter(|line| line.contains("kept in memory only"));
+    assert_eq!(told.count(), 1, "{said:#?}");
+}

@@ -272,7 +272,7 @@ fn second_machine(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
         .evidence
         .push(mesh.observed(conflict.at, &fact, conflict.what.clone()));
     draft.could_also_be.push(format!(
-        "{node} was reset and has new keys: then restart the collector, which forgets the old one"
+        "{node} was reset and has new keys: then restart the collector, with --forget {node} if it has a store"
     ));
     draft.fixes.push(fix(
         "who runs the machines",

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use evidence::{
-    Moment, Told, Transition,
-    words::{count, human},
-};
+use evidence::{Moment, Told, Transition, words::count};
 
 use super::{
     html::Html,
@@ -31,20 +28,20 @@ pub(super) fn draw(html: &mut Html, transitions: &[Transition], now: Moment) {
     }
     let titles = ["Ago", "What", "Change", "Why"];
     Table::draw(html, "Changes, newest first", &titles, |table| {
-        for Transition { at, change } in recent.iter().take(LISTED) {
+        for one in recent.iter().take(LISTED) {
             let Told {
                 what,
                 how,
                 why,
                 good,
-            } = change.told();
+            } = one.change.told();
             let mood = match good {
                 Some(true) => Mood::Good,
                 Some(false) => Mood::Bad,
                 None => Mood::Unknown,
             };
             table.row(&[
-                &plain(&human(now.since(*at))),
+                &plain(&age(one, now)),
                 &plain(&what),
                 &|html| mood.write(html, &how),
                 &plain(if why.is_empty() { NONE } else { &why }),
@@ -58,5 +55,13 @@ pub(super) fn draw(html: &mut Html, transitions: &[Transition], now: Moment) {
             count(more, "older change")
         );
         html.leaf("p", &[("class", "more")], &text);
+    }
+}
+
+fn age(one: &Transition, now: Moment) -> String {
+    let ago = one.ago(now);
+    match one.earlier {
+        Some(earlier) => format!("{ago}, in run {} of the collector", earlier.run),
+        None => ago,
     }
 }

@@ -2,8 +2,9 @@
 
 use diagnosis::hold::Hold;
 use evidence::{
-    Change, Citation, Confidence, Finding, Fix, Moment, NodeName, NodeRef, NodeState, Outcome,
-    PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict, limits as evidence_limits,
+    Change, Citation, Confidence, Dated, Earlier, Finding, Fix, Moment, NodeName, NodeRef,
+    NodeState, Outcome, PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
+    limits as evidence_limits,
 };
 use proptest::prelude::*;
 
@@ -130,6 +131,11 @@ fn drawn(judged: &Judged, asked: &Asked, details: Details, said: &str) -> String
             subject: said.to_owned(),
             summary: said.to_owned(),
         },
+        earlier: (hours > 1).then_some(Earlier {
+            run: 7,
+            wall_ms: 0,
+            dated: Dated::ByWallClock,
+        }),
     };
     page(&Content {
         judged,
@@ -191,6 +197,7 @@ fn every_section_is_there_with_what_belongs_into_it() {
         "<a href=\"?from=node-0&amp;to=node-1\"",
         "broken at underlay",
         "found-1-hours-ago at something",
+        "about 2 h 0 m, in run 7 of the collector",
         "400 ms",
     ] {
         let found = page.contains(text) || text == "400 ms" && page.contains("0.4 s ago");
