@@ -9,7 +9,12 @@ use mesh_agent::{Config, DiscoveryConfig, Machined, SourcesConfig};
 use proto::trust::KeySource;
 use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Sees one node of a KubeSpan mesh and reports what it sees. It observes and never repairs: no handshake with the
 /// node's key, no write to the host's network.
@@ -61,12 +66,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    start_log();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -74,6 +74,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start_log() {
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
+    let wanted = wanted.and_then(|text| text.parse::<Targets>().ok());
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry()
+        .with(wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
+        .init();
 }
 
 /// Privileges are given up while there is one thread; the runtime starts the others.

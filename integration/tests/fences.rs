@@ -75,6 +75,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "upstream",
         "what the fakes say, and what the real ones do",
     ),
+    (
+        "integration",
+        "talos-ext",
+        "tests: the services of the extension, started as their files say",
+    ),
     ("integration", "sources", "benches: a reader"),
     (
         "integration",

@@ -51,6 +51,19 @@ async fn an_agent_is_known_by_the_node_in_its_certificate() {
     assert_eq!((who.role, who.node), (Role::Agent, Some(node)));
 }
 
+#[tokio::test]
+async fn who_listens_on_all_addresses_of_ipv6_is_reached_over_both_families() {
+    let (listener, _) = listen("[::]:0".parse().unwrap()).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = key(1).server_config().unwrap();
+    let _connections = incoming(listener, Arc::new(tls));
+    for host in ["127.0.0.1", "::1"] {
+        let address = SocketAddr::new(host.parse().unwrap(), port);
+        let reached = reach(address, key(1).reader_config().unwrap()).await;
+        assert!(reached.is_ok(), "{address}: {reached:?}");
+    }
+}
+
 /// While a key is changed: whoever has the old one and whoever has the new one meet the same collector, and each trusts it.
 #[tokio::test]
 async fn a_collector_with_two_mesh_keys_serves_the_holders_of_both_and_of_no_third() {

@@ -17,14 +17,19 @@ pub const NAME: &str = "talos-mesh";
 /// Versions of Talos that it is made for: before 1.10 there is no merged `/usr`.
 pub const FITS: &str = ">= v1.10.0";
 
+const AGENT: &str = "mesh-agent";
+
 /// The programs that the extension brings, and how Talos starts each.
 pub const SERVICES: [(&str, &str); 2] = [
-    ("mesh-agent", include_str!("../services/mesh-agent.yaml")),
+    (AGENT, include_str!("../services/mesh-agent.yaml")),
     (
         "mesh-collector",
         include_str!("../services/mesh-collector.yaml"),
     ),
 ];
+
+/// Most bytes of the agent, which is on every node: its image is loaded into memory at boot and kept there.
+pub const LARGEST_AGENT: usize = 8_000_000;
 
 /// Why the extension cannot be put together.
 #[derive(Debug, Error)]
@@ -40,6 +45,14 @@ pub enum AssembleError {
         /// Why.
         #[source]
         source: ProgramError,
+    },
+    /// An agent that has grown.
+    #[error("{name} has {bytes} bytes, and {LARGEST_AGENT} are the most that a node should carry")]
+    TooLarge {
+        /// Which.
+        name: &'static str,
+        /// How large it is.
+        bytes: usize,
     },
     /// A program for another processor.
     #[error("{name} is made for {made_for}, and the image is for {wanted}")]
@@ -72,6 +85,10 @@ pub fn tree(
                 made_for,
                 wanted: architecture,
             });
+        }
+        if name == AGENT && bytes.len() > LARGEST_AGENT {
+            let bytes = bytes.len();
+            return Err(AssembleError::TooLarge { name, bytes });
         }
         let file = format!("rootfs/{}/{name}.yaml", service::FOLDER);
         tree.file(&file, 0o644, text);

@@ -217,6 +217,25 @@ fn programs_that_are_missing_or_for_another_processor_make_no_image() {
     );
 }
 
+#[test]
+fn an_agent_that_has_grown_makes_no_image_and_its_size_is_named() {
+    let of = |bytes: usize| {
+        let mut agent = program(X86_64);
+        agent.resize(bytes, 0);
+        // A collector may be larger: it is not on every node.
+        let mut collector = program(X86_64);
+        collector.resize(9_000_000, 0);
+        let programs = [("mesh-agent", agent), ("mesh-collector", collector)];
+        let programs = programs.map(|(name, bytes)| (name.to_owned(), bytes));
+        assemble::tree(&Version::new(0, 1, 0), Amd64, &programs.into(), "")
+    };
+    assert!(of(8_000_000).is_ok());
+    assert_eq!(
+        of(8_000_001).unwrap_err().to_string(),
+        "mesh-agent has 8000001 bytes, and 8000000 are the most that a node should carry"
+    );
+}
+
 fn both() -> BTreeMap<Architecture, Tree> {
     Architecture::ALL
         .into_iter()

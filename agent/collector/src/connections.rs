@@ -75,10 +75,15 @@ impl Connected for Connection {
         let (tcp, session) = self.stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         Remote {
-            address: tcp.peer_addr().ok(),
+            address: tcp.peer_addr().ok().map(plain),
             certificate: chain.first().cloned(),
         }
     }
+}
+
+/// The address of IPv4 that a socket of both families shows as one of IPv6.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl AsyncRead for Connection {
@@ -134,6 +139,16 @@ mod tests {
     use super::*;
 
     const BOUND: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn an_address_of_ipv4_is_told_as_one_on_a_socket_of_both_families() {
+        for (seen, told) in [
+            ("[::ffff:192.0.2.1]:5", "192.0.2.1:5"),
+            ("[2001:db8::1]:5", "[2001:db8::1]:5"),
+        ] {
+            assert_eq!(plain(seen.parse().unwrap()).to_string(), told);
+        }
+    }
 
     #[tokio::test]
     async fn a_connection_over_the_limit_is_closed_and_a_closed_one_makes_room() {

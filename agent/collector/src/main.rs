@@ -24,7 +24,12 @@ use proto::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// The exit code for a call that cannot work as written; clap uses the same.
 const USAGE: u8 = 2;
@@ -124,13 +129,16 @@ async fn main() -> ExitCode {
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let wanted = wanted.and_then(|text| text.parse::<Targets>().ok());
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_ansi(colours)
         .with_writer(io::stderr)
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
         .init();
 }
 

@@ -10,6 +10,8 @@
 
 mod adhoc;
 mod agents;
+mod container;
+mod extension;
 mod judging;
 mod network;
 mod remains;
@@ -134,6 +136,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else",
         agents::a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else,
+    ),
+    (
+        "the_services_of_the_extension_report_from_their_containers",
+        extension::the_services_of_the_extension_report_from_their_containers,
     ),
 ];
 

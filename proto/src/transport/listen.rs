@@ -55,6 +55,12 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, bool), ListenError> {
     socket
         .set_nonblocking(true)
         .map_err(wrap("set non-blocking mode"))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // Both families, whatever the machine has as its default.
+        socket
+            .set_only_v6(false)
+            .map_err(wrap("open both families"))?;
+    }
     let marked = socket.set_mark(UNDERLAY_MARK).is_ok();
     socket.bind(&address.into()).map_err(wrap("bind"))?;
     socket.listen(BACKLOG).map_err(wrap("listen"))?;
