@@ -17,7 +17,7 @@
 //! - A program of a debug build wants a loader and libraries; they are put beside it. Those of the image are static.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -65,7 +65,8 @@ pub(crate) struct Container<'a> {
     lab: &'a TestLab,
     host: &'a str,
     name: String,
-    declared: BTreeSet<String>,
+    /// Where something of the host is, and whether it may be written to.
+    declared: BTreeMap<String, bool>,
 }
 
 impl<'a> Container<'a> {
@@ -90,7 +91,9 @@ impl<'a> Container<'a> {
             &format!("setsid unshare -m sh -c '{run}' > /run/{name}.log 2>&1 < /dev/null &"),
         );
         let own = service.container.mounts.iter();
-        let declared = own.map(|mount| mount.destination.clone()).collect();
+        let declared = own
+            .map(|mount| (mount.destination.clone(), is_writable(mount)))
+            .collect();
         let container = Self {
             lab,
             host,
@@ -156,8 +159,10 @@ impl<'a> Container<'a> {
         for line in mounts.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             let (place, options) = (fields[4], fields[5]);
-            if self.declared.contains(place) || place == "/" {
-                assert!(options.starts_with("ro"), "{line}");
+            let writable = (place == "/").then_some(&false);
+            if let Some(writable) = self.declared.get(place).or(writable) {
+                let begin = if *writable { "rw" } else { "ro" };
+                assert!(options.starts_with(begin), "{line}");
             }
             // What is over files of these, and device nodes, is the runtime's own.
             if !["/dev/", "/proc/", "/sys/"]
@@ -178,7 +183,10 @@ impl<'a> Container<'a> {
             WIREGUARD.1,
         ];
         let expected = own.map(str::to_owned).into_iter();
-        assert_eq!(seen, expected.chain(self.declared.clone()).collect());
+        assert_eq!(
+            seen,
+            expected.chain(self.declared.keys().cloned()).collect()
+        );
     }
 }
 
@@ -252,7 +260,7 @@ fn configuration(host: &str, bundle: &Bundle<'_>, root: &Path) -> Value {
         },
         "root": { "path": root, "readonly": !security.writeable_rootfs },
         "hostname": host,
-        "mounts": mounts(bundle.service),
+        "mounts": mounts(bundle),
         "linux": {
             "namespaces": kinds,
             "maskedPaths": or(&security.masked_paths, &MASKED),
@@ -287,7 +295,8 @@ const READ_ONLY: [&str; 5] = [
 ];
 
 /// containerd's own mounts, the two files that Talos adds, and those of the service.
-fn mounts(service: &Service) -> Vec<Value> {
+fn mounts(bundle: &Bundle<'_>) -> Vec<Value> {
+    let service = bundle.service;
     let shut = "nosuid noexec nodev";
     let sys = if service.container.security.writeable_sysfs {
         "rw"
@@ -320,19 +329,37 @@ fn mounts(service: &Service) -> Vec<Value> {
     let files = files.map(|file| mount("bind", file, file, "rbind ro"));
     let (source, place) = WIREGUARD;
     let wireguard = mount("bind", source, place, "bind ro");
-    let declared = service.container.mounts.iter().map(declared);
+    let declared = service
+        .container
+        .mounts
+        .iter()
+        .map(|mount| declared(mount, &bundle.folder));
     let all = own.into_iter().chain(files).chain([wireguard]);
     all.chain(declared).collect()
 }
 
-fn declared(declared: &Mount) -> Value {
+fn declared(declared: &Mount, folder: &Path) -> Value {
     let source = if declared.source == ELSEWHERE.0 {
-        ELSEWHERE.1
+        ELSEWHERE.1.to_owned()
+    } else if is_writable(declared) {
+        // Nothing is written to the machine that the test runs on.
+        let kept = kept(folder, &declared.source);
+        fs::create_dir_all(&kept).unwrap();
+        kept.display().to_string()
     } else {
-        &declared.source
+        declared.source.clone()
     };
     let options = declared.options.join(" ");
-    mount(&declared.kind, source, &declared.destination, &options)
+    mount(&declared.kind, &source, &declared.destination, &options)
+}
+
+fn is_writable(mount: &Mount) -> bool {
+    mount.options.iter().any(|option| option == "rw")
+}
+
+/// Where a service that was started with this folder finds what it may write to, in place of this folder of the host.
+pub(crate) fn kept(folder: &Path, source: &str) -> PathBuf {
+    folder.join("kept").join(source.trim_start_matches('/'))
 }
 
 fn mount(kind: &str, source: &str, destination: &str, options: &str) -> Value {

@@ -75,6 +75,10 @@ pub(crate) fn the_services_of_the_extension_report_from_their_containers() {
     // Talos kills after ten seconds whom the signal has not ended, and what is the first process must mean to end.
     agents[0].stop();
     collector.stop();
+    let folder = scratch.path().join(CONTROL_PLANE).join("mesh-collector");
+    let kept = container::kept(&folder, "/var/lib/mesh-collector");
+    let journal = std::fs::read_to_string(kept.join("history")).unwrap();
+    assert!(journal.contains("mesh"), "what changed is kept: {journal}");
 }
 
 fn can_contain() -> bool {
