@@ -198,6 +198,25 @@ impl Fault {
         }
     }
 
+    /// Nodes whose tunnels carry nothing, or a part of them. That may be said before it is decided what stops them.
+    pub fn silences(&self, node: usize, plan: &Plan) -> bool {
+        match *self {
+            Self::BlockTo { node: at, .. }
+            | Self::BlockInHost { node: at }
+            | Self::DropData { node: at } => at == node,
+            Self::BlockOut { site } => plan.nodes[node].site == Some(site),
+            Self::OneWayLoss { from, to, .. } => node == from || node == to,
+            Self::Psk { a, b } => node == a || node == b,
+            Self::HoleAtSite { .. }
+            | Self::HoleOneWay { .. }
+            | Self::CutOff { .. }
+            | Self::KillAgent { .. }
+            | Self::KillCollector
+            | Self::StopWireguard { .. }
+            | Self::OverlayInHost { .. } => false,
+        }
+    }
+
     /// Nodes that are down as far as the mesh can tell.
     pub fn takes_down(&self) -> Option<usize> {
         match *self {

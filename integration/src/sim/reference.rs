@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use evidence::{Finding, Phase, Verdict};
+use evidence::{Confidence, Finding, NodeRef, Phase, Verdict};
 
 use super::{
     fault::{Action, Fault},
@@ -201,6 +201,7 @@ impl Reference {
         if self.excuses.iter().any(excused) {
             return true;
         }
+        let undecided = code == "tunnel-silent" && root.confidence == Confidence::Undecided;
         self.troubles.iter().any(|trouble| {
             if trouble.healed.is_some_and(|healed| now > healed + LINGERS) {
                 return false;
@@ -211,9 +212,28 @@ impl Reference {
             }) {
                 return true;
             }
+            if undecided && self.is_silenced(trouble.fault, root) {
+                return true;
+            }
             let (codes, subjects) = trouble.fault.also_true(&self.plan);
             codes.contains(&code) && subjects.iter().any(|known| subject.contains(known))
         })
+    }
+
+    /// Whether each direction that a finding explains leads to, or comes from, a node whose tunnels the fault silences.
+    fn is_silenced(&self, fault: Fault, root: &Finding) -> bool {
+        let is = |node: &NodeRef| {
+            let name = node.to_string();
+            let place = self
+                .plan
+                .nodes
+                .iter()
+                .position(|one| one.name.as_str() == name);
+            place.is_some_and(|node| fault.silences(node, &self.plan))
+        };
+        root.explains
+            .iter()
+            .all(|pair| is(&pair.from) || is(&pair.to))
     }
 
     /// What is wrong now, and was not a moment ago, is one flaw.

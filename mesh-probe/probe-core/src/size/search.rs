@@ -10,6 +10,9 @@ pub const SMALLEST: u16 = 600;
 const USUAL: u16 = 1200;
 /// Sizes of the first round below the usual ones.
 const UNUSUAL: [u16; 2] = [SMALLEST, 1000];
+/// Sizes of the first round between the usual ones and the full one: so many that a second round has room for each byte between two of
+/// them, up to an MTU of 1,500 and somewhat more.
+const ROOM: u16 = 16;
 /// Rounds of one search; three find the limit to the byte up to an MTU of 9,000.
 const MAX_ROUNDS: u8 = 4;
 
@@ -40,7 +43,7 @@ impl Search {
         self.rounds += 1;
         match (self.passed, self.failed) {
             (None, None) => first_round(self.full),
-            (Some(passed), Some(failed)) => between(passed, failed),
+            (Some(passed), Some(failed)) => again_between(passed, failed),
             _ => Vec::new(),
         }
     }
@@ -62,17 +65,29 @@ fn first_round(full: u16) -> Vec<u16> {
     let mut sizes: BTreeSet<u16> = UNUSUAL.into_iter().filter(|size| *size < full).collect();
     if full > USUAL {
         sizes.insert(USUAL);
-        sizes.extend(between(USUAL, full).into_iter().step_by(2));
+        sizes.extend(evenly(USUAL, full, ROOM));
     }
     sizes.insert(full);
     let spare = sizes.len().saturating_sub(MAX_AT_ONCE);
     sizes.into_iter().skip(spare).collect()
 }
 
-/// Sizes that lie evenly between two, without them.
-fn between(low: u16, high: u16) -> Vec<u16> {
+/// Sizes between one that passed and one that did not, and that one once more: it may have been lost for another reason, which is
+/// over by now.
+fn again_between(passed: u16, failed: u16) -> Vec<u16> {
+    if failed.saturating_sub(passed) <= 1 {
+        return Vec::new();
+    }
+    let most = u16::try_from(MAX_AT_ONCE).unwrap_or(u16::MAX);
+    let mut sizes = evenly(passed, failed, most - 1);
+    sizes.push(failed);
+    sizes
+}
+
+/// So many sizes, at most, that lie evenly between two, without them.
+fn evenly(low: u16, high: u16, most: u16) -> Vec<u16> {
     let gap = high.saturating_sub(low);
-    let parts = gap.min(u16::try_from(MAX_AT_ONCE).unwrap_or(u16::MAX) + 1);
+    let parts = gap.min(most + 1);
     let place = |part: u16| {
         let offset = u32::from(gap) * u32::from(part) / u32::from(parts.max(1));
         low.saturating_add(u16::try_from(offset).unwrap_or(u16::MAX))
@@ -114,6 +129,17 @@ mod tests {
                 (Some(limit), Some(limit + 1))
             );
         }
+    }
+
+    #[test]
+    fn losses_that_end_during_a_search_make_no_narrow_path() {
+        let mut search = Search::new(1420);
+        let sizes = search.next();
+        let short = sizes.iter().filter(|size| **size <= 1300).copied();
+        search.note(&sizes, &short.collect());
+        let sizes = search.next();
+        search.note(&sizes, &sizes.iter().copied().collect());
+        assert_eq!(search.failed, None);
     }
 
     #[test]
