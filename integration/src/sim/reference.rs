@@ -332,13 +332,13 @@ impl Reference {
         if now < last + RECOVERS_WITHIN {
             return;
         }
-        let shut = |level: &&str| {
-            !verdict
-                .gates
-                .iter()
-                .any(|gate| gate.level == **level && gate.phase == Phase::Ready)
+        let shut = |level: &str| {
+            let gate = verdict.gates.iter().find(|gate| gate.level == level);
+            let reasons = gate.map_or(&[][..], |gate| &gate.reasons);
+            gate.is_none_or(|gate| gate.phase != Phase::Ready)
+                .then(|| format!("{level} ({})", reasons.join("; ")))
         };
-        let shut: Vec<&str> = ["mesh", "mtu"].into_iter().filter(shut).collect();
+        let shut: Vec<String> = ["mesh", "mtu"].into_iter().filter_map(shut).collect();
         let roots: Vec<String> = verdict
             .roots()
             .map(|root| format!("{} ({})", root.code, root.subject_text))
