@@ -30,6 +30,7 @@ mod cursor;
 mod hearing;
 mod key;
 mod random;
+mod sequences;
 mod stamp;
 mod wire;
 

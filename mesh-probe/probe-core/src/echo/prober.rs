@@ -11,7 +11,7 @@ use super::{
     CONFIRMING_LOSSES, ClockSample, Datagram, EchoStats, LENGTH, REPLY_TIMEOUT, Reply, Request,
     schedule::Schedule, stats::Tally, ticks::TICK,
 };
-use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters};
+use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters, sequences::Sequences};
 
 /// Requests remembered per peer: the one that is waited for, and the latest that were given up, whose replies are late.
 pub const MAX_OUTSTANDING: usize = 4;
@@ -139,6 +139,7 @@ pub struct Prober {
     me: PublicKey,
     key: ProbeKey,
     session: u64,
+    sequences: Sequences,
     peers: BTreeMap<PublicKey, Peer>,
     schedule: Schedule,
     /// When the requests that are waited for are given up.
@@ -150,7 +151,6 @@ pub struct Prober {
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
-    next_sequence: u64,
     waiting: Option<Sent>,
     given_up: VecDeque<Sent>,
     tally: Tally,
@@ -170,6 +170,7 @@ impl Prober {
             me,
             key,
             session,
+            sequences: Sequences::default(),
             peers: BTreeMap::new(),
             schedule: Schedule::new(seed, per_second),
             timeouts: BTreeSet::new(),
@@ -363,10 +364,9 @@ impl Prober {
         self.give_up_before_asking_again(to);
         let peer = self.peers.get_mut(&to)?;
         let sent = Sent {
-            sequence: peer.next_sequence,
+            sequence: self.sequences.take(to),
             at: self.now,
         };
-        peer.next_sequence += 1;
         peer.tally.sent(sent.at.moment());
         peer.waiting = Some(sent);
         self.timeouts.insert((gives_up(sent), to));

@@ -9,7 +9,7 @@ use std::{
 use evidence::{Moment, PublicKey};
 
 use super::{Datagram, LENGTH, Probe, Reply};
-use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters, budget::Budget};
+use crate::{MAX_PEERS, ProbeKey, Stamp, WireCounters, budget::Budget, sequences::Sequences};
 
 /// Probes that leave a node in any one second, at most.
 pub const MAX_PER_SECOND: u32 = 5;
@@ -157,6 +157,8 @@ pub struct InertProber {
     me: PublicKey,
     key: ProbeKey,
     session: u64,
+    sequences: Sequences,
+    unsolicited: Sequences,
     peers: BTreeMap<PublicKey, Peer>,
     budget: Budget,
     counters: InertCounters,
@@ -167,7 +169,6 @@ pub struct InertProber {
 struct Peer {
     suspicion: Option<Suspicion>,
     stats: InertStats,
-    unsolicited: u64,
     last_unsolicited: Option<Moment>,
     /// Sequence numbers that a reply may answer, and when they left.
     outstanding: VecDeque<(u64, Stamp)>,
@@ -188,6 +189,8 @@ impl InertProber {
             me,
             key,
             session,
+            sequences: Sequences::default(),
+            unsolicited: Sequences::default(),
             peers: BTreeMap::new(),
             budget: Budget::per_second(usize::try_from(MAX_PER_SECOND).unwrap_or(1)),
             counters: InertCounters::default(),
@@ -314,11 +317,15 @@ impl InertProber {
 
     fn transmit(&mut self, key: PublicKey, from: SourcePort) -> Output {
         let now = self.now;
+        let sequence = match from {
+            SourcePort::Tunnel => self.sequences.take(key),
+            SourcePort::Fresh => self.unsolicited.take(key),
+        };
         let taken = self.peers.get_mut(&key).and_then(|peer| match from {
-            SourcePort::Tunnel => peer.take(now),
+            SourcePort::Tunnel => peer.take(sequence, now),
             SourcePort::Fresh => peer.take_unsolicited(now.moment()),
         });
-        let Some((to, sequence)) = taken else {
+        let Some(to) = taken else {
             return Output::Wait {
                 until: now.moment(),
                 reason: Reason::NextProbe,
@@ -355,7 +362,7 @@ impl Suspicion {
 }
 
 impl Peer {
-    fn take(&mut self, now: Stamp) -> Option<(SocketAddr, u64)> {
+    fn take(&mut self, sequence: u64, now: Stamp) -> Option<SocketAddr> {
         let suspicion = self.suspicion.as_mut()?;
         suspicion.sent = suspicion.sent.saturating_add(1);
         let spacing = if suspicion.sent < QUICK_PROBES {
@@ -364,9 +371,8 @@ impl Peer {
             SLOW_SPACING
         };
         suspicion.due = now.moment().plus(spacing);
-        let sequence = self.stats.sent;
         self.stats = InertStats {
-            sent: sequence + 1,
+            sent: self.stats.sent + 1,
             last_sent: Some(now.moment()),
             to: Some(suspicion.endpoint),
             answered: self.stats.answered,
@@ -375,16 +381,14 @@ impl Peer {
             self.outstanding.pop_front();
         }
         self.outstanding.push_back((sequence, now));
-        Some((suspicion.endpoint, sequence))
+        Some(suspicion.endpoint)
     }
 
-    fn take_unsolicited(&mut self, now: Moment) -> Option<(SocketAddr, u64)> {
+    fn take_unsolicited(&mut self, now: Moment) -> Option<SocketAddr> {
         let suspicion = self.suspicion.as_mut()?;
         suspicion.unsolicited_due = None;
-        let sequence = self.unsolicited;
-        self.unsolicited += 1;
         self.last_unsolicited = Some(now);
-        Some((suspicion.endpoint, sequence))
+        Some(suspicion.endpoint)
     }
 
     /// Takes the newest reply as it is; one to a probe before that only counts.

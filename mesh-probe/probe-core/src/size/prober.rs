@@ -1,6 +1,6 @@
 //! The asking side.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use evidence::{Layer, Moment, PublicKey, Sizes, TooBig};
 
@@ -14,6 +14,7 @@ use crate::{
     budget::Budget,
     packet::headers_length,
     random::{Phases, Random},
+    sequences::Sequences,
 };
 
 /// Shortest time between two full-size packets to a peer on a layer.
@@ -106,7 +107,7 @@ pub struct SizeProber {
     me: PublicKey,
     key: ProbeKey,
     session: u64,
-    sequences: BTreeMap<PublicKey, u64>,
+    sequences: Sequences,
     pub(super) tracks: Tracks,
     budget: Budget,
     phases: Phases,
@@ -123,7 +124,7 @@ impl SizeProber {
             me,
             key,
             session,
-            sequences: BTreeMap::new(),
+            sequences: Sequences::default(),
             tracks: Tracks::default(),
             budget: Budget::per_second(usize::try_from(CANARIES_PER_SECOND).unwrap_or(1)),
             phases: Phases::new(seed),
@@ -149,7 +150,6 @@ impl SizeProber {
                 for layer in Layer::ALL {
                     self.tracks.remove(&(peer, layer));
                 }
-                self.sequences.remove(&peer);
             }
             Input::Back(peer) => {
                 for layer in Layer::ALL {
@@ -291,13 +291,13 @@ impl SizeProber {
         let track = self.tracks.get(&key)?;
         let run = track.run.as_ref()?;
         let size = *run.sizes.get(usize::from(place))?;
-        let sequence = self.sequences.entry(key.0).or_default();
+        let sequence = self.sequences.take(key.0);
         let probe = Datagram {
             kind: Kind::Probe,
             sender: self.me,
             receiver: key.0,
             session: self.session,
-            sequence: *sequence,
+            sequence,
             layer: key.1,
             place,
             size,
@@ -305,7 +305,6 @@ impl SizeProber {
             arrived: 0,
             seen: 0,
         };
-        *sequence += 1;
         self.counters.sent += 1;
         self.counters.bytes += u64::from(size);
         let mut payload = probe.encode(&self.key).to_vec();

@@ -444,3 +444,21 @@ proptest! {
         prop_assert_eq!(bracket.passed.map(usize::from), Some(limit));
     }
 }
+
+#[test]
+fn a_peer_that_was_forgotten_and_is_met_again_answers_at_once() {
+    let mut way = Way::new(9000);
+    way.run_until(60_000);
+    way.prober.handle(Input::Removed(B), way.now);
+    let target = Input::Target {
+        peer: B,
+        layer: Layer::Tunnel,
+        to: ula(),
+        full: FULL,
+    };
+    way.prober.handle(target, way.now);
+    way.run_until(66_000);
+    let sizes = way.state();
+    assert_eq!(sizes.lost, 0);
+    assert!(sizes.full_arrived > Some(Moment::from_millis(60_000)));
+}

@@ -450,3 +450,17 @@ fn the_promised_detection_time_is_kept_by_meshes_of_every_size_and_by_a_collapse
         }
     }
 }
+
+#[test]
+fn a_peer_that_was_forgotten_and_is_met_again_takes_nothing_for_a_replay() {
+    let mut pair = Pair::new();
+    pair.run(0..60_000, |_| false);
+    pair.prober.handle(Input::PeerRemoved(PEER), at(60_000));
+    pair.prober.handle(Input::PeerAdded(PEER), at(70_000));
+    pair.run(70_000..80_000, |_| false);
+    let stats = pair.stats();
+    assert!(stats.answered >= 4 && stats.sent == stats.answered);
+    assert_eq!(pair.responder.counters().duplicate, 0);
+    let heard = pair.responder.heard(&ME).unwrap();
+    assert_eq!(heard.window.missing, 0, "and none for lost");
+}
