@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use evidence::{Confidence, Finding, NodeRef, Phase, Verdict};
+use evidence::{Confidence, Finding, NodeRef, Phase, Subject, Verdict};
 
 use super::{
     fault::{Action, Fault},
@@ -195,7 +195,9 @@ impl Reference {
     }
 
     fn is_true(&self, root: &Finding, now: Micros) -> bool {
-        let (code, subject) = (root.code.as_str(), root.subject_text.as_str());
+        let code = root.code.as_str();
+        let subject = self.subject(root);
+        let subject = subject.as_str();
         let excused =
             |excuse: &Excuse| excuse.codes.contains(&code) && subject.contains(&excuse.subject);
         if self.excuses.iter().any(excused) {
@@ -218,6 +220,22 @@ impl Reference {
             let (codes, subjects) = trouble.fault.also_true(&self.plan);
             codes.contains(&code) && subjects.iter().any(|known| subject.contains(known))
         })
+    }
+
+    /// What a finding is about, by name: a collector that was started while a node was away knows but its key.
+    fn subject(&self, root: &Finding) -> String {
+        let key = match &root.subject {
+            Subject::Node {
+                node: NodeRef::Unnamed { key },
+            } => Some(*key),
+            _ => None,
+        };
+        let node =
+            key.and_then(|key| (0..self.plan.nodes.len()).find(|node| self.plan.key(*node) == key));
+        node.map_or_else(
+            || root.subject_text.clone(),
+            |node| self.plan.nodes[node].name.to_string(),
+        )
     }
 
     /// Whether each direction that a finding explains leads to, or comes from, a node whose tunnels the fault silences.
