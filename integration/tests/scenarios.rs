@@ -92,3 +92,19 @@ fn the_program_refuses_a_misspelt_key_before_it_starts_anything() {
         assert!(stderr.contains(part), "{part} is not in: {stderr}");
     }
 }
+
+/// Made by `./dev track-record`: who adds a scenario, or mends what one shows, makes it anew.
+#[test]
+fn the_track_record_is_of_every_scenario_and_nothing_in_it_is_wrong() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("TRACK_RECORD.md");
+    let record = fs::read_to_string(file).unwrap();
+    let (rows, _) = record.split_once("\n## ").unwrap();
+    let name = |row: &str| Some(row.strip_prefix("| ")?.split(" |").next()?.to_owned());
+    let recorded: BTreeSet<String> = rows.lines().filter_map(name).skip(1).collect();
+    let stem = |file: &std::path::PathBuf| file.file_stem()?.to_str().map(str::to_owned);
+    let there: BTreeSet<String> = files().iter().filter_map(stem).collect();
+    assert_eq!(recorded, there);
+    let count = there.len();
+    let last = format!("track record: {count} scenarios, {count} right, 0 wrong accusations");
+    assert_eq!(record.lines().last(), Some(last.as_str()));
+}

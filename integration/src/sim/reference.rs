@@ -16,6 +16,8 @@ use super::{
 const GATE_SHUTS_WITHIN: Micros = 20 * SECOND;
 /// The same for full-size packets.
 const MTU_SHUTS_WITHIN: Micros = 30 * SECOND;
+/// A node that is up again has this long until its agent has started, has dialled through what loss there is, and has reported.
+const BACK_WITHIN: Micros = 20 * SECOND;
 /// What was true may be told for so long after it was healed: handshakes are tried each five seconds, and a round of sizes.
 const LINGERS: Micros = 45 * SECOND;
 /// All is to be well again so long after everything was healed.
@@ -119,11 +121,11 @@ impl Reference {
             }
             Action::Reboot { node, away } => {
                 let codes = ["agent-not-reporting", "reports-stale", "peer-silent"];
-                excuse(&codes, node, at + away + 10 * SECOND);
+                excuse(&codes, node, at + away + BACK_WITHIN);
                 self.excuses.push(Excuse {
                     codes: vec!["too-few-nodes"],
                     subject: "cluster".to_owned(),
-                    until: at + away + 10 * SECOND,
+                    until: at + away + BACK_WITHIN,
                 });
                 at + away + 60 * SECOND
             }
