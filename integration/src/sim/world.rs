@@ -222,7 +222,9 @@ impl World {
                 message,
             } => self.report(node, stream, *message),
             Event::Dead { node, stream } => {
-                if self.network.is_cut_off(node) || !self.nodes[node].powered {
+                let agent = self.nodes[node].agent.as_ref();
+                let speaks = agent.is_some_and(|agent| agent.uplink.stream == Some(stream));
+                if !speaks || self.network.is_cut_off(node) || !self.nodes[node].powered {
                     self.collector.close(stream, self.now);
                     self.carried.remove(&stream);
                 }

@@ -40,6 +40,8 @@ impl World {
                     self.start_agent(node);
                 }
             }
+            // What is off already comes up when it was going to.
+            Action::Reboot { node, .. } if !self.nodes[node].powered => {}
             Action::Reboot { node, away } => {
                 self.stop_agent(node, false);
                 self.nodes[node].powered = false;
