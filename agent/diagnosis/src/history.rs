@@ -18,8 +18,6 @@ use crate::{View, mesh::millis, timing};
 
 /// Changes that make a pair flap: good, failed, good, failed, good.
 const FLAPS: usize = 4;
-/// Nodes of a mesh in which every way is tried each five seconds.
-const SMALL: usize = 20;
 /// Changes from one failure to the next that must be known before a period is told: three cycles.
 const CYCLES: usize = 3;
 
@@ -209,6 +207,7 @@ impl Recorder {
     pub fn observe(&mut self, view: &mut View, verdict: &Verdict, now: Moment) -> Vec<Change> {
         self.meet(view, now);
         let mut told = Vec::new();
+        let again = timing::tried_again(verdict.nodes.len());
         let mut room = limits::PAIR_PASTS.saturating_sub(view.history.len());
         for ladder in &verdict.pairs {
             if ladder.broken_at.is_none() && view.history.is_empty() {
@@ -217,7 +216,7 @@ impl Recorder {
             let settling = self.settling(&ladder.from, now) || self.settling(&ladder.to, now);
             let past = view.history.past_mut(&ladder.from, &ladder.to);
             let change = match (past, ladder.broken_at) {
-                (Some(past), _) => past.take(ladder, settling, now),
+                (Some(past), _) => past.take(ladder, settling, (again, now)),
                 (None, Some(rung)) if room > 0 => {
                     room -= 1;
                     let changes = if settling { Vec::new() } else { vec![now] };
@@ -266,10 +265,15 @@ impl Recorder {
 }
 
 impl Past {
-    /// What the pair is now; tells it if that is a change.
-    fn take(&mut self, ladder: &Ladder, settling: bool, now: Moment) -> Option<(bool, Rung)> {
+    /// What the pair is now; tells it if that is a change. Within `again` every way of the mesh is tried once more.
+    fn take(
+        &mut self,
+        ladder: &Ladder,
+        settling: bool,
+        (again, now): (Duration, Moment),
+    ) -> Option<(bool, Rung)> {
         if let (true, Some(rung)) = (self.good, ladder.broken_at)
-            && self.is_just_as_far(rung, now)
+            && self.is_just_as_far(rung, (again, now))
         {
             // The recovery was none, and is taken back.
             self.changes.pop();
@@ -307,9 +311,9 @@ impl Past {
 impl Past {
     /// Whether it fails at a higher rung than before, a moment after it was good up to there. Rungs are tried one after the
     /// other, and what is above the one that has become good was not tried again yet.
-    fn is_just_as_far(&self, rung: Rung, now: Moment) -> bool {
+    fn is_just_as_far(&self, rung: Rung, (again, now): (Duration, Moment)) -> bool {
         let last = self.changes.last();
-        rung > self.rung && last.is_some_and(|at| now.since(*at) < timing::tried_again(SMALL))
+        rung > self.rung && last.is_some_and(|at| now.since(*at) < again)
     }
 }
 
