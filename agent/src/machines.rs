@@ -212,7 +212,7 @@ impl Machines {
                 self.unsolicited.get(&key).copied(),
                 self.tracker.heard(&key).as_ref(),
             ) {
-                facts.insert(Fact::Inert(key, inert));
+                facts.insert(Fact::Inert(key, Box::new(inert)));
             }
             let initiated = facts::initiated(&self.sightings, &key);
             if !initiated.is_empty() {

@@ -277,7 +277,7 @@ impl TalosReading {
     pub(crate) fn facts(&self, facts: &mut Facts) {
         facts.insert(Fact::Talos(Box::new(self.node.clone())));
         for (key, peer) in &self.peers {
-            facts.insert(Fact::TalosPeer(*key, peer.clone()));
+            facts.insert(Fact::TalosPeer(*key, Box::new(peer.clone())));
         }
     }
 }

@@ -204,7 +204,7 @@ fn inert() -> impl Strategy<Value = Fact> {
             let [last_sent, last_heard, unsolicited_sent, unsolicited_heard] = moments;
             Fact::Inert(
                 key,
-                Inert {
+                Box::new(Inert {
                     sent,
                     last_sent,
                     sent_times,
@@ -215,7 +215,7 @@ fn inert() -> impl Strategy<Value = Fact> {
                     replies,
                     unsolicited_sent,
                     unsolicited_heard,
-                },
+                }),
             )
         },
     )

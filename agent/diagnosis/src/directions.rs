@@ -31,14 +31,20 @@ impl Table {
             cells: vec![None; nodes * nodes],
             odd: Vec::new(),
         };
-        for (way, cell) in ways(nodes).zip(&mut table.cells) {
-            let ends = mesh.members.at(way.0).zip(mesh.members.at(way.1));
-            let ends = ends.filter(|(a, b)| a.index != b.index);
-            *cell = ends.map(|(a, b)| flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b)));
-            if cell.is_some_and(|outcomes| !outcomes.all_good()) {
-                table.odd.push(way);
+        // Both directions of a pair rest on the same facts: together they are fetched once.
+        for (from, a) in mesh.members.values().enumerate() {
+            for (to, b) in mesh.members.values().enumerate().skip(from + 1) {
+                for (way, ends) in [((from, to), (a, b)), ((to, from), (b, a))] {
+                    let outcomes = flaps::marked(mesh, ends, Outcomes::of(mesh, ends.0, ends.1));
+                    let place = table.place(way);
+                    if let Some(cell) = table.cells.get_mut(place) {
+                        *cell = Some(outcomes);
+                    }
+                }
             }
         }
+        let odd = |way: &Way| table.get(*way).is_some_and(|one| !one.all_good());
+        table.odd = ways(nodes).filter(odd).collect();
         table
     }
 
@@ -78,7 +84,11 @@ impl Table {
         if to >= self.nodes {
             return None;
         }
-        self.cells.get(from * self.nodes + to).copied().flatten()
+        self.cells.get(self.place((from, to))).copied().flatten()
+    }
+
+    const fn place(&self, (from, to): Way) -> usize {
+        from * self.nodes + to
     }
 }
 
@@ -117,7 +127,7 @@ impl<'m, 'a> Directions<'m, 'a> {
     /// One of them.
     pub(crate) fn get(&self, way: Way) -> Option<Direction<'m, 'a>> {
         let outcomes = self.table.get(way)?;
-        let hidden = self.hidden.get(self.place(way)) == Some(&true);
+        let hidden = self.hidden.get(self.table.place(way)) == Some(&true);
         let members = &self.mesh.members;
         let ends = members.at(way.0).zip(members.at(way.1))?;
         (!hidden).then(|| Direction::new(self.mesh, ends, outcomes))
@@ -179,7 +189,7 @@ impl<'m, 'a> Directions<'m, 'a> {
         let mut hidden = Vec::clone(&self.hidden);
         hidden.resize(self.table.nodes * self.table.nodes, false);
         for way in ways {
-            if let Some(hidden) = hidden.get_mut(self.place(way)) {
+            if let Some(hidden) = hidden.get_mut(self.table.place(way)) {
                 *hidden = true;
             }
         }
@@ -187,10 +197,6 @@ impl<'m, 'a> Directions<'m, 'a> {
             hidden: Rc::new(hidden),
             ..self.clone()
         }
-    }
-
-    fn place(&self, (from, to): Way) -> usize {
-        from * self.table.nodes + to
     }
 }
 

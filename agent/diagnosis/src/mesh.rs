@@ -2,13 +2,12 @@
 
 mod gather;
 mod places;
-mod said;
 
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, Peer, PublicKey,
+    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
     Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
@@ -21,7 +20,6 @@ use crate::{
 
 pub(crate) use gather::Members;
 pub(crate) use places::Places;
-use said::Said;
 
 /// The mesh at one moment.
 pub(crate) struct Mesh<'a> {
@@ -52,7 +50,7 @@ pub(crate) struct Member<'a> {
     /// Which peer of its device has which address.
     pub(crate) holdings: Holdings,
     /// What it says of each key, if it speaks freshly.
-    said: Vec<Said<'a>>,
+    said: Vec<Option<&'a OfPeer>>,
     /// Where to find a key there.
     register: Rc<Register>,
     own: Own<'a>,
@@ -241,46 +239,41 @@ impl<'a> Member<'a> {
         self.own.identity
     }
 
-    /// What it says of a key, if it speaks freshly. Of one that is nobody's and in no device, only what is asked for.
-    fn said(&self, key: &PublicKey, fact: fn(PublicKey) -> FactKey) -> Said<'a> {
-        if let Some(place) = self.register.keys.of(key) {
-            return self.said.get(place).copied().unwrap_or_default();
+    /// What it says of a key, if it speaks freshly.
+    fn said(&self, key: &PublicKey) -> Option<&'a OfPeer> {
+        match self.register.keys.of(key) {
+            Some(place) => self.said.get(place).copied().flatten(),
+            // Of one that is nobody's and in no device.
+            None => self.fresh()?.facts.of_peer(key).map(|said| &**said),
         }
-        let mut said = Said::default();
-        if let Some(fact) = self.fact(fact(*key)) {
-            said.put(fact);
-        }
-        said
     }
 
     pub(crate) fn peer(&self, key: &PublicKey) -> Option<&'a Peer> {
-        self.said(key, FactKey::Peer).peer
+        self.said(key)?.peer()
     }
 
     pub(crate) fn echo_sent(&self, to: &PublicKey) -> Option<&'a EchoSent> {
-        self.said(to, FactKey::EchoSent).echo_sent
+        self.said(to)?.echo_sent()
     }
 
     pub(crate) fn echo_heard(&self, from: &PublicKey) -> Option<&'a EchoHeard> {
-        self.said(from, FactKey::EchoHeard).echo_heard
+        self.said(from)?.echo_heard()
     }
 
     pub(crate) fn inert(&self, with: &PublicKey) -> Option<&'a Inert> {
-        self.said(with, FactKey::Inert).inert
+        self.said(with)?.inert()
     }
 
     pub(crate) fn sizes(&self, to: &PublicKey, layer: Layer) -> Option<&'a Sizes> {
-        let mut layers = self.said(to, FactKey::Sizes).sizes?.iter();
-        layers.find(|sizes| sizes.layer == layer)
+        self.said(to)?.sizes(layer)
     }
 
     pub(crate) fn data_seen(&self, of: &PublicKey) -> Option<&'a DataSeen> {
-        self.said(of, FactKey::DataSeen).data_seen
+        self.said(of)?.data_seen()
     }
 
     pub(crate) fn initiated(&self, to: &PublicKey) -> &'a [Initiated] {
-        let list = self.said(to, FactKey::Initiated).initiated;
-        list.map_or(&[], Vec::as_slice)
+        self.said(to).map_or(&[], OfPeer::initiated)
     }
 
     pub(crate) fn arrivals(&self) -> &'a [Arrival] {
@@ -295,7 +288,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn steered(&self, to: &PublicKey) -> Option<&'a Steered> {
-        self.said(to, FactKey::Steered).steered
+        self.said(to)?.steered()
     }
 
     pub(crate) fn device(&self) -> Option<&'a Device> {
@@ -343,7 +336,7 @@ impl<'a> Member<'a> {
 
     /// A peer as Talos wants it there.
     pub(crate) fn talos_peer(&self, key: &PublicKey) -> Option<&'a TalosPeer> {
-        self.said(key, FactKey::TalosPeer).talos_peer
+        self.said(key)?.talos_peer()
     }
     pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
         match self.fact(FactKey::Discovery) {

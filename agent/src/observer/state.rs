@@ -43,7 +43,7 @@ impl<W: Ways> Observer<W> {
             facts.insert(Fact::Ntp(Ntp { servers }));
         }
         if let Some(host) = self.host.fact() {
-            facts.insert(Fact::Host(host.clone()));
+            facts.insert(Fact::Host(Box::new(host.clone())));
         }
         if let Some(clock) = self.clock.fact() {
             facts.insert(Fact::Clock(*clock));

@@ -143,7 +143,7 @@ fn talos_peer() -> Fact {
     };
     Fact::TalosPeer(
         PEER,
-        TalosPeer {
+        Box::new(TalosPeer {
             since: seconds_ago(1),
             label: "home-cp".to_owned(),
             address: None,
@@ -151,7 +151,7 @@ fn talos_peer() -> Fact {
             candidates: vec![candidate],
             left_out: 0,
             status: None,
-        },
+        }),
     )
 }
 

@@ -302,7 +302,7 @@ pub enum Fact {
     /// Echo requests heard from one peer.
     EchoHeard(PublicKey, EchoHeard),
     /// Inert datagrams exchanged with one peer.
-    Inert(PublicKey, Inert),
+    Inert(PublicKey, Box<Inert>),
     /// The newest handshake initiations sent to one peer, oldest first.
     Initiated(PublicKey, Vec<Initiated>),
     /// The newest handshake initiations that arrived here, oldest first.
@@ -320,7 +320,7 @@ pub enum Fact {
     /// The node as Talos sees it.
     Talos(Box<Talos>),
     /// One peer as Talos wants it.
-    TalosPeer(PublicKey, TalosPeer),
+    TalosPeer(PublicKey, Box<TalosPeer>),
     /// The discovery service as this node sees it.
     Discovery(Discovery),
     /// Data messages of one peer's tunnel, at this node's interfaces.
@@ -330,7 +330,7 @@ pub enum Fact {
     /// The time servers that it is configured with.
     Ntp(Ntp),
     /// What the host says of itself.
-    Host(Host),
+    Host(Box<Host>),
 }
 
 impl Fact {
@@ -426,7 +426,7 @@ impl Fact {
             Self::DataSeen(_, seen) => *seen = seen.shifted(offset),
             Self::Clock(clock) => *clock = clock.shifted(offset),
             Self::Ntp(ntp) => *ntp = std::mem::take(ntp).shifted(offset),
-            Self::Host(host) => *host = std::mem::take(host).shifted(offset),
+            Self::Host(host) => **host = std::mem::take(&mut **host).shifted(offset),
         }
         self
     }

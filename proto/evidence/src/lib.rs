@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `snapshot`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`, `words`,
+//! `source`, `fact`, `of_peer`, `snapshot`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`, `words`,
 //! `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
@@ -23,6 +23,7 @@ mod host;
 mod identity;
 pub mod limits;
 mod moment;
+mod of_peer;
 mod size;
 mod snapshot;
 mod source;
@@ -52,8 +53,9 @@ pub use host::{
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
+pub use of_peer::OfPeer;
 pub use size::{Bracket, Layer, Sizes, TooBig};
-pub use snapshot::{Delta, Facts};
+pub use snapshot::{Delta, Edition, Facts};
 pub use source::{Gap, SourceId, SourceState};
 pub use steering::{EndpointWay, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily};
 pub use subject::{End, NodeRef, Subject};

@@ -1,17 +1,45 @@
 //! All facts of one node, and the difference between two such states.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
+    sync::Arc,
+};
 
-use crate::{Fact, FactKey, Peer, PublicKey};
+use crate::{Fact, FactKey, OfPeer, PublicKey, of_peer::of_key};
 
 /// The present facts of one node, at most one per [`FactKey`].
 ///
-/// A clone costs nothing until one of the two is changed: who writes a whole view down holds up nobody who goes on
-/// taking in reports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A clone costs nothing until one of the two is changed, and then what differs: who writes a whole view down holds up
+/// nobody who goes on taking in reports, and who keeps the last state finds what is new in it by looking at pointers.
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
-    by_key: Arc<BTreeMap<FactKey, Fact>>,
+    /// Those that are about no key.
+    own: Arc<BTreeMap<FactKey, Fact>>,
+    of_peers: Arc<BTreeMap<PublicKey, Arc<OfPeer>>>,
+    len: usize,
+    edition: Edition,
 }
+
+/// One edition of the facts of a node: the same as long as nothing is changed. Two that are not the same may still hold equal facts.
+#[derive(Clone, Debug, Default)]
+pub struct Edition(Arc<()>);
+
+impl Edition {
+    /// Whether both are the very same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl PartialEq for Facts {
+    fn eq(&self, other: &Self) -> bool {
+        self.edition.is(&other.edition)
+            || (self.len == other.len && self.own == other.own && self.of_peers == other.of_peers)
+    }
+}
+
+impl Eq for Facts {}
 
 /// What changed from one [`Facts`] to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,69 +65,133 @@ impl Facts {
 
     /// Puts a fact in the place of the older one with its key.
     pub fn insert(&mut self, fact: Fact) {
-        Arc::make_mut(&mut self.by_key).insert(fact.key(), fact);
+        self.leave_edition();
+        let key = fact.key();
+        let before = match of_key(&key) {
+            None => Arc::make_mut(&mut self.own).insert(key, fact),
+            Some((peer, kind)) => {
+                let of_peers = Arc::make_mut(&mut self.of_peers);
+                let of_peer = Arc::make_mut(of_peers.entry(*peer).or_default());
+                of_peer.put(kind, Some(fact))
+            }
+        };
+        self.len += usize::from(before.is_none());
     }
 
     /// Takes a fact out.
     pub fn remove(&mut self, key: &FactKey) -> Option<Fact> {
-        Arc::make_mut(&mut self.by_key).remove(key)
+        self.get(key)?;
+        self.leave_edition();
+        let removed = match of_key(key) {
+            None => Arc::make_mut(&mut self.own).remove(key),
+            Some((peer, kind)) => match Arc::make_mut(&mut self.of_peers).entry(*peer) {
+                Entry::Vacant(_) => None,
+                Entry::Occupied(mut entry) => {
+                    let removed = Arc::make_mut(entry.get_mut()).put(kind, None);
+                    if entry.get().is_empty() {
+                        entry.remove();
+                    }
+                    removed
+                }
+            },
+        };
+        self.len -= usize::from(removed.is_some());
+        removed
     }
 
     /// The fact about `key`.
     pub fn get(&self, key: &FactKey) -> Option<&Fact> {
-        self.by_key.get(key)
+        match of_key(key) {
+            None => self.own.get(key),
+            Some((peer, kind)) => self.of_peers.get(peer)?.kind(kind),
+        }
     }
 
-    /// All facts in the order of their keys.
+    /// All facts: those about no key in the order of their kinds, then those about each key.
     pub fn iter(&self) -> impl Iterator<Item = &Fact> {
-        self.by_key.values()
+        let of_peers = self.of_peers.values();
+        let of_peers = of_peers.flat_map(|of_peer| of_peer.iter());
+        self.own.values().chain(of_peers)
     }
 
-    /// All peers of the device in the order of their keys.
-    pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &Peer)> {
-        let [least, most] = [[0; 32], [u8::MAX; 32]].map(PublicKey::from_bytes);
-        let range = FactKey::Peer(least)..=FactKey::Peer(most);
-        self.by_key.range(range).filter_map(|(_, fact)| match fact {
-            Fact::Peer(key, peer) => Some((key, peer)),
-            _ => None,
-        })
+    /// What is said of each key, in the order of the keys.
+    pub fn of_peers(&self) -> impl ExactSizeIterator<Item = (&PublicKey, &Arc<OfPeer>)> {
+        self.of_peers.iter()
+    }
+
+    /// What is said of a key.
+    pub fn of_peer(&self, key: &PublicKey) -> Option<&Arc<OfPeer>> {
+        self.of_peers.get(key)
     }
 
     /// How many facts there are.
-    pub fn len(&self) -> usize {
-        self.by_key.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The present edition. Whoever keeps it can tell whether anything was changed since.
+    pub const fn edition(&self) -> &Edition {
+        &self.edition
     }
 
     /// Applies a difference; order within it does not matter.
     pub fn apply(&mut self, delta: Delta) {
-        if delta.is_empty() {
-            return;
-        }
-        let facts = Arc::make_mut(&mut self.by_key);
         for key in &delta.removed {
-            facts.remove(key);
+            self.remove(key);
         }
         for fact in delta.upserts {
-            facts.insert(fact.key(), fact);
+            self.insert(fact);
         }
     }
 
     /// The difference that turns `older` into `self`.
     pub fn difference_from(&self, older: &Self) -> Delta {
-        let changed = |fact: &&Fact| older.by_key.get(&fact.key()) != Some(*fact);
+        if self.edition.is(&older.edition) {
+            return Delta::default();
+        }
         Delta {
-            upserts: self.iter().filter(changed).cloned().collect(),
-            removed: older
-                .by_key
-                .keys()
-                .filter(|key| !self.by_key.contains_key(key))
-                .copied()
-                .collect(),
+            upserts: self.what_differs(older).cloned().collect(),
+            removed: older.keys_that_lack(self),
+        }
+    }
+
+    fn what_differs<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = &'a Fact> {
+        let own = self.own.values();
+        let own = own.filter(|fact| older.own.get(&fact.key()) != Some(*fact));
+        let of_peers = self.of_peers.iter().flat_map(|(key, of_peer)| {
+            let before = older.of_peers.get(key);
+            let same = before.is_some_and(|before| Arc::ptr_eq(before, of_peer));
+            let known = move |fact: &&Fact| {
+                let before = before?;
+                of_key(&fact.key()).and_then(|(_, kind)| before.kind(kind))
+            };
+            let facts = (!same).then(|| of_peer.iter()).into_iter().flatten();
+            facts.filter(move |fact| known(fact) != Some(*fact))
+        });
+        own.chain(of_peers)
+    }
+
+    /// The keys of facts that `newer` does not have.
+    fn keys_that_lack(&self, newer: &Self) -> Vec<FactKey> {
+        let own = self.own.keys().filter(|key| !newer.own.contains_key(key));
+        let of_peers = self.of_peers.iter().flat_map(|(key, of_peer)| {
+            let after = newer.of_peers.get(key);
+            let same = after.is_some_and(|after| Arc::ptr_eq(after, of_peer));
+            let facts = (!same).then(|| of_peer.iter()).into_iter().flatten();
+            facts.map(Fact::key).filter(|key| newer.get(key).is_none())
+        });
+        own.copied().chain(of_peers).collect()
+    }
+
+    /// Whoever has kept the present edition keeps it alone.
+    fn leave_edition(&mut self) {
+        if Arc::strong_count(&self.edition.0) > 1 {
+            drop(mem::take(&mut self.edition));
         }
     }
 }

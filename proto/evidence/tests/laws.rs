@@ -59,7 +59,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
                 window_missing: 1,
             },
         ),
-        6 => Fact::Inert(key, inert(after)),
+        6 => Fact::Inert(key, Box::new(inert(after))),
         7 => Fact::Initiated(
             key,
             vec![Initiated {
@@ -100,12 +100,12 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
             since: after(1),
             ..Talos::default()
         })),
-        14 => Fact::TalosPeer(key, talos_peer(after)),
+        14 => Fact::TalosPeer(key, Box::new(talos_peer(after))),
         15 => Fact::Discovery(discovery(after)),
         16 => Fact::DataSeen(key, data_seen(after)),
         17 => Fact::Clock(time::clock(after)),
         18 => Fact::Ntp(time::ntp(after)),
-        19 => Fact::Host(time::host(after)),
+        19 => Fact::Host(Box::new(time::host(after))),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -377,6 +377,30 @@ proptest! {
         prop_assert!(removed.iter().all(|key| older.get(key).is_some()));
         prop_assert!(upserts.iter().all(|fact| !removed.contains(&fact.key())));
         prop_assert!(older.difference_from(&older).is_empty());
+    }
+
+    #[test]
+    fn an_edition_stays_as_long_as_the_facts_do(mut facts in facts(), delta in facts()) {
+        let (kept, before) = (facts.edition().clone(), facts.clone());
+        prop_assert!(before.edition().is(&kept));
+        let delta = delta.difference_from(&Facts::new());
+        let touched = !delta.is_empty();
+        facts.apply(delta);
+        prop_assert_eq!(facts.edition().is(&kept), !touched);
+        prop_assert!(before.edition().is(&kept));
+        let count = facts.iter().count();
+        prop_assert_eq!(facts.len(), count);
+    }
+
+    #[test]
+    fn what_is_said_of_a_peer_is_shared_until_it_changes(older in facts(), newer in facts()) {
+        let mut turned = older.clone();
+        turned.apply(newer.difference_from(&older));
+        for (key, said) in older.of_peers() {
+            let same = newer.of_peer(key) == Some(said);
+            let shared = turned.of_peer(key).is_some_and(|after| std::sync::Arc::ptr_eq(after, said));
+            prop_assert_eq!(shared, same);
+        }
     }
 
     #[test]

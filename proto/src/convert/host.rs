@@ -60,7 +60,7 @@ pub(super) fn from_wire(host: wire::Host) -> Result<Fact, ConvertError> {
     } = host;
     at_most("host.links", links.len(), limits::HOST_LINKS)?;
     let links: Result<_, _> = links.into_iter().map(link_from_wire).collect();
-    Ok(Fact::Host(Host {
+    Ok(Fact::Host(Box::new(Host {
         machine_id: fingerprint_from_wire("host.machine_id", &machine_id)?,
         system_uuid: fingerprint_from_wire("host.system_uuid", &system_uuid)?,
         links: links?,
@@ -73,7 +73,7 @@ pub(super) fn from_wire(host: wire::Host) -> Result<Fact, ConvertError> {
         address_changes: address_changes.map(drops_from_wire).unwrap_or_default(),
         route_changes: route_changes.map(drops_from_wire).unwrap_or_default(),
         complaints: complaints.map(complaints_from_wire).transpose()?,
-    }))
+    })))
 }
 
 fn link_to_wire(link: &HostLink) -> wire::HostLink {

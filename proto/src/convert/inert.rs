@@ -53,7 +53,7 @@ pub(super) fn from_wire(inert: &wire::Inert) -> Result<Fact, ConvertError> {
     at_most("inert.sent_times_ms", times.len(), limits::INERT_TIMES)?;
     Ok(Fact::Inert(
         key_from_wire("inert.public_key", public_key)?,
-        Inert {
+        Box::new(Inert {
             sent: *sent,
             last_sent: last_sent_ms.map(Moment::from_millis),
             sent_times: times.map(Moment::from_millis).collect(),
@@ -64,7 +64,7 @@ pub(super) fn from_wire(inert: &wire::Inert) -> Result<Fact, ConvertError> {
             replies: replies.as_ref().map(replies_from_wire).transpose()?,
             unsolicited_sent: unsolicited_sent_ms.map(Moment::from_millis),
             unsolicited_heard: unsolicited_heard_ms.map(Moment::from_millis),
-        },
+        }),
     ))
 }
 

@@ -294,7 +294,7 @@ pub(super) fn peer_from_wire(peer: wire::TalosPeer) -> Result<Fact, ConvertError
         status: status.map(|status| status_from_wire(&status)).transpose()?,
     };
     let key = key_from_wire("talos_peer.public_key", &public_key)?;
-    Ok(Fact::TalosPeer(key, peer))
+    Ok(Fact::TalosPeer(key, Box::new(peer)))
 }
 
 fn address_from_wire(bytes: &[u8]) -> Result<Option<Ipv6Addr>, ConvertError> {

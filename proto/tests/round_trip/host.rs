@@ -41,7 +41,7 @@ pub(crate) fn host() -> impl Strategy<Value = Fact> {
                 (checksum_errors, checksum_errors_lately),
                 (address_changes, route_changes, complaints),
             )| {
-                Fact::Host(Host {
+                Fact::Host(Box::new(Host {
                     machine_id: machine_id.map(Fingerprint),
                     system_uuid: system_uuid.map(Fingerprint),
                     links,
@@ -54,7 +54,7 @@ pub(crate) fn host() -> impl Strategy<Value = Fact> {
                     address_changes,
                     route_changes,
                     complaints,
-                })
+                }))
             },
         )
 }

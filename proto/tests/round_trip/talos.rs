@@ -137,7 +137,7 @@ pub(crate) fn peer() -> impl Strategy<Value = Fact> {
             |((key, since, label), address, allowed_ips, candidates, left_out, status)| {
                 Fact::TalosPeer(
                     key,
-                    TalosPeer {
+                    Box::new(TalosPeer {
                         since,
                         label,
                         address,
@@ -145,7 +145,7 @@ pub(crate) fn peer() -> impl Strategy<Value = Fact> {
                         candidates,
                         left_out,
                         status,
-                    },
+                    }),
                 )
             },
         )

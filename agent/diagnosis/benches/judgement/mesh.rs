@@ -218,7 +218,7 @@ fn of_peer(
     if lost {
         facts.insert(Fact::Inert(
             key,
-            Inert {
+            Box::new(Inert {
                 sent: 5,
                 last_sent: Some(ago(3000)),
                 sent_times: [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec(),
@@ -227,7 +227,7 @@ fn of_peer(
                 last_heard: (!back).then(|| ago(2900)),
                 heard_from: (!back).then_some(to),
                 ..Inert::default()
-            },
+            }),
         ));
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use evidence::{Fact, FactKey, Identity, Moment, NodeName, NodeRef, PublicKey, SourceId};
+use evidence::{
+    Fact, FactKey, Facts, Identity, Moment, NodeName, NodeRef, OfPeer, PublicKey, SourceId,
+};
 
-use super::{Member, Own, Places, Speaks, said};
+use super::{Member, Own, Places, Speaks};
 use crate::{
     NodeView, Stream, View, health,
     prefix::{Holdings, Reader, Register},
@@ -89,8 +91,10 @@ fn identity(view: &NodeView) -> Option<&Identity> {
 fn listed(members: &[Member<'_>]) -> BTreeSet<PublicKey> {
     let mut listed = Places::default();
     for view in members.iter().filter_map(Member::fresh) {
-        for (key, _) in view.facts.peers() {
-            listed.give(*key);
+        for (key, of_peer) in view.facts.of_peers() {
+            if of_peer.peer().is_some() {
+                listed.give(*key);
+            }
         }
     }
     listed.iter().copied().collect()
@@ -149,10 +153,10 @@ fn hear(members: &mut [Member<'_>], mut known: BTreeSet<PublicKey>) {
         let Some(view) = member.fresh() else {
             continue;
         };
-        member.said = said::row(&view.facts, &keys);
+        member.said = row(&view.facts, &keys);
         let peers = member.said.iter().enumerate();
         let peers = peers.filter_map(|(place, said)| {
-            Some((place, keys.at(place)?, &said.peer?.allowed_ips[..]))
+            Some((place, keys.at(place)?, &(*said)?.peer()?.allowed_ips[..]))
         });
         member.holdings = reader.read(peers);
         member.own.sources = SourceId::ALL.map(|id| match view.facts.get(&FactKey::Source(id)) {
@@ -177,4 +181,24 @@ fn hear(members: &mut [Member<'_>], mut known: BTreeSet<PublicKey>) {
         member.holdings.set_register(&register);
         member.register = Rc::clone(&register);
     }
+}
+
+/// What a node says of each key, by the places of the keys.
+fn row<'a>(facts: &'a Facts, keys: &Places<PublicKey>) -> Vec<Option<&'a OfPeer>> {
+    let mut row = vec![None; keys.len()];
+    // Both are in the order of keys: mostly the next one is meant.
+    let mut next = 0;
+    for (key, said) in facts.of_peers() {
+        let place = (next..)
+            .take(2)
+            .find(|place| keys.at(*place).as_ref() == Some(key));
+        let Some(place) = place.or_else(|| keys.of(key)) else {
+            continue;
+        };
+        if let Some(here) = row.get_mut(place) {
+            *here = Some(&**said);
+        }
+        next = place + 1;
+    }
+    row
 }

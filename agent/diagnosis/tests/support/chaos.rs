@@ -374,7 +374,7 @@ fn any_inert() -> impl Strategy<Value = Fact> {
                 replies,
                 ..Inert::default()
             };
-            Fact::Inert(key, inert)
+            Fact::Inert(key, Box::new(inert))
         })
 }
 

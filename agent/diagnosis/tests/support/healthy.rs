@@ -29,7 +29,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
     }));
     facts.insert(Fact::Steering(steering()));
     facts.insert(Fact::Clock(clock()));
-    facts.insert(Fact::Host(host(node)));
+    facts.insert(Fact::Host(Box::new(host(node))));
     facts.insert(Fact::Vxlan(Vxlan {
         since: ago(590_000),
         devices: Vec::new(),

@@ -447,11 +447,11 @@ impl Lab {
 
     fn inert(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut Inert)) {
         let mut value = match self.node(of).facts.get(&FactKey::Inert(key(with))) {
-            Some(Fact::Inert(_, inert)) => inert.clone(),
+            Some(Fact::Inert(_, inert)) => Inert::clone(inert),
             _ => Inert::default(),
         };
         edit(&mut value);
-        self.put(of, Fact::Inert(key(with), value));
+        self.put(of, Fact::Inert(key(with), Box::new(value)));
     }
 
     fn initiated(&mut self, of: &str, with: &str) -> Pushing<'_, Initiated> {

@@ -217,5 +217,5 @@ fn talos_peer(to: &str, candidates: &[Told], last: Option<&str>) -> Fact {
             last_change: Some(ago(10_000)),
         }),
     };
-    Fact::TalosPeer(key(to), peer)
+    Fact::TalosPeer(key(to), Box::new(peer))
 }

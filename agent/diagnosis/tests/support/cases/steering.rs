@@ -114,7 +114,7 @@ fn wanted_by_talos(allowed_ips: &[&str]) -> Lab {
         left_out: 0,
         status: None,
     };
-    lab.put("vps-1", Fact::TalosPeer(key("vps-2"), peer));
+    lab.put("vps-1", Fact::TalosPeer(key("vps-2"), Box::new(peer)));
     lab
 }
 

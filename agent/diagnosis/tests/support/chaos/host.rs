@@ -42,7 +42,7 @@ pub(super) fn any_host() -> impl Strategy<Value = Fact> {
     let uuid = option::of(0..3_u8);
     (filter, option::of(0..3_u32), uuid, drops()).prop_map(
         |(filter, sockets, uuid, address_changes)| {
-            Fact::Host(Host {
+            Fact::Host(Box::new(Host {
                 system_uuid: uuid.map(|byte| Fingerprint([byte; 16])),
                 reverse_path: filter.map(|(all, src_valid_mark, dropped)| ReversePath {
                     all,
@@ -57,7 +57,7 @@ pub(super) fn any_host() -> impl Strategy<Value = Fact> {
                 checksum_errors: Some(address_changes),
                 checksum_errors_lately: Some(20),
                 ..Host::default()
-            })
+            }))
         },
     )
 }

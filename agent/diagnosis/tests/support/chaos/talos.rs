@@ -47,7 +47,7 @@ pub(super) fn any_talos_peer() -> impl Strategy<Value = Fact> {
                 left_out: 0,
                 status,
             };
-            Fact::TalosPeer(key, peer)
+            Fact::TalosPeer(key, Box::new(peer))
         },
     )
 }

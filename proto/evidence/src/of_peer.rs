@@ -1,0 +1,139 @@
+//! What one node says of one key.
+
+use std::sync::Arc;
+
+use crate::{
+    DataSeen, EchoHeard, EchoSent, Fact, FactKey, Inert, Initiated, Layer, Peer, PublicKey, Sizes,
+    Steered, TalosPeer,
+};
+
+/// Kinds of facts that are about a key.
+const KINDS: usize = 9;
+
+/// The present facts of one node about one key, at most one of a kind.
+///
+/// Each fact is shared by all clones: who keeps one copy while another is changed pays for what differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfPeer {
+    kinds: [Option<Arc<Fact>>; KINDS],
+}
+
+/// The key that a fact is about, and its kind; `None` if it is about no key.
+pub(crate) const fn of_key(key: &FactKey) -> Option<(&PublicKey, usize)> {
+    match key {
+        FactKey::Peer(key) => Some((key, 0)),
+        FactKey::EchoSent(key) => Some((key, 1)),
+        FactKey::EchoHeard(key) => Some((key, 2)),
+        FactKey::Inert(key) => Some((key, 3)),
+        FactKey::Initiated(key) => Some((key, 4)),
+        FactKey::Sizes(key) => Some((key, 5)),
+        FactKey::Steered(key) => Some((key, 6)),
+        FactKey::TalosPeer(key) => Some((key, 7)),
+        FactKey::DataSeen(key) => Some((key, 8)),
+        FactKey::Identity
+        | FactKey::Source(_)
+        | FactKey::Device
+        | FactKey::Arrivals
+        | FactKey::Steering
+        | FactKey::Vxlan
+        | FactKey::Health
+        | FactKey::Talos
+        | FactKey::Discovery
+        | FactKey::Clock
+        | FactKey::Ntp
+        | FactKey::Host => None,
+    }
+}
+
+impl OfPeer {
+    /// The peer as the device has it.
+    pub fn peer(&self) -> Option<&Peer> {
+        match self.kind(0)? {
+            Fact::Peer(_, peer) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Echo requests towards it.
+    pub fn echo_sent(&self) -> Option<&EchoSent> {
+        match self.kind(1)? {
+            Fact::EchoSent(_, echo) => Some(echo),
+            _ => None,
+        }
+    }
+
+    /// Echo requests heard from it.
+    pub fn echo_heard(&self) -> Option<&EchoHeard> {
+        match self.kind(2)? {
+            Fact::EchoHeard(_, echo) => Some(echo),
+            _ => None,
+        }
+    }
+
+    /// Inert datagrams exchanged with it.
+    pub fn inert(&self) -> Option<&Inert> {
+        match self.kind(3)? {
+            Fact::Inert(_, inert) => Some(inert),
+            _ => None,
+        }
+    }
+
+    /// The newest handshake initiations sent to it, oldest first.
+    pub fn initiated(&self) -> &[Initiated] {
+        match self.kind(4) {
+            Some(Fact::Initiated(_, list)) => list,
+            _ => &[],
+        }
+    }
+
+    /// What full-size packets to it gave on a layer.
+    pub fn sizes(&self, layer: Layer) -> Option<&Sizes> {
+        match self.kind(5)? {
+            Fact::Sizes(_, layers) => layers.iter().find(|sizes| sizes.layer == layer),
+            _ => None,
+        }
+    }
+
+    /// How traffic towards its addresses leaves.
+    pub fn steered(&self) -> Option<&Steered> {
+        match self.kind(6)? {
+            Fact::Steered(_, steered) => Some(steered),
+            _ => None,
+        }
+    }
+
+    /// The peer as Talos wants it.
+    pub fn talos_peer(&self) -> Option<&TalosPeer> {
+        match self.kind(7)? {
+            Fact::TalosPeer(_, peer) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Data messages of its tunnel.
+    pub fn data_seen(&self) -> Option<&DataSeen> {
+        match self.kind(8)? {
+            Fact::DataSeen(_, seen) => Some(seen),
+            _ => None,
+        }
+    }
+
+    /// All of them, in the order of their kinds.
+    pub fn iter(&self) -> impl Iterator<Item = &Fact> {
+        self.kinds.iter().flatten().map(|fact| &**fact)
+    }
+
+    pub(crate) fn kind(&self, kind: usize) -> Option<&Fact> {
+        self.kinds.get(kind)?.as_deref()
+    }
+
+    /// Puts a fact in the place of the one of its kind, which it gives back.
+    pub(crate) fn put(&mut self, kind: usize, fact: Option<Fact>) -> Option<Fact> {
+        let place = self.kinds.get_mut(kind)?;
+        std::mem::replace(place, fact.map(Arc::new)).map(Arc::unwrap_or_clone)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kinds.iter().all(Option::is_none)
+    }
+}
