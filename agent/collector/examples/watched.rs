@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use diagnosis::{Expectation, View, diagnose};
+use diagnosis::{Expectation, View, Watch, diagnose};
 use evidence::{Moment, Verdict};
 use mesh_collector::{Config, Http, Open, run};
 use proto::{transport::listen, trust::KeySource};
@@ -66,7 +66,7 @@ fn fault(text: &str) -> Result<mesh::Fault, String> {
     })
 }
 
-fn judge(_: &View, _: Moment) -> Verdict {
+fn judge(_: &mut Watch, _: &View, _: Moment) -> Verdict {
     WATCHED.get().map_or_else(Verdict::default, |watched| {
         let faulty = Instant::now() >= watched.from;
         let verdict = if faulty {

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::{PairFilter, PairPage, Recorder, View, hold::Hold, standing::Standing};
+use diagnosis::{PairFilter, PairPage, Recorder, View, Watch, hold::Hold, standing::Standing};
 use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, PairPast, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
@@ -37,8 +37,8 @@ use crate::{
 pub(crate) use memory::Memory;
 pub(crate) use recent::Recent;
 
-/// The function that judges: [`diagnosis::diagnose`], or another in tests.
-pub type Judge = fn(&View, Moment) -> Verdict;
+/// What judges, and remembers what makes the next judgement quick: [`Watch::diagnose`], or another function in tests.
+pub type Judge = fn(&mut Watch, &View, Moment) -> Verdict;
 
 /// Shortest time from one judgement to the next.
 const DIRTY_PACE: Duration = Duration::from_millis(100);
@@ -89,6 +89,7 @@ pub(crate) type Peers = Arc<Vec<PeerIdentity>>;
 pub(crate) struct Owner {
     state: State,
     judge: Judge,
+    watch: Watch,
     changes: mpsc::Receiver<Change>,
     judged: watch::Sender<Arc<Judged>>,
     peers: watch::Sender<Peers>,
@@ -129,7 +130,8 @@ impl Owner {
         let now = Instant::now();
         let at = clock::now();
         let view = state.lend();
-        let mut verdict = judge(&view, at);
+        let mut watch = Watch::default();
+        let mut verdict = judge(&mut watch, &view, at);
         standing.apply(&mut verdict, at);
         hold.apply(&view.expectation.graph, &mut verdict.gates, at);
         state.give_back(view);
@@ -137,6 +139,7 @@ impl Owner {
         Self {
             state,
             judge,
+            watch,
             changes,
             judged: watch::Sender::new(Arc::new(Judged {
                 verdict,
@@ -256,6 +259,7 @@ impl Owner {
         let task = Task {
             view: self.state.lend(),
             judge: self.judge,
+            watch: mem::take(&mut self.watch),
             recorder: mem::take(&mut self.recorder),
             standing: mem::take(&mut self.standing),
             witnessed: !self.witnessed.is_empty(),
@@ -275,6 +279,7 @@ impl Owner {
             }
         }
         self.state.give_back(done.view);
+        self.watch = done.watch;
         self.recorder = done.recorder;
         self.standing = done.standing;
         log::write(&done.events);
@@ -315,6 +320,7 @@ impl Owner {
 struct Task {
     view: View,
     judge: Judge,
+    watch: Watch,
     recorder: Recorder,
     standing: Standing,
     /// Whether somebody wants what is judged.
@@ -327,6 +333,7 @@ struct Done {
     view: View,
     /// The view as it was judged, before the verdict became a part of its history.
     witnessed: Option<View>,
+    watch: Watch,
     recorder: Recorder,
     standing: Standing,
     /// Pairs that have changed.
@@ -339,7 +346,7 @@ struct Done {
 
 impl Task {
     fn run(mut self) -> Done {
-        let mut verdict = (self.judge)(&self.view, self.at);
+        let mut verdict = (self.judge)(&mut self.watch, &self.view, self.at);
         self.standing.apply(&mut verdict, self.at);
         let mut hold = self.last.hold.clone();
         let graph = &self.view.expectation.graph;
@@ -358,6 +365,7 @@ impl Task {
         Done {
             view: self.view,
             witnessed,
+            watch: self.watch,
             recorder: self.recorder,
             standing: self.standing,
             pairs,

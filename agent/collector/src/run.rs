@@ -74,13 +74,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// A collector that judges with [`diagnosis::diagnose`].
+    /// A collector that judges with [`diagnosis::Watch::diagnose`].
     pub fn new(mesh_key: MeshKey, expectation: Expectation) -> Self {
         Self {
             mesh_key,
             also_accepted: Vec::new(),
             expectation,
-            judge: diagnosis::diagnose,
+            judge: diagnosis::Watch::diagnose,
             patience: timing::STANDS,
             confirm: timing::CONFIRMED,
             http: Vec::new(),

@@ -1,6 +1,6 @@
 //! Report streams without connections and without a clock: for whoever simulates both.
 
-use diagnosis::{Expectation, Recorder, View, diagnose, standing::Standing};
+use diagnosis::{Expectation, Recorder, View, Watch, standing::Standing};
 use evidence::{Moment, NodeName, Verdict};
 use proto::wire::ReportRequest;
 
@@ -15,6 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Streams {
     state: State,
+    watch: Watch,
     recorder: Recorder,
     standing: Standing,
 }
@@ -33,6 +34,7 @@ impl Streams {
     pub fn new(started: Moment, expectation: Expectation) -> Self {
         Self {
             state: State::new(started, expectation),
+            watch: Watch::default(),
             recorder: Recorder::default(),
             standing: Standing::default(),
         }
@@ -86,7 +88,7 @@ impl Streams {
     /// Judges what is known, and remembers what a collector does from one judgement to the next.
     pub fn diagnose(&mut self, now: Moment) -> Verdict {
         let mut view = self.state.lend();
-        let mut verdict = diagnose(&view, now);
+        let mut verdict = self.watch.diagnose(&view, now);
         self.standing.apply(&mut verdict, now);
         self.recorder.observe(&mut view, &verdict, now);
         self.state.give_back(view);

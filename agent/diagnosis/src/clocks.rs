@@ -2,7 +2,7 @@
 //!
 //! A node is judged by all others together, never by one: of two clocks that differ nobody can say which is right.
 
-use evidence::{Clock, NodeRef, NtpServer, Offset, WallReading};
+use evidence::{Clock, Moment, NodeRef, NtpServer, Offset, WallReading};
 
 use crate::{
     mesh::{Member, Mesh},
@@ -22,7 +22,7 @@ pub(crate) struct Skewed<'m, 'a> {
 }
 
 /// What the clocks say of each other.
-pub(crate) struct Judgement<'m, 'a> {
+pub(crate) struct Clocks<'m, 'a> {
     pub(crate) skewed: Vec<Skewed<'m, 'a>>,
     /// Who was compared with others and is not far from them.
     pub(crate) agreeing: Vec<&'m Member<'a>>,
@@ -30,20 +30,35 @@ pub(crate) struct Judgement<'m, 'a> {
     pub(crate) tie: bool,
 }
 
+/// A node whose clock can be compared.
+struct Owner<'m, 'a> {
+    member: &'m Member<'a>,
+    clock: &'a Clock,
+    /// Since when it is this clock: it was set then, or the machine booted.
+    begun: Moment,
+}
+
 /// Compares all clocks that can be compared.
-pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Judgement<'m, 'a> {
-    let possible = |member: &&Member<'_>| {
-        own(mesh, member).is_some_and(|clock| !is_impossible(&clock.reading))
+pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Clocks<'m, 'a> {
+    let possible = |member: &'m Member<'a>| {
+        let clock = own(mesh, member)?;
+        let set = clock.stepped.map_or(clock.booted, |step| step.at);
+        let owner = Owner {
+            member,
+            clock,
+            begun: clock.booted.max(set),
+        };
+        (!is_impossible(&clock.reading)).then_some(owner)
     };
-    let members: Vec<&Member<'a>> = mesh.members.values().filter(possible).collect();
-    let measured: Vec<Skewed<'m, 'a>> = (0..members.len())
-        .filter_map(|place| measure(mesh, &members, place))
+    let owners: Vec<Owner<'m, 'a>> = mesh.members.values().filter_map(possible).collect();
+    let measured: Vec<Skewed<'m, 'a>> = (0..owners.len())
+        .filter_map(|place| measure(mesh, &owners, place))
         .collect();
     let all = measured.len();
     let far = |skewed: &Skewed<'_, '_>| duration(skewed.ahead_ms) > timing::SKEW_WARN;
     let (skewed, near): (Vec<_>, Vec<_>) = measured.into_iter().partition(far);
     let (skewed, tie) = break_tie(mesh, skewed, all);
-    Judgement {
+    Clocks {
         skewed,
         agreeing: near.into_iter().map(|near| near.member).collect(),
         tie,
@@ -68,25 +83,25 @@ fn break_tie<'m, 'a>(
 /// One node against the others.
 fn measure<'m, 'a>(
     mesh: &Mesh<'_>,
-    members: &[&'m Member<'a>],
+    owners: &[Owner<'m, 'a>],
     place: usize,
 ) -> Option<Skewed<'m, 'a>> {
-    let member = *members.get(place)?;
-    let others = members.iter().cycle().skip(place + 1);
-    let others = others.take(members.len().saturating_sub(1).min(WITNESSES));
+    let owner = owners.get(place)?;
+    let others = owners.iter().cycle().skip(place + 1);
+    let others = others.take(owners.len().saturating_sub(1).min(WITNESSES));
     let witnesses: Vec<(&'m Member<'a>, Offset)> = others
-        .filter_map(|other| Some((*other, offset(mesh, other, member)?)))
+        .filter_map(|other| Some((other.member, offset(mesh, other, owner)?)))
         .collect();
     let bounds: Vec<i64> = witnesses.iter().map(|(_, offset)| bound(*offset)).collect();
     Some(Skewed {
-        member,
+        member: owner.member,
         ahead_ms: median(bounds)?,
         witnesses,
     })
 }
 
 /// How far the clock of `b` is ahead of that of `a`, by whichever of the two could tell more exactly.
-fn offset(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
+fn offset(mesh: &Mesh<'_>, a: &Owner<'_, '_>, b: &Owner<'_, '_>) -> Option<Offset> {
     let (there, back) = (
         read(mesh, a, b),
         read(mesh, b, a).as_ref().map(Offset::reversed),
@@ -98,15 +113,11 @@ fn offset(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
 }
 
 /// What `a` read of the clock of `b`, against its own.
-fn read(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Option<Offset> {
-    let own = own(mesh, a)?;
-    let told = a.echo_sent(&b.key?)?.clock?;
+fn read(mesh: &Mesh<'_>, a: &Owner<'_, '_>, b: &Owner<'_, '_>) -> Option<Offset> {
+    let told = a.member.echo_sent(&b.member.key?)?.clock?;
     // A clock that was set since then, or that of a machine that was booted since then, is not the one that was read.
-    let clock = b.clock();
-    let set = clock.and_then(|clock| clock.stepped).map(|step| step.at);
-    let begun = clock.map(|clock| clock.booted).max(set);
-    let current = begun.is_none_or(|begun| begun.plus(timing::SKEW) < told.at);
-    (mesh.recent(told.at, timing::CLOCK_FRESH) && current).then(|| told.ahead_of(&own.reading))
+    let current = b.begun.plus(timing::SKEW) < told.at;
+    (mesh.recent(told.at, timing::CLOCK_FRESH) && current).then(|| told.ahead_of(&a.clock.reading))
 }
 
 /// The clock of a node that speaks, as it shows since it was last set.
@@ -152,7 +163,7 @@ fn vouched(mesh: &Mesh<'_>, member: &Member<'_>) -> bool {
 }
 
 /// Why what needs certificates cannot be started: clocks that cannot be right, or are far off.
-pub(crate) fn reasons(mesh: &Mesh<'_>) -> Vec<String> {
+pub(crate) fn reasons(mesh: &Mesh<'_>, clocks: &Clocks<'_, '_>) -> Vec<String> {
     let mut reasons = Vec::new();
     for member in mesh.members.values() {
         let clock = member.clock();
@@ -168,7 +179,7 @@ pub(crate) fn reasons(mesh: &Mesh<'_>) -> Vec<String> {
             ));
         }
     }
-    let far = compare(mesh).skewed.into_iter();
+    let far = clocks.skewed.iter();
     let far: Vec<&NodeRef> = far
         .filter(|skewed| duration(skewed.ahead_ms) > timing::SKEW_FAIL)
         .map(|skewed| &skewed.member.node)

@@ -1,12 +1,16 @@
 //! All directions of a mesh, judged: one octet for each answer, and the words only where a finding needs them.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    rc::Rc,
+};
 
-use evidence::{Finding, NodeRef, Tally, limits};
+use evidence::{Finding, Moment, NodeRef, PublicKey, Rung, Tally, limits};
 
 use crate::{
     flaps,
-    mesh::{Member, Mesh},
+    mesh::{End, Member, Mesh, News},
     pair::{Direction, Outcomes},
 };
 
@@ -14,45 +18,208 @@ use crate::{
 pub(crate) type Way = (usize, usize);
 
 /// The outcomes of all ordered pairs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     nodes: usize,
     cells: Vec<Option<Outcomes>>,
+    /// The moment at which each must be asked anew, whatever is reported.
+    until: Vec<Moment>,
     /// Those that are not good in everything, in order.
     odd: Vec<Way>,
+    counts: Counts,
+    basis: Basis,
+}
+
+/// How many directions there are of each kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) tally: Tally,
+    /// By the first rung that fails.
+    broken: BTreeMap<Rung, usize>,
+    /// By the highest rung that is good with all below it.
+    proved: BTreeMap<Rung, usize>,
+}
+
+impl Counts {
+    /// How many fail at or below `rung`, and how many are merely not proved good.
+    ///
+    /// The rung and all below it must be good. A young session above a way that nobody can see, or data that happens to pass
+    /// beside a device that cannot be read, is no ground to build on: else a lost tap would open what it shut.
+    pub(crate) fn at(&self, rung: Rung) -> (usize, usize) {
+        let bad = self.broken.range(..=rung).map(|(_, count)| count).sum();
+        let good: usize = self.proved.range(rung..).map(|(_, count)| count).sum();
+        (bad, self.all().saturating_sub(bad).saturating_sub(good))
+    }
+
+    /// How many there are.
+    pub(crate) fn all(&self) -> usize {
+        usize::try_from(self.tally.all()).unwrap_or(usize::MAX)
+    }
+
+    fn add(&mut self, outcomes: Outcomes) {
+        self.tally.add(outcomes.health());
+        for (rung, counts) in self.places(outcomes) {
+            *counts.entry(rung).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, outcomes: Outcomes) {
+        self.tally.remove(outcomes.health());
+        for (rung, counts) in self.places(outcomes) {
+            let count = counts.entry(rung).or_default();
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn places(
+        &mut self,
+        outcomes: Outcomes,
+    ) -> impl Iterator<Item = (Rung, &mut BTreeMap<Rung, usize>)> {
+        let broken = outcomes.broken_at().map(|rung| (rung, &mut self.broken));
+        let proved = outcomes.highest().map(|rung| (rung, &mut self.proved));
+        broken.into_iter().chain(proved)
+    }
+}
+
+/// What the outcomes rest on besides what is said of peers.
+#[derive(Debug, Default)]
+struct Basis {
+    at: Option<Moment>,
+    started: Moment,
+    ends: Vec<End>,
+    steers: bool,
+    witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    /// Pairs of which the history knew something.
+    remembered: Vec<Way>,
 }
 
 impl Table {
-    /// Judges all.
-    pub(crate) fn of(mesh: &Mesh<'_>) -> Self {
-        let nodes = mesh.members.len();
-        let mut table = Self {
-            nodes,
-            cells: vec![None; nodes * nodes],
-            odd: Vec::new(),
-        };
-        // Both directions of a pair rest on the same facts: together they are fetched once.
-        for (from, a) in mesh.members.values().enumerate() {
-            for (to, b) in mesh.members.values().enumerate().skip(from + 1) {
-                for (way, ends) in [((from, to), (a, b)), ((to, from), (b, a))] {
-                    let outcomes = flaps::marked(mesh, ends, Outcomes::of(mesh, ends.0, ends.1));
-                    let place = table.place(way);
-                    if let Some(cell) = table.cells.get_mut(place) {
-                        *cell = Some(outcomes);
-                    }
+    /// Judges those pairs whose outcomes may not be what they were.
+    pub(crate) fn update(&mut self, mesh: &Mesh<'_>, news: &News) {
+        let mut turned = Vec::new();
+        if self.basis.is_of(mesh) {
+            self.find_due(mesh, news);
+            for place in self.due(mesh.now) {
+                let way = (place / self.nodes, place % self.nodes);
+                self.judge(mesh, way, &mut turned);
+            }
+        } else {
+            self.start(mesh.members.len());
+            // Both directions of a pair rest on the same facts: together they are fetched once.
+            for from in 0..self.nodes {
+                for to in from + 1..self.nodes {
+                    self.judge(mesh, (from, to), &mut turned);
+                    self.judge(mesh, (to, from), &mut turned);
                 }
             }
         }
-        let odd = |way: &Way| table.get(*way).is_some_and(|one| !one.all_good());
-        table.odd = ways(nodes).filter(odd).collect();
-        table
+        self.turn(turned);
+        self.basis.take(mesh);
+    }
+
+    fn start(&mut self, nodes: usize) {
+        *self = Self {
+            nodes,
+            cells: vec![None; nodes * nodes],
+            until: vec![Moment::LAST; nodes * nodes],
+            ..Self::default()
+        };
+    }
+
+    /// Notes which must be judged for another reason than the time.
+    fn find_due(&mut self, mesh: &Mesh<'_>, news: &News) {
+        let all = 0..self.nodes;
+        let other = |member: &&Member<'_>| {
+            let last = self.basis.ends.get(member.index);
+            let devices = !news.holdings.is_empty() && news.has_other_holdings(&member.node);
+            devices || !last.is_some_and(|last| last.is_of(member))
+        };
+        let others: Vec<usize> = mesh
+            .members
+            .values()
+            .filter(other)
+            .map(|one| one.index)
+            .collect();
+        for one in others {
+            for two in all.clone() {
+                self.set_due((one, two));
+                self.set_due((two, one));
+            }
+        }
+        for (node, place) in &news.rows {
+            let Some(from) = mesh.members.get(&NodeRef::named(node)) else {
+                continue;
+            };
+            for to in mesh.of_key(*place) {
+                self.set_due((from.index, *to));
+                self.set_due((*to, from.index));
+            }
+        }
+        for way in std::mem::take(&mut self.basis.remembered) {
+            self.set_due(way);
+        }
+        for way in remembered(mesh) {
+            self.set_due(way);
+        }
+    }
+
+    fn set_due(&mut self, way: Way) {
+        let place = self.place(way);
+        if let Some(until) = self.until.get_mut(place) {
+            *until = Moment::FIRST;
+        }
+    }
+
+    fn due(&self, now: Moment) -> Vec<usize> {
+        let all = self.until.iter().enumerate();
+        all.filter(|(_, until)| **until <= now)
+            .map(|(place, _)| place)
+            .collect()
+    }
+
+    fn judge(&mut self, mesh: &Mesh<'_>, way: Way, turned: &mut Vec<Way>) {
+        let ends = mesh.members.at(way.0).zip(mesh.members.at(way.1));
+        let Some((a, b)) = ends.filter(|(a, b)| a.index != b.index) else {
+            return;
+        };
+        mesh.trace().take();
+        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b));
+        let place = self.place(way);
+        if let Some(until) = self.until.get_mut(place) {
+            *until = mesh.trace().take();
+        }
+        let Some(cell) = self.cells.get_mut(place) else {
+            return;
+        };
+        let before = cell.replace(outcomes);
+        if before == Some(outcomes) {
+            return;
+        }
+        if let Some(before) = before {
+            self.counts.remove(before);
+        }
+        self.counts.add(outcomes);
+        if before.is_none_or(Outcomes::all_good) != outcomes.all_good() {
+            turned.push(way);
+        }
+    }
+
+    /// Takes those into the list of the odd that became so, and out of it those that are good again.
+    fn turn(&mut self, turned: Vec<Way>) {
+        if turned.is_empty() {
+            return;
+        }
+        let mut odd = std::mem::take(&mut self.odd);
+        odd.extend(turned);
+        odd.sort_unstable();
+        odd.dedup();
+        odd.retain(|way| self.get(*way).is_some_and(|one| !one.all_good()));
+        self.odd = odd;
     }
 
     /// How the pairs are.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        self.iter().for_each(|one| tally.add(one.health()));
-        tally
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The pairs that are told unasked: all, or those that are not good in everything, after those of which it is remembered that
@@ -75,11 +242,6 @@ impl Table {
         ways(self.nodes).filter(|(from, to)| from != to).collect()
     }
 
-    /// Of all ordered pairs, in their order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Outcomes> {
-        self.cells.iter().flatten()
-    }
-
     fn get(&self, (from, to): Way) -> Option<Outcomes> {
         if to >= self.nodes {
             return None;
@@ -90,6 +252,46 @@ impl Table {
     const fn place(&self, (from, to): Way) -> usize {
         from * self.nodes + to
     }
+}
+
+impl Basis {
+    /// Whether it is that of a mesh of the same nodes, so that what was found of most pairs may still hold.
+    fn is_of(&self, mesh: &Mesh<'_>) -> bool {
+        let same = |(last, member): (&End, &Member<'_>)| last.is_who(member);
+        self.at.is_some_and(|at| at <= mesh.now)
+            && self.started == mesh.view.started
+            && self.steers == mesh.steers
+            && self.ends.len() == mesh.members.len()
+            && self.ends.iter().zip(mesh.members.values()).all(same)
+            && self.witnesses == mesh.witnesses
+    }
+
+    fn take(&mut self, mesh: &Mesh<'_>) {
+        self.at = Some(mesh.now);
+        self.started = mesh.view.started;
+        self.steers = mesh.steers;
+        if self.witnesses != mesh.witnesses {
+            self.witnesses = mesh.witnesses.clone();
+        }
+        self.ends.truncate(mesh.members.len());
+        for (index, member) in mesh.members.values().enumerate() {
+            match self.ends.get_mut(index) {
+                Some(last) if last.is_who(member) && last.is_of(member) => {}
+                Some(last) => *last = member.end(),
+                None => self.ends.push(member.end()),
+            }
+        }
+        self.remembered = remembered(mesh);
+    }
+}
+
+/// The pairs of which the history knows something: what they are may change with it.
+fn remembered(mesh: &Mesh<'_>) -> Vec<Way> {
+    let mut finder = Finder::new(mesh);
+    let pairs = mesh.view.history.pairs();
+    pairs
+        .filter_map(|(from, to)| finder.way(from, to))
+        .collect()
 }
 
 fn ways(nodes: usize) -> impl Iterator<Item = Way> {

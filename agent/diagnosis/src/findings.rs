@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Subject, limits};
 
 use crate::{
+    clocks::Clocks,
     directions::{Directions, Finder, Table, Way},
     localise::{Culprit, Pair, Place, localise},
     mesh::Mesh,
@@ -38,7 +39,7 @@ const EFFECTS_OF_ONE: usize = limits::EXPLAINED;
 const EFFECTS: usize = limits::FINDINGS;
 
 /// All findings, roots first.
-pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
+pub(crate) fn find(mesh: &Mesh<'_>, table: &Table, clocks: &Clocks<'_, '_>) -> Vec<Finding> {
     let (wrong, nobody): (Vec<Finding>, BTreeSet<NodeRef>) = keys::wrong(mesh).into_iter().unzip();
     let (stale, gone): (Vec<Finding>, BTreeSet<NodeRef>) =
         affiliates::stale(mesh).into_iter().unzip();
@@ -73,7 +74,7 @@ pub(crate) fn find(mesh: &Mesh<'_>, table: &Table) -> Vec<Finding> {
     roots.extend(overlay::find(mesh));
     roots.extend(encapsulation::find(mesh));
     roots.extend(node_address::find(mesh));
-    roots.extend(time::find(mesh));
+    roots.extend(time::find(mesh, clocks));
     roots.extend(discovery::find(mesh));
     roots.extend(stale);
     roots.extend(affiliates::differing(mesh));

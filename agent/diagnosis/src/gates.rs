@@ -1,12 +1,11 @@
 //! From judged pairs to gates. Everything fails closed: what is not proved good by fresh evidence is not ready.
 
-use std::collections::BTreeMap;
-
 use evidence::{Finding, Gate, Outcome, Phase, Rung, SourceId};
 
 use crate::{
-    clocks, cure,
-    directions::{Directions, Table},
+    clocks::{self, Clocks},
+    cure,
+    directions::{Counts, Directions, Table},
     discovery, expected, flaps,
     graph::{Graph, Level},
     levels::Check,
@@ -17,14 +16,19 @@ use crate::{
 };
 
 /// Judges all levels.
-pub(crate) fn gates(mesh: &Mesh<'_>, table: &Table, findings: &[Finding]) -> Vec<Gate> {
+pub(crate) fn gates(
+    mesh: &Mesh<'_>,
+    table: &Table,
+    findings: &[Finding],
+    clocks: &Clocks<'_, '_>,
+) -> Vec<Gate> {
     let graph = &mesh.view.expectation.graph;
-    let tally = Tally::of(table);
     let directions = Directions::new(mesh, table);
+    let clocks = clocks::reasons(mesh, clocks);
     let judged: Vec<(Phase, Vec<String>)> = graph
         .levels()
         .iter()
-        .map(|level| judge(&directions, &tally, findings, level))
+        .map(|level| judge(&directions, table.counts(), (findings, &clocks), level))
         .collect();
     let phases: Vec<Phase> = judged.iter().map(|(phase, _)| *phase).collect();
     let mut gates: Vec<Gate> = graph
@@ -72,14 +76,13 @@ fn all(phases: impl Iterator<Item = Phase>) -> Phase {
 
 fn judge(
     directions: &Directions<'_, '_>,
-    tally: &Tally,
-    findings: &[Finding],
+    counts: &Counts,
+    (findings, clocks): (&[Finding], &[String]),
     level: &Level,
 ) -> (Phase, Vec<String>) {
     let mesh = directions.mesh;
-    let clocks = level.needs_clocks.then(|| clocks::reasons(mesh));
-    if let Some(reasons) = clocks.filter(|reasons| !reasons.is_empty()) {
-        return (Phase::NotReady, reasons);
+    if level.needs_clocks && !clocks.is_empty() {
+        return (Phase::NotReady, clocks.to_vec());
     }
     if level.check == Check::Discovery {
         return discovery::level(mesh, level);
@@ -90,16 +93,16 @@ fn judge(
             vec!["not measured by this version".to_owned()],
         );
     };
-    let (failing, open) = tally.at(rung);
+    let (failing, open) = counts.at(rung);
     let mut holes = Holes::of(mesh, level);
     if rung == Rung::OverlayMtu {
         holes.overlay(mesh);
     }
-    if failing == 0 && open == 0 && holes.reasons.is_empty() && tally.all > 0 {
+    if failing == 0 && open == 0 && holes.reasons.is_empty() && counts.all() > 0 {
         return (Phase::Ready, Vec::new());
     }
     let mut reasons = Vec::new();
-    let all = tally.all;
+    let all = counts.all();
     if failing > 0 {
         reasons.push(format!(
             "{failing} of {all} directions fail at or below {rung}"
@@ -126,43 +129,6 @@ fn judge(
     reasons.extend(troubled(mesh));
     reasons.extend(roots(findings));
     (phase, reasons)
-}
-
-/// How many directions fail at each rung, and up to which they are proved good.
-///
-/// The rung and all below it must be good. A young session above a way that nobody can see, or data that happens to pass
-/// beside a device that cannot be read, is no ground to build on: else a lost tap would open what it shut.
-#[derive(Default)]
-struct Tally {
-    all: usize,
-    broken: BTreeMap<Rung, usize>,
-    proved: BTreeMap<Rung, usize>,
-}
-
-impl Tally {
-    fn of(table: &Table) -> Self {
-        let mut tally = Self::default();
-        for outcomes in table.iter() {
-            tally.all += 1;
-            let ends = [
-                (outcomes.broken_at(), &mut tally.broken),
-                (outcomes.highest(), &mut tally.proved),
-            ];
-            for (rung, counts) in ends {
-                if let Some(rung) = rung {
-                    *counts.entry(rung).or_default() += 1;
-                }
-            }
-        }
-        tally
-    }
-
-    /// How many fail at or below `rung`, and how many are merely not proved good.
-    fn at(&self, rung: Rung) -> (usize, usize) {
-        let bad = self.broken.range(..=rung).map(|(_, count)| count).sum();
-        let good: usize = self.proved.range(rung..).map(|(_, count)| count).sum();
-        (bad, self.all.saturating_sub(bad).saturating_sub(good))
-    }
 }
 
 /// The directions that are good at the moment, and were not for long.

@@ -66,7 +66,7 @@ fn decided(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, sent: &Initiated) ->
     let watched = b
         .watching_since(SourceId::Tap)
         .is_some_and(|at| sent.sent_at >= at);
-    mesh.now >= by && reported(a) && reported(b) && watched && !forgotten(b, sent.sent_at)
+    mesh.reached(by) && reported(a) && reported(b) && watched && !forgotten(b, sent.sent_at)
 }
 
 /// Whether B's list of arrivals is full and begins later: what came before has been pushed out of it.

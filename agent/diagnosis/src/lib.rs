@@ -3,7 +3,7 @@
 //! Pure and deterministic: no clock, no I/O, and it cannot fail. Odd evidence becomes a finding or an unknown, never an
 //! error. What is not proved good by fresh evidence is never good.
 //!
-//! In reading order: `view` (what comes in), `mesh` (the view, digested), `pair` (one ordered pair judged, with
+//! In reading order: `view` (what comes in), `watch` (one judgement after the other), `mesh` (the view, digested), `pair` (one ordered pair judged, with
 //! `journey` following single handshakes), `overlay` (the devices of one node), `candidates` (where a peer may be
 //! dialled), `health` (observers in trouble), `clocks` (whose is wrong), `discovery` (the service), `history` and `flaps` (what
 //! comes and goes), `localise` (where the trouble is), `findings` (what
@@ -38,11 +38,13 @@ pub mod standing;
 mod text;
 pub mod timing;
 mod view;
+mod watch;
 
 pub use history::{History, Recorder};
 pub use page::{Page as PairPage, PairFilter, pairs};
 pub use pages::{Page, explain, pages};
 pub use view::{Conflict, Expectation, NodeView, Stream, View};
+pub use watch::Watch;
 
 use evidence::{Finding, Ladder, Moment, NodeState, Verdict, limits};
 
@@ -51,20 +53,23 @@ use mesh::{Member, Mesh, millis};
 
 /// Judges a view.
 pub fn diagnose(view: &View, now: Moment) -> Verdict {
-    let mesh = Mesh::new(view, now);
-    let table = Table::of(&mesh);
-    let findings = findings::find(&mesh, &table);
-    let gates = gates::gates(&mesh, &table, &findings);
-    let told = table.told(&mesh).into_iter();
+    Watch::default().diagnose(view, now)
+}
+
+fn verdict(mesh: &Mesh<'_>, table: &Table) -> Verdict {
+    let clocks = clocks::compare(mesh);
+    let findings = findings::find(mesh, table, &clocks);
+    let gates = gates::gates(mesh, table, &findings, &clocks);
+    let told = table.told(mesh).into_iter();
     let (findings, findings_left_out) = bounded(findings);
     Verdict {
         nodes: mesh
             .members
             .values()
-            .map(|member| node_state(&mesh, member))
+            .map(|member| node_state(mesh, member))
             .collect(),
-        pairs: told.filter_map(|way| ladder(&mesh, way)).collect(),
-        tally: table.tally(),
+        pairs: told.filter_map(|way| ladder(mesh, way)).collect(),
+        tally: table.counts().tally,
         findings,
         findings_left_out,
         gates,

@@ -1,7 +1,10 @@
 //! The view, digested: who belongs to the mesh, who speaks freshly, who sits behind which public address.
 
+mod end;
 mod gather;
+mod memo;
 mod places;
+mod trace;
 
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
@@ -14,12 +17,15 @@ use evidence::{
 use crate::{
     NodeView, View,
     health::{self, Trouble},
-    prefix::{Holdings, Register},
     timing,
 };
 
+pub(crate) use end::End;
 pub(crate) use gather::Members;
+use memo::Heard;
+pub(crate) use memo::{Memo, News};
 pub(crate) use places::Places;
+use trace::Trace;
 
 /// The mesh at one moment.
 pub(crate) struct Mesh<'a> {
@@ -35,6 +41,19 @@ pub(crate) struct Mesh<'a> {
     pub(crate) witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
     /// Whether anybody has any part of what steers.
     pub(crate) steers: bool,
+    memo: &'a Memo,
+    /// Who has the key of each place.
+    by_key: Vec<Vec<usize>>,
+    trace: Rc<Trace>,
+}
+
+/// Behind which address a node was found to be, and what that was found by.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    node: NodeRef,
+    key: Option<PublicKey>,
+    addresses: Vec<IpAddr>,
+    address: Option<IpAddr>,
 }
 
 /// One node of the mesh.
@@ -47,13 +66,12 @@ pub(crate) struct Member<'a> {
     pub(crate) speaks: Speaks,
     /// The public address that others use for it, if that is not its own: it sits behind a NAT.
     pub(crate) site: Option<IpAddr>,
-    /// Which peer of its device has which address.
-    pub(crate) holdings: Holdings,
     /// What it says of each key, if it speaks freshly.
-    said: Vec<Option<&'a OfPeer>>,
+    heard: Option<&'a Heard>,
     /// Where to find a key there.
-    register: Rc<Register>,
+    memo: &'a Memo,
     own: Own<'a>,
+    trace: Rc<Trace>,
 }
 
 /// What a node says of itself and each of its pairs is judged by.
@@ -78,8 +96,15 @@ pub(crate) enum Speaks {
 }
 
 impl<'a> Mesh<'a> {
-    pub(crate) fn new(view: &'a View, now: Moment) -> Self {
-        let members = gather::members(view, now);
+    /// The mesh of a view whose news `memo` has taken in. `sites` are those of the last judgement, or none.
+    pub(crate) fn new(
+        view: &'a View,
+        now: Moment,
+        (memo, news): (&'a Memo, &News),
+        sites: &[Site],
+    ) -> Self {
+        let trace = Rc::default();
+        let members = gather::members(view, memo, &trace, now);
         let echo_fresh = timing::echo_fresh(members.len());
         let size_fresh = timing::size_fresh(members.len());
         let mut steering = members.values().filter_map(Member::steering);
@@ -92,10 +117,38 @@ impl<'a> Mesh<'a> {
             size_fresh,
             witnesses: BTreeMap::new(),
             steers,
+            memo,
+            by_key: Vec::new(),
+            trace,
         };
-        mesh.find_sites();
+        mesh.find_keys();
+        mesh.find_sites(sites, news);
         mesh.find_witnesses();
         mesh
+    }
+
+    /// What a pair's answers depend on in time is noted here while they are asked for.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The place of a key.
+    pub(crate) fn place_of(&self, key: &PublicKey) -> Option<usize> {
+        self.memo.keys.of(key)
+    }
+
+    /// The nodes with the key of this place: one, or more if machines were cloned.
+    pub(crate) fn of_key(&self, place: usize) -> &[usize] {
+        self.by_key.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a moment has come.
+    pub(crate) fn reached(&self, moment: Moment) -> bool {
+        let reached = self.now >= moment;
+        if !reached {
+            self.trace.until(moment);
+        }
+        reached
     }
 
     pub(crate) fn fresh_reporters(&self) -> usize {
@@ -112,7 +165,8 @@ impl<'a> Mesh<'a> {
 
     /// Whether `at` is at most `bound` ago. What claims to be of the future proves nothing.
     pub(crate) fn recent(&self, at: Moment, bound: Duration) -> bool {
-        at <= self.now.plus(timing::AHEAD) && self.now.since(at) <= bound
+        let gone = at.plus(bound).plus(Duration::from_millis(1));
+        self.reached(at.minus(timing::AHEAD)) && !self.reached(gone)
     }
 
     /// Whether one of the two has been here too short for the other to know of it.
@@ -123,7 +177,7 @@ impl<'a> Mesh<'a> {
     /// Whether a node's reports began a short while ago.
     pub(crate) fn has_just_come(&self, member: &Member<'_>) -> bool {
         let since = member.view.map_or(self.view.started, |view| view.since);
-        self.now.since(since) < timing::SETTLE
+        !self.reached(since.plus(timing::SETTLE))
     }
 
     /// Since when both have reported without a pause and were well, if both speak: what was lost before says nothing about the path.
@@ -169,8 +223,19 @@ impl<'a> Mesh<'a> {
         }
     }
 
+    fn find_keys(&mut self) {
+        let mut by_key = vec![Vec::new(); self.memo.keys.len()];
+        for member in self.members.values() {
+            let place = member.key.and_then(|key| self.place_of(&key));
+            if let Some(with) = place.and_then(|place| by_key.get_mut(place)) {
+                with.push(member.index);
+            }
+        }
+        self.by_key = by_key;
+    }
+
     /// A node sits behind a NAT if others send to an address that it does not have itself.
-    fn find_sites(&mut self) {
+    fn find_sites(&mut self, last: &[Site], news: &News) {
         let site = |to: &Member<'_>| {
             let (identity, key) = (to.identity()?, to.key?);
             let others = self.members.values().rev();
@@ -181,10 +246,43 @@ impl<'a> Mesh<'a> {
                     (!identity.addresses.contains(&endpoint)).then_some(endpoint)
                 })
         };
-        let sites: Vec<Option<IpAddr>> = self.members.values().map(site).collect();
+        let known = |member: &Member<'_>| {
+            let dialled = member.key.and_then(|key| self.place_of(&key));
+            let news = !news.speakers.is_empty()
+                || dialled.is_some_and(|place| news.dialled.contains(&place));
+            let last = last.get(member.index).filter(|last| last.is_of(member));
+            last.filter(|_| !news).map(|last| last.address)
+        };
+        let sites = self.members.values();
+        let sites: Vec<Option<IpAddr>> = sites
+            .map(|member| known(member).unwrap_or_else(|| site(member)))
+            .collect();
         for (member, site) in self.members.values_mut().zip(sites) {
             member.site = site;
         }
+    }
+
+    /// What was found of sites, for the next judgement.
+    pub(crate) fn sites(&self) -> Vec<Site> {
+        let site = |member: &Member<'_>| Site {
+            node: member.node.clone(),
+            key: member.key,
+            addresses: member
+                .identity()
+                .map_or_else(Vec::new, |identity| identity.addresses.clone()),
+            address: member.site,
+        };
+        self.members.values().map(site).collect()
+    }
+}
+
+impl Site {
+    /// Whether it was found by what the node still says.
+    fn is_of(&self, member: &Member<'_>) -> bool {
+        let addresses = member
+            .identity()
+            .map_or(&[][..], |identity| &identity.addresses);
+        self.node == member.node && self.key == member.key && self.addresses == addresses
     }
 }
 
@@ -196,6 +294,7 @@ impl<'a> Member<'a> {
 
     /// When its last report came.
     pub(crate) fn last_report(&self) -> Option<Moment> {
+        self.trace.never_holds();
         self.view.map(|view| view.last_report)
     }
 
@@ -241,11 +340,24 @@ impl<'a> Member<'a> {
 
     /// What it says of a key, if it speaks freshly.
     fn said(&self, key: &PublicKey) -> Option<&'a OfPeer> {
-        match self.register.keys.of(key) {
-            Some(place) => self.said.get(place).copied().flatten(),
+        let heard = self.heard?;
+        match self.memo.keys.of(key) {
+            Some(place) => heard.row.get(place)?.as_deref(),
             // Of one that is nobody's and in no device.
             None => self.fresh()?.facts.of_peer(key).map(|said| &**said),
         }
+    }
+
+    /// The peer of its device to which packets for this address go.
+    pub(crate) fn holder(&self, address: IpAddr) -> Option<PublicKey> {
+        let Memo { reader, keys, .. } = self.memo;
+        self.heard?.holdings.holder(address, reader, keys)
+    }
+
+    /// The peer of its device that has this very address.
+    pub(crate) fn holder_of_host(&self, address: IpAddr) -> Option<PublicKey> {
+        let Memo { reader, keys, .. } = self.memo;
+        self.heard?.holdings.host(address, reader, keys)
     }
 
     pub(crate) fn peer(&self, key: &PublicKey) -> Option<&'a Peer> {
@@ -277,6 +389,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn arrivals(&self) -> &'a [Arrival] {
+        self.trace.never_holds();
         match self.fact(FactKey::Arrivals) {
             Some(Fact::Arrivals(list)) => list,
             _ => &[],

@@ -97,7 +97,7 @@ fn rides_the_tunnel<'a>(
 /// Whether another node sends what is for this address of `member` into the tunnel. A device on an address of another
 /// network has nothing to do with it.
 fn is_steered(mesh: &Mesh<'_>, member: &Member<'_>, address: IpAddr) -> bool {
-    let holder = |other: &Member<'_>| other.holdings.holder(address);
+    let holder = |other: &Member<'_>| other.holder(address);
     let mut others = mesh.members.values();
     member.key.is_some() && others.any(|other| holder(other) == member.key)
 }

@@ -4,7 +4,7 @@ use evidence::{Ladder, Moment, NodeRef, PairHealth, PairRef, limits};
 
 use crate::{
     View, flaps,
-    mesh::{Member, Mesh},
+    mesh::{Member, Memo, Mesh},
     pair::{self, Outcomes},
 };
 
@@ -34,7 +34,9 @@ pub struct Page {
 
 /// The ladders of the pairs that are asked for: bit for bit those that a verdict of the same view and moment has.
 pub fn pairs(view: &View, filter: &PairFilter, now: Moment) -> Page {
-    let mesh = Mesh::new(view, now);
+    let mut memo = Memo::default();
+    let news = memo.take_in(view, now);
+    let mesh = Mesh::new(view, now, (&memo, &news), &[]);
     let is = |wanted: &Option<String>, node: &NodeRef| {
         wanted.as_ref().is_none_or(|name| node.to_string() == *name)
     };

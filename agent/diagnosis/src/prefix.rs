@@ -1,6 +1,6 @@
 //! Addresses and prefixes, as text from a node's device.
 
-use std::{net::IpAddr, rc::Rc};
+use std::net::IpAddr;
 
 use evidence::PublicKey;
 
@@ -43,24 +43,16 @@ impl Prefix {
 /// Which peer of a device has which address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
-    register: Rc<Register>,
     /// Single addresses, which almost all are: the place of the key, and one, by the place of the address.
     hosts: Vec<u32>,
     wider: Vec<(Prefix, PublicKey)>,
 }
 
-/// The places of keys and of the single addresses that they are given anywhere.
-#[derive(Debug, Default)]
-pub(crate) struct Register {
-    pub(crate) keys: Places<PublicKey>,
-    pub(crate) addresses: Places<IpAddr>,
-}
-
 /// Reads the allowed IPs of one device after the other. Almost all say the same of a peer, which is read once.
 #[derive(Debug, Default)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct Reader {
     addresses: Places<IpAddr>,
-    last: Vec<(&'a [String], Vec<Allowed>)>,
+    last: Vec<(Vec<String>, Vec<Allowed>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,22 +61,26 @@ enum Allowed {
     Wider(Prefix),
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// What the peers of a device have, each with the place of its key.
-    pub(crate) fn read(
+    #[expect(
+        single_use_lifetimes,
+        reason = "none may be left out in an `impl Trait`"
+    )]
+    pub(crate) fn read<'a>(
         &mut self,
         peers: impl Iterator<Item = (usize, PublicKey, &'a [String])>,
     ) -> Holdings {
         let mut holdings = Holdings::default();
         for (place, key, allowed_ips) in peers {
             if self.last.len() <= place {
-                self.last.resize(place + 1, (&[], Vec::new()));
+                self.last.resize_with(place + 1, Default::default);
             }
             let Some((texts, allowed)) = self.last.get_mut(place) else {
                 continue;
             };
             if *texts != allowed_ips {
-                *texts = allowed_ips;
+                *texts = allowed_ips.to_vec();
                 *allowed = parse(allowed_ips, &mut self.addresses);
             }
             for one in allowed {
@@ -94,9 +90,14 @@ impl<'a> Reader<'a> {
         holdings
     }
 
-    /// The places of all addresses that were read.
-    pub(crate) fn addresses(self) -> Places<IpAddr> {
-        self.addresses
+    /// How many addresses have been read.
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The place of an address.
+    fn of(&self, address: IpAddr) -> Option<usize> {
+        self.addresses.of(&address)
     }
 }
 
@@ -113,6 +114,9 @@ fn parse(allowed_ips: &[String], addresses: &mut Places<IpAddr>) -> Vec<Allowed>
 }
 
 impl Holdings {
+    /// Addresses that a node is expected to have, at most; a device may give it more.
+    pub(crate) const ADDRESSES: usize = 16;
+
     fn add(&mut self, allowed: Allowed, place: usize, key: PublicKey) {
         match allowed {
             Allowed::Host(address) => {
@@ -127,20 +131,24 @@ impl Holdings {
         }
     }
 
-    /// Where the places are noted.
-    pub(crate) fn set_register(&mut self, register: &Rc<Register>) {
-        self.register = Rc::clone(register);
-    }
-
     /// The peer that has this very address.
-    pub(crate) fn host(&self, address: IpAddr) -> Option<PublicKey> {
-        let place = self.register.addresses.of(&address)?;
-        let holder = self.hosts.get(place)?.checked_sub(1)?;
-        self.register.keys.at(usize::try_from(holder).ok()?)
+    pub(crate) fn host(
+        &self,
+        address: IpAddr,
+        reader: &Reader,
+        keys: &Places<PublicKey>,
+    ) -> Option<PublicKey> {
+        let holder = self.hosts.get(reader.of(address)?)?.checked_sub(1)?;
+        keys.at(usize::try_from(holder).ok()?)
     }
 
     /// The peer to which the device sends what is for this address: the one with the longest prefix.
-    pub(crate) fn holder(&self, address: IpAddr) -> Option<PublicKey> {
+    pub(crate) fn holder(
+        &self,
+        address: IpAddr,
+        reader: &Reader,
+        keys: &Places<PublicKey>,
+    ) -> Option<PublicKey> {
         let wider = || {
             let containing = self
                 .wider
@@ -149,7 +157,7 @@ impl Holdings {
             let longest = containing.max_by_key(|(prefix, key)| (prefix.length(), *key));
             longest.map(|(_, key)| *key)
         };
-        self.host(address).or_else(wider)
+        self.host(address, reader, keys).or_else(wider)
     }
 }
 
@@ -205,11 +213,9 @@ mod tests {
         let keys: Places<PublicKey> = (1..4).map(key).collect();
         let mut reader = Reader::default();
         let peers = allowed.iter().enumerate();
-        let mut holdings =
+        let holdings =
             reader.read(peers.filter_map(|(at, ips)| Some((at, keys.at(at)?, &ips[..]))));
-        let addresses = reader.addresses();
-        holdings.set_register(&Rc::new(Register { keys, addresses }));
-        let holder = |address: &str| holdings.holder(address.parse().unwrap());
+        let holder = |address: &str| holdings.holder(address.parse().unwrap(), &reader, &keys);
         assert_eq!(holder("10.2.2.3"), Some(key(1)));
         assert_eq!(holder("10.1.2.4"), Some(key(2)));
         assert_eq!(holder("10.1.2.3"), Some(key(3)));

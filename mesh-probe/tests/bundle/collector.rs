@@ -9,7 +9,7 @@ use std::{
 };
 
 use diagnosis::{
-    Expectation, View, diagnose,
+    Expectation, View, Watch, diagnose,
     graph::{Graph, parse as parse_graph},
 };
 use evidence::{Facts, Moment, NodeName, Verdict};
@@ -36,7 +36,7 @@ const BOUND: Duration = Duration::from_secs(20);
 /// What was judged, by its moment and by how many levels: each test has a graph of its own.
 static JUDGED: Mutex<BTreeMap<(i64, usize), Verdict>> = Mutex::new(BTreeMap::new());
 
-fn judge(view: &View, now: Moment) -> Verdict {
+fn judge(_: &mut Watch, view: &View, now: Moment) -> Verdict {
     let verdict = diagnose(view, now);
     JUDGED.lock().unwrap().insert(
         (now.as_millis(), view.expectation.graph.levels().len()),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use diagnosis::{
-    Expectation, Stream, View,
+    Expectation, Stream, View, Watch,
     graph::{Graph, Level},
     levels::Check,
 };
@@ -31,7 +31,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The mesh is ready while two nodes report; nobody measures the API above it.
-fn judge(view: &View, _: Moment) -> Verdict {
+fn judge(_: &mut Watch, view: &View, _: Moment) -> Verdict {
     let open = |node: &&diagnosis::NodeView| node.stream == Stream::Open;
     let reporting = view.nodes.values().filter(open).count();
     let phase = if reporting >= 2 {

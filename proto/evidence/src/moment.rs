@@ -22,6 +22,12 @@ impl Moment {
     /// The origin.
     pub const ZERO: Self = Self::from_millis(0);
 
+    /// Before all others.
+    pub const FIRST: Self = Self::from_millis(i64::MIN);
+
+    /// After all others.
+    pub const LAST: Self = Self::from_millis(i64::MAX);
+
     /// A moment at so many milliseconds after the origin. The least number there is, which is left for none, is taken for the
     /// next one.
     pub const fn from_millis(millis: i64) -> Self {

@@ -61,6 +61,16 @@ impl Tally {
         }
     }
 
+    /// Counts one less.
+    pub const fn remove(&mut self, health: PairHealth) {
+        let count = match health {
+            PairHealth::Good => &mut self.good,
+            PairHealth::Broken => &mut self.broken,
+            PairHealth::Unproved => &mut self.unproved,
+        };
+        *count = count.saturating_sub(1);
+    }
+
     /// Counts ladders.
     pub fn of(ladders: &[Ladder]) -> Self {
         let mut tally = Self::default();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use diagnosis::{
-    Expectation, NodeView, Stream, View,
+    Expectation, NodeView, Stream, View, Watch,
     graph::{Graph, Level},
     levels::Check,
 };
@@ -290,7 +290,7 @@ pub(crate) fn peer(byte: u8, last_handshake: Moment) -> Fact {
 }
 
 /// Repeats the view: a ladder per peer fact; a conflict as a gap; the boot id where the version belongs.
-pub(crate) fn picture(view: &View, now: Moment) -> Verdict {
+pub(crate) fn picture(_: &mut Watch, view: &View, now: Moment) -> Verdict {
     let open = view
         .nodes
         .values()

@@ -52,8 +52,8 @@ async fn a_collector_that_can_answer_is_ready_and_alive_whatever_the_mesh_is() {
 
 #[tokio::test]
 async fn findings_say_what_waiting_does_to_them() {
-    let collector = Collector::judging_by(|view, now| {
-        let mut verdict = crate::fixture::picture(view, now);
+    let collector = Collector::judging_by(|watch, view, now| {
+        let mut verdict = crate::fixture::picture(watch, view, now);
         for code in ["wireguard-psk-mismatch", "path-broken"] {
             verdict.findings.push(evidence::Finding {
                 code: code.to_owned(),
@@ -162,8 +162,8 @@ async fn what_is_no_question_is_refused_with_what_was_expected() {
 
 #[tokio::test]
 async fn a_document_over_the_bound_is_refused_and_not_cut() {
-    let collector = Collector::judging_by(|view, now| {
-        let mut verdict = crate::fixture::picture(view, now);
+    let collector = Collector::judging_by(|watch, view, now| {
+        let mut verdict = crate::fixture::picture(watch, view, now);
         for node in &mut verdict.nodes {
             node.gaps.push("x".repeat(5 * 1024 * 1024));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use diagnosis::View;
+use diagnosis::{View, Watch};
 use evidence::{Moment, NodeState, PairRef, Rung, Verdict, limits::PAGE};
 use proto::{
     convert::{pair_to_wire, pairs_from_wire, verdict_from_wire},
@@ -14,16 +14,16 @@ use tonic::Code;
 use crate::fixture::{Collector, identity, node, peer, picture, soon};
 
 /// A picture of about one megabyte, so that few fit into the window of a connection.
-fn heavy(view: &View, now: Moment) -> Verdict {
-    padded(view, now, 1024 * 1024)
+fn heavy(watch: &mut Watch, view: &View, now: Moment) -> Verdict {
+    padded(watch, view, now, 1024 * 1024)
 }
 
-fn too_heavy(view: &View, now: Moment) -> Verdict {
-    padded(view, now, MESSAGE_BYTES)
+fn too_heavy(watch: &mut Watch, view: &View, now: Moment) -> Verdict {
+    padded(watch, view, now, MESSAGE_BYTES)
 }
 
-fn padded(view: &View, now: Moment, bytes: usize) -> Verdict {
-    let mut verdict = picture(view, now);
+fn padded(watch: &mut Watch, view: &View, now: Moment, bytes: usize) -> Verdict {
+    let mut verdict = picture(watch, view, now);
     for NodeState { gaps, .. } in &mut verdict.nodes {
         gaps.push("x".repeat(bytes));
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diagnosis::View;
+use diagnosis::{View, Watch};
 use evidence::{FactKey, Moment, Verdict};
 use mesh_collector::RunError;
 use proto::{
@@ -217,9 +217,9 @@ async fn a_view_too_large_to_be_judged_inline_is_judged_all_the_same() {
 
 #[tokio::test]
 async fn a_judge_that_fails_ends_the_collector_and_leaves_no_gate_open() {
-    fn failing(view: &View, now: Moment) -> Verdict {
+    fn failing(watch: &mut Watch, view: &View, now: Moment) -> Verdict {
         assert!(view.nodes.is_empty(), "this judge cannot judge a node");
-        picture(view, now)
+        picture(watch, view, now)
     }
     let collector = Collector::judging_by(failing);
     let mut agent = collector.agent("vps-1", b"machine").await;

@@ -11,6 +11,7 @@ mod mesh;
 
 use std::{env, fs, process::Command};
 
+use diagnosis::{View, Watch};
 use mesh::{Fault, NOW};
 
 const SIZES: [usize; 3] = [4, 100, 1024];
@@ -57,6 +58,11 @@ fn measure(size: usize, fault: Fault) {
     let before = memory();
     tell(&name("view"), before, "MB", None);
     let verdict = diagnosis::diagnose(&view, NOW);
+    println!(
+        "# {} findings, {} roots",
+        verdict.findings.len(),
+        verdict.roots().count()
+    );
     let taken = median(if size > 500 { 3 } else { 5 }, || {
         drop(diagnosis::diagnose(&view, NOW));
     });
@@ -67,11 +73,34 @@ fn measure(size: usize, fault: Fault) {
         (size == 1024).then_some(1000.0),
     );
     tell(&name("verdict"), memory() - before, "MB", None);
-    println!(
-        "# {} findings, {} roots",
-        verdict.findings.len(),
-        verdict.roots().count()
-    );
+    drop(verdict);
+    again(view, size, &name);
+}
+
+/// Judgements that follow one another: after one node has told all its peers' echoes anew, after nothing, and after what a second
+/// brings in which every node sends as many echoes as it may.
+fn again(mut view: View, size: usize, name: impl Fn(&str) -> String) {
+    let before = memory();
+    let mut watch = Watch::default();
+    drop(watch.diagnose(&view, NOW));
+    tell(&name("remembered"), memory() - before, "MB", None);
+    let mut now = NOW;
+    let goal = (size == 1024).then_some(10.0);
+    let mut after = |what: &str, goal, nodes: usize, peers: usize| {
+        let taken = (0..5).map(|turn| {
+            now = now.shifted(200);
+            for node in (0..nodes).map(|node| (node * 7 + turn) % size) {
+                mesh::report(&mut view, size, (node, turn * peers), peers, now);
+            }
+            let begun = processor_time();
+            drop(watch.diagnose(&view, now));
+            processor_time() - begun
+        });
+        tell(&name(what), middle(taken.collect()), "ms", goal);
+    };
+    after("nothing-new", goal, 0, 0);
+    after("one-node-changed", goal, 1, size);
+    after("all-nodes-changed", None, size, 7);
 }
 
 fn tell(name: &str, ours: f64, unit: &str, goal: Option<f64>) {
@@ -84,13 +113,15 @@ fn tell(name: &str, ours: f64, unit: &str, goal: Option<f64>) {
 
 /// The median of so many runs, in milliseconds of processor time: what others do on the machine is not our figure.
 fn median(runs: usize, mut run: impl FnMut()) -> f64 {
-    let mut taken: Vec<f64> = (0..runs)
-        .map(|_| {
-            let begun = processor_time();
-            run();
-            processor_time() - begun
-        })
-        .collect();
+    let taken = (0..runs).map(|_| {
+        let begun = processor_time();
+        run();
+        processor_time() - begun
+    });
+    middle(taken.collect())
+}
+
+fn middle(mut taken: Vec<f64>) -> f64 {
     taken.sort_by(f64::total_cmp);
     taken.get(taken.len() / 2).copied().unwrap_or(f64::NAN)
 }

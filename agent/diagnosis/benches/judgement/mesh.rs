@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use diagnosis::{Expectation, NodeView, Stream, View};
 use evidence::{
-    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Identity, Inert, Layer, Moment,
-    NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering,
-    SteeringChains, SteeringFamily, Vxlan, WallReading,
+    Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Identity, Inert, Layer,
+    Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
+    Steering, SteeringChains, SteeringFamily, Vxlan, WallReading,
 };
 
 /// The moment of judgement.
@@ -60,6 +60,40 @@ pub(crate) fn view(size: usize, fault: Fault) -> View {
             .map(|node| (name(node), node_view(size, node, fault)))
             .collect(),
         expectation: Expectation::default(),
+    }
+}
+
+/// A node reports: its sources have been read again, and echoes with so many of its peers have come, from one on.
+pub(crate) fn report(
+    view: &mut View,
+    size: usize,
+    (node, first): (usize, usize),
+    peers: usize,
+    now: Moment,
+) {
+    let Some(node_view) = view.nodes.get_mut(&name(node)) else {
+        return;
+    };
+    let later = now.as_millis() - NOW.as_millis();
+    for source in SourceId::ALL {
+        if let Fact::Source(_, mut state) = working(source) {
+            state.read_at = state.read_at.shifted(later);
+            node_view.facts.insert(Fact::Source(source, state));
+        }
+    }
+    let peers = (first..first + peers)
+        .map(|peer| peer % size)
+        .filter(|peer| *peer != node);
+    for peer in peers {
+        for asked in [FactKey::EchoSent(key(peer)), FactKey::EchoHeard(key(peer))] {
+            let fact = node_view.facts.get(&asked).cloned();
+            if let Some(fact) = fact {
+                node_view.facts.insert(fact.shifted(200));
+            }
+        }
+    }
+    for node in view.nodes.values_mut() {
+        node.last_report = now.shifted(-100);
     }
 }
 

@@ -251,12 +251,11 @@ fn overlap(mesh: &Mesh<'_>, address: IpAddr, owners: &[&Member<'_>]) -> Option<C
     let keys: Vec<_> = owners.iter().filter_map(|owner| owner.key).collect();
     let holds = |other: &&Member<'_>| {
         other
-            .holdings
-            .host(address)
+            .holder_of_host(address)
             .is_some_and(|holder| keys.contains(&holder))
     };
     let witness = mesh.members.values().find(holds)?;
-    let holder = witness.holdings.host(address)?;
+    let holder = witness.holder_of_host(address)?;
     let (first, second) = (owners.first()?, owners.get(1)?);
     let nodes: Vec<&NodeRef> = owners.iter().map(|owner| &owner.node).collect();
     let subject = Subject::Pair {

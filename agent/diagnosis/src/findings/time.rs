@@ -8,13 +8,13 @@ use evidence::{
 
 use super::{Draft, fix};
 use crate::{
-    clocks::{self, Skewed},
+    clocks::{self, Clocks, Skewed},
     mesh::{Member, Mesh},
     text, timing,
 };
 
 /// Findings about clocks, and under them those about the time servers of the same nodes.
-pub(super) fn find(mesh: &Mesh<'_>) -> Vec<Finding> {
+pub(super) fn find(mesh: &Mesh<'_>, judgement: &Clocks<'_, '_>) -> Vec<Finding> {
     let mut wrong: BTreeMap<&NodeRef, &str> = BTreeMap::new();
     let mut found = Vec::new();
     for member in mesh.members.values() {
@@ -23,7 +23,6 @@ pub(super) fn find(mesh: &Mesh<'_>) -> Vec<Finding> {
             found.push(finding);
         }
     }
-    let judgement = clocks::compare(mesh);
     for skewed in &judgement.skewed {
         wrong.insert(&skewed.member.node, "clock-skew");
     }

@@ -2,16 +2,10 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use evidence::{
-    Fact, FactKey, Facts, Identity, Moment, NodeName, NodeRef, OfPeer, PublicKey, SourceId,
-};
+use evidence::{Fact, FactKey, Identity, Moment, NodeName, NodeRef, PublicKey, SourceId};
 
-use super::{Member, Own, Places, Speaks};
-use crate::{
-    NodeView, Stream, View, health,
-    prefix::{Holdings, Reader, Register},
-    timing,
-};
+use super::{Member, Memo, Own, Speaks, Trace};
+use crate::{NodeView, Stream, View, health, timing};
 
 /// The nodes of a mesh in their order.
 pub(crate) struct Members<'a>(Vec<Member<'a>>);
@@ -41,26 +35,36 @@ impl<'a> Members<'a> {
 }
 
 /// All nodes that must be there.
-pub(super) fn members(view: &View, now: Moment) -> Members<'_> {
+pub(super) fn members<'a>(
+    view: &'a View,
+    memo: &'a Memo,
+    trace: &Rc<Trace>,
+    now: Moment,
+) -> Members<'a> {
     let mut members: Vec<Member<'_>> = view
         .nodes
         .iter()
-        .map(|(name, node)| reporter(name, node, now))
+        .map(|(name, node)| reporter(name, node, memo, now))
         .collect();
-    let listed: BTreeSet<PublicKey> = listed(&members);
-    add_declared(view, &mut members);
-    add_unclaimed_peers(&listed, &mut members);
-    drop_forgotten(view, &listed, &mut members);
+    add_declared(view, memo, &mut members);
+    add_unclaimed_peers(memo, &mut members);
+    drop_forgotten(view, memo, &mut members);
     members.sort_unstable_by(|a, b| a.node.cmp(&b.node));
-    hear(&mut members, listed);
+    for (index, member) in members.iter_mut().enumerate() {
+        member.index = index;
+        member.trace = Rc::clone(trace);
+        hear(member, memo);
+    }
     Members(members)
 }
 
-fn reporter<'a>(name: &NodeName, node: &'a NodeView, now: Moment) -> Member<'a> {
-    let speaks = match (
-        now.since(node.last_report) <= timing::REPORT_FRESH,
-        node.stream,
-    ) {
+/// Whether a node's agent has spoken lately.
+pub(super) fn is_fresh(node: &NodeView, now: Moment) -> bool {
+    now.since(node.last_report) <= timing::REPORT_FRESH
+}
+
+fn reporter<'a>(name: &NodeName, node: &'a NodeView, memo: &'a Memo, now: Moment) -> Member<'a> {
+    let speaks = match (is_fresh(node, now), node.stream) {
         (true, _) => Speaks::Freshly,
         (false, Stream::Open) => Speaks::Stale,
         (false, Stream::Closed(_)) => Speaks::Stopped,
@@ -76,59 +80,46 @@ fn reporter<'a>(name: &NodeName, node: &'a NodeView, now: Moment) -> Member<'a> 
         ..silent(
             NodeRef::named(name),
             identity.and_then(|identity| identity.public_key),
+            memo,
         )
     }
 }
 
-fn identity(view: &NodeView) -> Option<&Identity> {
+pub(super) fn identity(view: &NodeView) -> Option<&Identity> {
     match view.facts.get(&FactKey::Identity) {
         Some(Fact::Identity(identity)) => Some(identity),
         _ => None,
     }
 }
 
-/// All keys that are in the device of a node that speaks.
-fn listed(members: &[Member<'_>]) -> BTreeSet<PublicKey> {
-    let mut listed = Places::default();
-    for view in members.iter().filter_map(Member::fresh) {
-        for (key, of_peer) in view.facts.of_peers() {
-            if of_peer.peer().is_some() {
-                listed.give(*key);
-            }
-        }
-    }
-    listed.iter().copied().collect()
-}
-
-fn add_declared(view: &View, members: &mut Vec<Member<'_>>) {
-    for name in &view.expectation.names {
-        let node = NodeRef::named(name);
-        if members.iter().all(|member| member.node != node) {
-            members.push(silent(node, None));
-        }
-    }
+fn add_declared<'a>(view: &View, memo: &'a Memo, members: &mut Vec<Member<'a>>) {
+    let reported: BTreeSet<&NodeName> = view.nodes.keys().collect();
+    let declared: BTreeSet<&NodeName> = view.expectation.names.iter().collect();
+    let absent = declared.difference(&reported);
+    members.extend(absent.map(|name| silent(NodeRef::named(name), None, memo)));
 }
 
 /// A key in somebody's device that nobody claims is a node whose agent has not reported.
-fn add_unclaimed_peers(listed: &BTreeSet<PublicKey>, members: &mut Vec<Member<'_>>) {
+fn add_unclaimed_peers<'a>(memo: &'a Memo, members: &mut Vec<Member<'a>>) {
     let claimed: BTreeSet<PublicKey> = members.iter().filter_map(|member| member.key).collect();
-    let unclaimed = listed.difference(&claimed);
-    members.extend(unclaimed.map(|key| silent(NodeRef::Unnamed { key: *key }, Some(*key))));
+    let unclaimed = memo.listed().filter(|key| !claimed.contains(key));
+    members.extend(unclaimed.map(|key| silent(NodeRef::Unnamed { key }, Some(key), memo)));
 }
 
 /// A node that no longer speaks, is in nobody's device and was not declared has been taken out of the mesh. One whose
 /// key was never known cannot be looked up in a device: it stays missed.
-fn drop_forgotten(view: &View, listed: &BTreeSet<PublicKey>, members: &mut Vec<Member<'_>>) {
+fn drop_forgotten(view: &View, memo: &Memo, members: &mut Vec<Member<'_>>) {
     let anybody_fresh = members.iter().any(|member| member.fresh().is_some());
     members.retain(|member| {
-        let declared = matches!(&member.node, NodeRef::Named { name } if view.expectation.names.contains(name));
-        let unlisted = member.key.is_some_and(|key| !listed.contains(&key));
-        let removed = member.speaks == Speaks::Stopped && anybody_fresh && unlisted && !declared;
-        !removed
+        let unlisted = member.key.is_some_and(|key| !memo.is_listed(&key));
+        if member.speaks != Speaks::Stopped || !anybody_fresh || !unlisted {
+            return true;
+        }
+        matches!(&member.node, NodeRef::Named { name } if view.expectation.names.contains(name))
     });
 }
 
-fn silent<'a>(node: NodeRef, key: Option<PublicKey>) -> Member<'a> {
+fn silent(node: NodeRef, key: Option<PublicKey>, memo: &Memo) -> Member<'_> {
     Member {
         node,
         index: 0,
@@ -136,69 +127,32 @@ fn silent<'a>(node: NodeRef, key: Option<PublicKey>) -> Member<'a> {
         key,
         speaks: Speaks::Never,
         site: None,
-        holdings: Holdings::default(),
-        said: Vec::new(),
-        register: Rc::default(),
+        heard: None,
+        memo,
         own: Own::default(),
+        trace: Rc::default(),
     }
 }
 
-/// Takes in what each node says that speaks.
-fn hear(members: &mut [Member<'_>], mut known: BTreeSet<PublicKey>) {
-    known.extend(members.iter().filter_map(|member| member.key));
-    let keys: Places<PublicKey> = known.into_iter().collect();
-    let mut reader = Reader::default();
-    for (index, member) in members.iter_mut().enumerate() {
-        member.index = index;
-        let Some(view) = member.fresh() else {
-            continue;
-        };
-        member.said = row(&view.facts, &keys);
-        let peers = member.said.iter().enumerate();
-        let peers = peers.filter_map(|(place, said)| {
-            Some((place, keys.at(place)?, &(*said)?.peer()?.allowed_ips[..]))
-        });
-        member.holdings = reader.read(peers);
-        member.own.sources = SourceId::ALL.map(|id| match view.facts.get(&FactKey::Source(id)) {
-            Some(Fact::Source(_, state)) => Some(state),
-            _ => None,
-        });
-        member.own.steering = match view.facts.get(&FactKey::Steering) {
-            Some(Fact::Steering(steering)) => Some(steering),
-            _ => None,
-        };
-        let well = member.health().and_then(health::trouble);
-        let steady = well.map_or(view.steady_since, |trouble| {
-            trouble.until.max(view.steady_since)
-        });
-        member.own.steady_since = Some(steady);
+/// Takes in what a node says, if it speaks.
+fn hear<'a>(member: &mut Member<'a>, memo: &'a Memo) {
+    let Some(view) = member.fresh() else {
+        return;
+    };
+    if let NodeRef::Named { name } = &member.node {
+        member.heard = memo.heard(name);
     }
-    let register = Rc::new(Register {
-        keys,
-        addresses: reader.addresses(),
+    member.own.sources = SourceId::ALL.map(|id| match view.facts.get(&FactKey::Source(id)) {
+        Some(Fact::Source(_, state)) => Some(state),
+        _ => None,
     });
-    for member in members {
-        member.holdings.set_register(&register);
-        member.register = Rc::clone(&register);
-    }
-}
-
-/// What a node says of each key, by the places of the keys.
-fn row<'a>(facts: &'a Facts, keys: &Places<PublicKey>) -> Vec<Option<&'a OfPeer>> {
-    let mut row = vec![None; keys.len()];
-    // Both are in the order of keys: mostly the next one is meant.
-    let mut next = 0;
-    for (key, said) in facts.of_peers() {
-        let place = (next..)
-            .take(2)
-            .find(|place| keys.at(*place).as_ref() == Some(key));
-        let Some(place) = place.or_else(|| keys.of(key)) else {
-            continue;
-        };
-        if let Some(here) = row.get_mut(place) {
-            *here = Some(&**said);
-        }
-        next = place + 1;
-    }
-    row
+    member.own.steering = match view.facts.get(&FactKey::Steering) {
+        Some(Fact::Steering(steering)) => Some(steering),
+        _ => None,
+    };
+    let well = member.health().and_then(health::trouble);
+    let steady = well.map_or(view.steady_since, |trouble| {
+        trouble.until.max(view.steady_since)
+    });
+    member.own.steady_since = Some(steady);
 }

@@ -150,7 +150,7 @@ fn limit(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>, sizes: &Sizes) -> Opti
     sizes
         .bracket
         .filter(|_| sizes.lost >= timing::LOST_IN_A_ROW)
-        .filter(|bracket| bracket.at >= began && bracket.at <= mesh.now.plus(timing::AHEAD))
+        .filter(|bracket| bracket.at >= began && mesh.reached(bracket.at.minus(timing::AHEAD)))
 }
 
 /// Whether B answers probes of A that come through the tunnel; an agent of an older version does not.

@@ -156,7 +156,7 @@ impl<W: Words> Pair<'_, '_, W> {
     }
 
     fn has_settled(&self, since: Moment) -> bool {
-        self.mesh.now.since(since) >= timing::STEERING_SETTLES
+        self.mesh.reached(since.plus(timing::STEERING_SETTLES))
     }
 
     /// A failure, once it has stood for a moment: Talos makes its chains anew as a whole, and peers come and go.

@@ -31,6 +31,8 @@ pub(super) fn underlay<'a, W: Words>(
     let Some(echo) = b.key.and_then(|key| a.echo_sent(&key)) else {
         return no_underlay_evidence(a, b);
     };
+    // What is searched for in lists of moments is searched for anew each time.
+    mesh.trace().never_holds();
     let lately = mesh.now.minus(timing::UNDERLAY_FRESH);
     // In a run of losses nothing proves the way open that came before one of the two was away or in trouble: what would speak
     // against it does not count from before, either.

@@ -51,7 +51,8 @@ impl<W: Words> Pair<'_, '_, W> {
         let own = &owner.identity()?.addresses;
         let changed = owner.host()?.address_changes.last?;
         let told = holder.steered(&key)?;
-        if self.mesh.now.since(changed) < timing::ADDRESS_TOLD || !self.has_settled(told.since) {
+        let known = self.mesh.reached(changed.plus(timing::ADDRESS_TOLD));
+        if !known || !self.has_settled(told.since) {
             return None;
         }
         let mut hosts = told.prefixes.iter().filter_map(|told| host(&told.prefix));
@@ -60,7 +61,7 @@ impl<W: Words> Pair<'_, '_, W> {
             .iter()
             .filter(|address| address.is_ipv4() == before.is_ipv4());
         let after = *present.clone().next()?;
-        if present.any(|address| holder.holdings.holder(*address) == Some(key)) {
+        if present.any(|address| holder.holder(*address) == Some(key)) {
             return None;
         }
         let answer = Answer::new(Outcome::Fail, METHOD, || {
@@ -94,7 +95,7 @@ impl<W: Words> Pair<'_, '_, W> {
 
     /// None if nobody steers this address.
     pub(super) fn address(&self, address: IpAddr) -> Option<Judged<W>> {
-        if self.a.holdings.holder(address) == Some(self.b_key) {
+        if self.a.holder(address) == Some(self.b_key) {
             return Some(self.held(address));
         }
         let missing = self.missing(self.a, self.b, address)?;
@@ -169,7 +170,7 @@ impl<W: Words> Pair<'_, '_, W> {
     fn missing(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<Missing> {
         let key = owner.key?;
         holder.peer(&key)?;
-        let holds = holder.holdings.holder(address);
+        let holds = holder.holder(address);
         if holds == Some(key) {
             return None;
         }
@@ -193,6 +194,8 @@ impl<W: Words> Pair<'_, '_, W> {
     /// Whether a witness has had the address, and the holder has been without it, longer than any address takes to move
     /// from node to node.
     fn stood_long(&self, missing: &Missing) -> bool {
+        // What a third node says is not followed.
+        self.mesh.trace().never_holds();
         let long = |member: Option<&Member<'_>>| {
             let owner = self.mesh.members.get(&missing.owner)?.key?;
             let since = member?.steered(&owner)?.since;
@@ -220,7 +223,7 @@ fn wanted(
     address: IpAddr,
 ) -> Option<bool> {
     let peer = holder.talos_peer(owner)?;
-    let settled = mesh.now.since(peer.since) >= timing::STEERING_SETTLES;
+    let settled = mesh.reached(peer.since.plus(timing::STEERING_SETTLES));
     let mut prefixes = peer.allowed_ips.iter();
     settled.then(|| {
         prefixes.any(|text| Prefix::parse(text).is_some_and(|prefix| prefix.contains(address)))
@@ -235,7 +238,7 @@ fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
     addresses
         .iter()
         .filter(|address| address.is_ipv4() == than.is_ipv4() && **address != than)
-        .any(|address| owner.key.is_some() && holder.holdings.holder(*address) == owner.key)
+        .any(|address| owner.key.is_some() && holder.holder(*address) == owner.key)
 }
 
 impl Mesh<'_> {
@@ -269,9 +272,9 @@ impl Mesh<'_> {
         let settled = || {
             member
                 .steered(owner)
-                .is_some_and(|steered| self.now.since(steered.since) >= timing::STEERING_SETTLES)
+                .is_some_and(|steered| self.reached(steered.since.plus(timing::STEERING_SETTLES)))
         };
-        member.holdings.holder(address) == Some(*owner) && settled()
+        member.holder(address) == Some(*owner) && settled()
     }
 
     fn witness(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<NodeRef> {
