@@ -25,7 +25,7 @@ use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Su
 
 use crate::{
     directions::{Directions, Finder, Table, Way},
-    localise::{Culprit, Pair, Place, localise},
+    localise::{Culprit, Pair, Place, localise, router_text},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -256,13 +256,17 @@ fn place_text(place: &Place) -> String {
         Place::NodeOut(node) => format!("what stands in front of {node}, outbound"),
         Place::NodeBoth(node) => format!("what stands in front of {node}, both ways"),
         Place::SiteIn(address, nodes) => {
-            format!("the router at {address} ({}), inbound", text::list(nodes))
+            format!("{} ({}), inbound", router_text(address), text::list(nodes))
         }
         Place::SiteOut(address, nodes) => {
-            format!("the router at {address} ({}), outbound", text::list(nodes))
+            format!("{} ({}), outbound", router_text(address), text::list(nodes))
         }
         Place::SiteBoth(address, nodes) => {
-            format!("the router at {address} ({}), both ways", text::list(nodes))
+            format!(
+                "{} ({}), both ways",
+                router_text(address),
+                text::list(nodes)
+            )
         }
         Place::Way(from, to) => format!("the path from {from} to {to}"),
         Place::Ways(a, b) => format!("the path between {a} and {b}"),

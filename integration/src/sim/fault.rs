@@ -143,7 +143,7 @@ impl Fault {
     /// The root that must be named, and how soon; `None` where nobody is left to name it, or where chance decides.
     pub fn expected(&self, plan: &Plan) -> Option<Expected> {
         let name = |node: usize| plan.nodes[node].name.to_string();
-        let site = |site: usize| format!("site {}", plan.sites[site].wan);
+        let site = |site: usize| format!("site {}", plan.known_as(site));
         let way = |from, to| format!("{} -> {}", name(from), name(to));
         let (code, subject, seconds) = match *self {
             Self::BlockTo { node, .. } => ("udp-51820-blocked-inbound", name(node), 30),
