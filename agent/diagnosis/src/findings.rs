@@ -25,7 +25,7 @@ use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Su
 
 use crate::{
     directions::{Directions, Finder, Table, Way},
-    localise::{Culprit, Pair, Place, localise, router_text},
+    localise::{Culprit, Pair, Passes, Place, localise, router_text},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -97,8 +97,14 @@ fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     };
+    let filters = underlay::filters_by_port(directions);
     let culprits = localise(directions, fails, |direction| {
-        direction.underlay.outcome.is_good() && !direction.is_losing()
+        let good = direction.underlay.outcome.is_good() && !direction.is_losing();
+        if good && filters.let_through(direction) {
+            Passes::Into
+        } else {
+            good.into()
+        }
     });
     let is_certain = |culprit: &Culprit| {
         explained(&culprit.explains, directions).iter().any(proved)

@@ -63,6 +63,23 @@ pub(crate) struct Culprit {
     pub(crate) ties: Vec<Place>,
 }
 
+/// What a direction speaks against by passing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passes {
+    /// Nothing: it does not pass.
+    No,
+    /// What stands in front of the far end only. A filter at the near one would let it through.
+    Into,
+    /// Every place that it passes.
+    Whole,
+}
+
+impl From<bool> for Passes {
+    fn from(passes: bool) -> Self {
+        if passes { Self::Whole } else { Self::No }
+    }
+}
+
 /// A culprit by numbers.
 struct Suspect {
     spot: Spot,
@@ -71,10 +88,10 @@ struct Suspect {
 }
 
 /// Explains the directions that fail by places, none of which one that passes contradicts.
-pub(crate) fn localise(
+pub(crate) fn localise<P: Into<Passes>>(
     directions: &Directions<'_, '_>,
     fails: impl Fn(&Direction<'_, '_>) -> bool,
-    passes: impl Fn(&Direction<'_, '_>) -> bool,
+    passes: impl Fn(&Direction<'_, '_>) -> P,
 ) -> Vec<Culprit> {
     let way = |direction: Direction<'_, '_>| (direction.a.index, direction.b.index);
     let failing: Vec<Way> = directions.odd().filter(fails).map(way).collect();
@@ -86,11 +103,14 @@ pub(crate) fn localise(
         outside: vec![false; places.count()],
         anywhere: vec![false; places.count()],
     };
-    for way in directions.iter().filter(&passes).map(way) {
-        passed.take(&places, way);
+    let passes = |direction: &Direction<'_, '_>| passes(direction).into();
+    for direction in directions.iter() {
+        let said = passes(&direction);
+        passed.take(&places, way(direction), said);
     }
     let (mut suspects, rest) = widest(&places, &failing, &passed);
     // A way between two ends is named only where no node and no site explains more: it is a part of both.
+    let passes = |direction: &Direction<'_, '_>| passes(direction) != Passes::No;
     let (ways, rest) = between_ends(&places, directions, rest, passes);
     suspects.extend(ways);
     suspects.extend(rest.into_iter().map(|way| {
@@ -113,13 +133,18 @@ struct Passed {
 }
 
 impl Passed {
-    fn take(&mut self, places: &Places<'_, '_>, way: Way) {
+    fn take(&mut self, places: &Places<'_, '_>, way: Way, said: Passes) {
         let ends = places.ends(way);
-        for spot in ends {
+        let counts = |spot: &usize| match said {
+            Passes::No => false,
+            Passes::Into => places.into(way).any(|into| into == *spot),
+            Passes::Whole => true,
+        };
+        for spot in ends.into_iter().filter(counts) {
             mark(&mut self.anywhere, spot);
         }
         if places.crosses(way) {
-            for spot in places.wide(way) {
+            for spot in places.wide(way).filter(counts) {
                 mark(&mut self.outside, spot);
             }
         }

@@ -1,5 +1,7 @@
 //! UDP 51820 does not get through: where, and who can open it.
 
+mod ports;
+
 use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
@@ -12,6 +14,8 @@ use crate::{
     pair::Direction,
     text,
 };
+
+pub(super) use ports::filters_by_port;
 
 /// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
 pub(super) fn may_widen(
@@ -112,6 +116,8 @@ pub(super) fn finding(
     if let Some(moved) = moved {
         draft.confidence = Confidence::Likely;
         moved.refine(&mut draft);
+    } else if let Some(beside) = ports::beside(&culprit.place, &hit, directions) {
+        beside.refine(&mut draft);
     }
     if let Place::SiteBoth(..) | Place::NodeBoth(_) = culprit.place {
         draft.could_also_be.push(

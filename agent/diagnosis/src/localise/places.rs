@@ -125,6 +125,12 @@ impl<'m, 'a> Places<'m, 'a> {
         self.wide(way).filter(counts)
     }
 
+    /// The wide places that a direction leads into.
+    pub(super) fn into(&self, way: Way) -> impl Iterator<Item = usize> {
+        let [_, end] = self.ends(way);
+        std::iter::once(end).chain(self.site(way.1))
+    }
+
     /// All wide places that a direction passes.
     pub(super) fn wide(&self, way: Way) -> impl Iterator<Item = usize> {
         let into = self.site(way.1);

@@ -106,6 +106,27 @@ fn dropped() -> Vec<Case> {
             &["udp-51820-blocked-inbound", "udp-51820-blocked-both-ways"],
         ),
         case(
+            "a node's outbound rule drops UDP 51820: what it sends to the port that a NAT gave to another arrives",
+            ["vps-2", "home-cp"]
+                .into_iter()
+                .fold(Lab::healthy(), |lab, to| lose_unheard(lab, "vps-1", to)),
+            &[("udp-51820-blocked-outbound", "vps-1")],
+            NOT_READY,
+            &["one-way-loss", "path-broken"],
+        ),
+        case(
+            "nothing arrives of a node at two others, at 51820 of one and at another port of the other, and 51820 of a third is reached",
+            ["vps-2", "home-worker"]
+                .into_iter()
+                .fold(Lab::healthy(), |lab, to| lose_unheard(lab, "vps-1", to)),
+            &[
+                ("one-way-loss", "vps-1 -> home-worker"),
+                ("one-way-loss", "vps-1 -> vps-2"),
+            ],
+            NOT_READY,
+            &["udp-51820-blocked-outbound"],
+        ),
+        case(
             "nothing passes the router of the home in either direction",
             home_to_outside(Lab::healthy(), both_ways_unheard),
             &[("udp-51820-blocked-both-ways", "site 198.51.100.2")],
