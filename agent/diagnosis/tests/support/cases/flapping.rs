@@ -3,7 +3,7 @@
 use diagnosis::History;
 use evidence::{EndpointChange, Fact, FactKey, Moment, NodeRef, PairPast, Phase, Rung};
 
-use super::{Case, MESH_ONLY, READY, case};
+use super::{Case, MESH_ONLY, NOT_READY, READY, case, underlay::lose_unheard};
 use crate::support::{Lab, ago, healthy::endpoint, key, name};
 
 const PATH: &str = "path-flapping";
@@ -107,6 +107,30 @@ pub(crate) fn cases() -> Vec<Case> {
             // The taps have not decided the underlay yet.
             [Phase::Unknown, Phase::Unknown, Phase::NotReady],
             &["tunnel-silent"],
+        ),
+        case(
+            "a pair that flaps fails at the moment, and it is certain why: that is the root, and flaps",
+            {
+                let lab = changed(healthy(), "vps-1", "home-worker", &[43, 35, 27, 19, 8]);
+                lose_unheard(lab, "vps-1", "home-worker")
+            },
+            &[("one-way-loss", "vps-1 -> home-worker")],
+            NOT_READY,
+            &[PATH, ENDPOINT],
+        ),
+        case(
+            "two outages, with more than two minutes between them",
+            changed(healthy(), "vps-1", "home-worker", &[290, 215, 80, 3]),
+            &[],
+            READY,
+            &[PATH, ENDPOINT],
+        ),
+        case(
+            "two outages, with less than two minutes between them",
+            changed(healthy(), "vps-1", "home-worker", &[260, 185, 80, 3]),
+            &[(PATH, pair)],
+            MESH_ONLY,
+            &[ENDPOINT],
         ),
         case(
             "one outage that is over",
