@@ -204,6 +204,8 @@ impl Fault {
             Self::BlockTo { node: at, .. }
             | Self::BlockInHost { node: at }
             | Self::DropData { node: at } => at == node,
+            // A device that is up again has no sessions, and waits for who is behind a translation to dial: each 5 s, if none is lost.
+            Self::StopWireguard { node: at } => at == node,
             Self::BlockOut { site } => plan.nodes[node].site == Some(site),
             Self::OneWayLoss { from, to, .. } => node == from || node == to,
             Self::Psk { a, b } => node == a || node == b,
@@ -212,7 +214,6 @@ impl Fault {
             | Self::CutOff { .. }
             | Self::KillAgent { .. }
             | Self::KillCollector
-            | Self::StopWireguard { .. }
             | Self::OverlayInHost { .. } => false,
         }
     }
