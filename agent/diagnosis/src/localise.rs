@@ -99,25 +99,25 @@ pub(crate) fn localise<P: Into<Passes>>(
         return Vec::new();
     }
     let places = Places::of(directions.mesh);
-    let mut passed = Passed {
+    let mut spoken_for = Passed {
         outside: vec![false; places.count()],
         anywhere: vec![false; places.count()],
     };
     let passes = |direction: &Direction<'_, '_>| passes(direction).into();
     for direction in directions.iter() {
         let said = passes(&direction);
-        passed.take(&places, way(direction), said);
+        spoken_for.take(&places, way(direction), said);
     }
-    let (mut suspects, rest) = widest(&places, &failing, &passed);
+    let (mut suspects, rest) = widest(&places, &failing, &spoken_for);
     // A way between two ends is named only where no node and no site explains more: it is a part of both.
     let passes = |direction: &Direction<'_, '_>| passes(direction) != Passes::No;
     let (ways, rest) = between_ends(&places, directions, rest, passes);
     suspects.extend(ways);
     suspects.extend(rest.into_iter().map(|way| {
         let known = if places.crosses(way) {
-            &passed.outside
+            &spoken_for.outside
         } else {
-            &passed.anywhere
+            &spoken_for.anywhere
         };
         single(&places, way, known)
     }));

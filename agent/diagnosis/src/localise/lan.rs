@@ -37,8 +37,15 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::V4([a, b, c]) => write!(f, "{}/24", Ipv4Addr::new(a, b, c, 0)),
-            Self::V6([a, b, c, d]) => write!(f, "{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
+            Self::V4([first, second, third]) => {
+                write!(f, "{}/24", Ipv4Addr::new(first, second, third, 0))
+            }
+            Self::V6(network) => {
+                let bits = network
+                    .iter()
+                    .fold(0, |all, part| (all << 16) | u128::from(*part));
+                write!(f, "{}/64", Ipv6Addr::from_bits(bits << 64))
+            }
         }
     }
 }

@@ -162,20 +162,15 @@ mod tests {
 
     #[test]
     fn another_cause_and_one_that_decides_are_not_taken_for_what_is_left() {
-        let silent = |at| {
+        let silent = {
             let subject = Subject::Node { node: node("a") };
-            (
-                at,
-                vec![of_ways("tunnel-silent", subject, &[("b", "a"), ("c", "a")])],
-            )
+            of_ways("tunnel-silent", subject, &[("b", "a"), ("c", "a")])
         };
         let decided = one_way("one-way-loss", "c", "a");
         let other = one_way("one-way-loss", "a", "b");
-        for (before, then) in [
-            (silent as fn(i64) -> (i64, Vec<Finding>), decided),
-            (|at| (at, vec![into_a()]), other),
-        ] {
-            let here = |at| (at, vec![then.clone()]);
+        for (before, then) in [(silent, decided), (into_a(), other)] {
+            let [before, here] =
+                [before, then.clone()].map(|root| move |at| (at, vec![root.clone()]));
             let told = steps(&[before(0), before(2000), here(3000), here(4300)]);
             assert_eq!(told[3].0, [gates::reason(&then)]);
         }
