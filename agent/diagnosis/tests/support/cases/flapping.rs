@@ -51,6 +51,10 @@ pub(crate) const REGULAR: [i64; 6] = [43, 35, 27, 19, 11, 3];
 pub(crate) const IRREGULAR: [i64; 6] = [80, 74, 45, 41, 20, 3];
 
 pub(crate) fn cases() -> Vec<Case> {
+    [flapping(), calm()].concat()
+}
+
+fn flapping() -> Vec<Case> {
     let healthy = Lab::healthy;
     let pair = "home-worker <-> vps-1";
     vec![
@@ -118,6 +122,14 @@ pub(crate) fn cases() -> Vec<Case> {
             NOT_READY,
             &[PATH, ENDPOINT],
         ),
+    ]
+}
+
+/// Outages that are no flapping, or no longer.
+fn calm() -> Vec<Case> {
+    let healthy = Lab::healthy;
+    let pair = "home-worker <-> vps-1";
+    vec![
         case(
             "two outages, with more than two minutes between them",
             changed(healthy(), "vps-1", "home-worker", &[290, 215, 80, 3]),

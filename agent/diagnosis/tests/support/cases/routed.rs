@@ -78,7 +78,7 @@ fn in_one_network(mut lab: Lab) -> Lab {
         lab.put(node, Fact::Identity(identity));
         for from in NODES {
             lab.peer(from, node, |peer| {
-                peer.endpoint = Some((address, 51820).into())
+                peer.endpoint = Some((address, 51820).into());
             });
         }
     }
