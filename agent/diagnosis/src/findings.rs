@@ -97,7 +97,7 @@ fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     };
-    let filters = underlay::filters_by_port(directions);
+    let filters = underlay::filters_by_port(directions, fails);
     let culprits = localise(directions, fails, |direction| {
         let good = direction.underlay.outcome.is_good() && !direction.is_losing();
         if good && filters.let_through(direction) {

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use evidence::{Confidence, NodeRef, Outcome};
+use evidence::{Confidence, NodeRef};
 
 use super::Draft;
 use crate::{
@@ -18,20 +18,22 @@ use crate::{
 /// `KubeSpan`'s port. Behind a NAT a node is dialled at the port that the NAT gave it.
 const PORT: u16 = 51_820;
 
-/// The nodes that nothing is proved to be lost of but what goes to UDP 51820, of at least two others: of one alone, the way to it
-/// may as well be at fault.
+/// The nodes that nothing is lost of but what goes to UDP 51820, to at least two others: of one alone, the way to it may as well
+/// be at fault.
 pub(in crate::findings) struct FiltersByPort {
     from: BTreeSet<usize>,
 }
 
-/// Where a filter by port may stand: what passes to another port does not speak against it.
-pub(in crate::findings) fn filters_by_port(directions: &Directions<'_, '_>) -> FiltersByPort {
+/// Where a filter by port may stand: what passes to another port does not speak against it. What is not decided on the underlay yet
+/// counts as well, or the first way to be decided would be named by itself.
+pub(in crate::findings) fn filters_by_port(
+    directions: &Directions<'_, '_>,
+    fails: impl Fn(&Direction<'_, '_>) -> bool,
+) -> FiltersByPort {
     let mut lost: BTreeMap<usize, Vec<Option<u16>>> = BTreeMap::new();
-    for direction in directions.odd() {
-        if direction.underlay.outcome == Outcome::Fail {
-            let ports = lost.entry(direction.a.index).or_default();
-            ports.push(port(&direction));
-        }
+    for direction in directions.odd().filter(fails) {
+        let ports = lost.entry(direction.a.index).or_default();
+        ports.push(port(&direction));
     }
     lost.retain(|_, ports| ports.len() >= 2 && ports.iter().all(|port| *port == Some(PORT)));
     FiltersByPort {

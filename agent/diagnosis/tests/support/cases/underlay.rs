@@ -185,6 +185,13 @@ fn by_port() -> Vec<Case> {
             &["one-way-loss", "path-broken"],
         ),
         case(
+            "the same, and of one way only it is decided yet: the place is the same already",
+            lose_unheard(Lab::healthy(), "vps-1", "vps-2").lose("vps-1", "home-cp", 5000),
+            &[("udp-51820-blocked-outbound", "vps-1")],
+            NOT_READY,
+            &["one-way-loss", "tunnel-silent"],
+        ),
+        case(
             "nothing arrives of a node at two others, at 51820 of one and at another port of the other, and 51820 of a third is reached",
             ["vps-2", "home-worker"]
                 .into_iter()
