@@ -24,7 +24,7 @@ const ENDPOINT: &str = "endpoint-overwritten";
 const REWRITTEN: usize = 4;
 
 /// What flaps becomes the root of what is said of the same pairs while they fail: that is named in turn, and gone again. But a
-/// cause that is certain is told first while it is there: then it is what flaps.
+/// cause that is certain is told first while it is there: then it is what flaps. Who rewrites an endpoint is the cause of that, too.
 pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) -> Vec<Finding> {
     if directions.mesh.view.history.is_empty() {
         return findings;
@@ -40,7 +40,7 @@ pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) 
     if flapping.is_empty() {
         return findings;
     }
-    for one in &mut flapping {
+    for one in flapping.iter_mut().filter(|one| one.code == PATH) {
         let cause = findings
             .iter()
             .find(|finding| is_certain(finding) && stands_between(finding, one));
@@ -55,8 +55,10 @@ pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) 
         Some(root) => certain.contains(root),
         None => is_certain(finding),
     };
-    for finding in findings.iter_mut().filter(|finding| !stays(finding)) {
-        if let Some(root) = roots.iter().find(|root| covers(root, finding)) {
+    for finding in &mut findings {
+        let why = |root: &&Finding| root.code == ENDPOINT || !stays(finding);
+        let mut roots = roots.iter().filter(why);
+        if let Some(root) = roots.find(|root| covers(root, finding)) {
             finding.suppressed_by = Some(root.code.clone());
         }
     }
