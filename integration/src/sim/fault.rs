@@ -203,9 +203,9 @@ impl Fault {
         match *self {
             Self::BlockTo { node: at, .. }
             | Self::BlockInHost { node: at }
-            | Self::DropData { node: at } => at == node,
+            | Self::DropData { node: at }
             // A device that is up again has no sessions, and waits for who is behind a translation to dial: each 5 s, if none is lost.
-            Self::StopWireguard { node: at } => at == node,
+            | Self::StopWireguard { node: at } => at == node,
             Self::BlockOut { site } => plan.nodes[node].site == Some(site),
             Self::OneWayLoss { from, to, .. } => node == from || node == to,
             Self::Psk { a, b } => node == a || node == b,
