@@ -26,7 +26,7 @@ use evidence::{Citation, Confidence, Finding, Fix, NodeRef, Outcome, PairRef, Su
 use crate::{
     clocks::Clocks,
     directions::{Directions, Finder, Table, Way},
-    localise::{Culprit, Pair, Place, localise},
+    localise::{Culprit, Pair, Passes, Place, localise, router_text},
     mesh::Mesh,
     pair::Direction,
     text,
@@ -98,8 +98,14 @@ fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
         let open = direction.underlay.outcome == Outcome::Unknown;
         proved(direction) || (open && direction.tunnel.outcome == Outcome::Fail)
     };
+    let filters = underlay::filters_by_port(directions, fails);
     let culprits = localise(directions, fails, |direction| {
-        direction.underlay.outcome.is_good() && !direction.is_losing()
+        let good = direction.underlay.outcome.is_good() && !direction.is_losing();
+        if good && filters.let_through(direction) {
+            Passes::Into
+        } else {
+            good.into()
+        }
     });
     let is_certain = |culprit: &Culprit| {
         explained(&culprit.explains, directions).iter().any(proved)
@@ -257,13 +263,17 @@ fn place_text(place: &Place) -> String {
         Place::NodeOut(node) => format!("what stands in front of {node}, outbound"),
         Place::NodeBoth(node) => format!("what stands in front of {node}, both ways"),
         Place::SiteIn(address, nodes) => {
-            format!("the router at {address} ({}), inbound", text::list(nodes))
+            format!("{} ({}), inbound", router_text(address), text::list(nodes))
         }
         Place::SiteOut(address, nodes) => {
-            format!("the router at {address} ({}), outbound", text::list(nodes))
+            format!("{} ({}), outbound", router_text(address), text::list(nodes))
         }
         Place::SiteBoth(address, nodes) => {
-            format!("the router at {address} ({}), both ways", text::list(nodes))
+            format!(
+                "{} ({}), both ways",
+                router_text(address),
+                text::list(nodes)
+            )
         }
         Place::Way(from, to) => format!("the path from {from} to {to}"),
         Place::Ways(a, b) => format!("the path between {a} and {b}"),

@@ -152,9 +152,15 @@ impl Past {
         }
     }
 
+    /// What stayed as it was for as long as a pair must be good at most does not come and go: two outages with more than that
+    /// between them are two outages.
     fn flaps(&self, now: Moment) -> Option<Flaps> {
         let recent = |at: &Moment| now.since(*at) <= timing::FLAP_WINDOW;
-        let changes: Vec<Moment> = self.changes.iter().copied().filter(recent).collect();
+        let mut changes: Vec<Moment> = self.changes.iter().copied().filter(recent).collect();
+        let rests = gaps(&changes, 1).map(|gap| gap >= timing::STEADY_MOST);
+        let last_rest = rests.enumerate().filter(|(_, rests)| *rests).last();
+        let before = last_rest.map_or(0, |(at, _)| at + 1);
+        changes.drain(..before);
         let (first, last) = changes.first().zip(changes.last())?;
         let longest = gaps(&changes, 1).max()?;
         let hold = (longest * 2).clamp(timing::STEADY_LEAST, timing::STEADY_MOST);

@@ -1,16 +1,18 @@
 //! Where the trouble is: the smallest set of places that explains all failures and that no success contradicts.
 //!
-//! A place is a node's way in or out, a site's (the nodes behind one public address), or, if nothing wider fits, the way
-//! between two ends, or a single direction. Directions between nodes of one site never pass the site's router, so they say
-//! nothing about it.
+//! A place is a node's way in or out, a site's (the nodes behind one public address, or in one network that others reach
+//! without a translation), or, if nothing wider fits, the way between two ends, or a single direction. Directions between
+//! nodes of one site never pass the site's router, so they say nothing about it.
 
 mod ends;
+mod lan;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::{End, NodeRef};
 
+pub(crate) use self::places::site_names;
 use self::{
     ends::between_ends,
     places::{Places, Spot},
@@ -61,6 +63,23 @@ pub(crate) struct Culprit {
     pub(crate) ties: Vec<Place>,
 }
 
+/// What a direction speaks against by passing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passes {
+    /// Nothing: it does not pass.
+    No,
+    /// What stands in front of the far end only. A filter at the near one would let it through.
+    Into,
+    /// Every place that it passes.
+    Whole,
+}
+
+impl From<bool> for Passes {
+    fn from(passes: bool) -> Self {
+        if passes { Self::Whole } else { Self::No }
+    }
+}
+
 /// A culprit by numbers.
 struct Suspect {
     spot: Spot,
@@ -69,10 +88,10 @@ struct Suspect {
 }
 
 /// Explains the directions that fail by places, none of which one that passes contradicts.
-pub(crate) fn localise(
+pub(crate) fn localise<P: Into<Passes>>(
     directions: &Directions<'_, '_>,
     fails: impl Fn(&Direction<'_, '_>) -> bool,
-    passes: impl Fn(&Direction<'_, '_>) -> bool,
+    passes: impl Fn(&Direction<'_, '_>) -> P,
 ) -> Vec<Culprit> {
     let way = |direction: Direction<'_, '_>| (direction.a.index, direction.b.index);
     let failing: Vec<Way> = directions.odd().filter(fails).map(way).collect();
@@ -80,30 +99,56 @@ pub(crate) fn localise(
         return Vec::new();
     }
     let places = Places::of(directions.mesh);
-    let mut outside = vec![false; places.count()];
-    let mut anywhere = vec![false; places.count()];
-    for way in directions.iter().filter(&passes).map(way) {
-        places
-            .ends(way)
-            .into_iter()
-            .for_each(|spot| mark(&mut anywhere, spot));
-        if places.crosses(way) {
-            places.wide(way).for_each(|spot| mark(&mut outside, spot));
-        }
+    let mut spoken_for = Passed {
+        outside: vec![false; places.count()],
+        anywhere: vec![false; places.count()],
+    };
+    let passes = |direction: &Direction<'_, '_>| passes(direction).into();
+    for direction in directions.iter() {
+        let said = passes(&direction);
+        spoken_for.take(&places, way(direction), said);
     }
-    let (mut suspects, rest) = widest(&places, &failing, &outside);
+    let (mut suspects, rest) = widest(&places, &failing, &spoken_for);
     // A way between two ends is named only where no node and no site explains more: it is a part of both.
+    let passes = |direction: &Direction<'_, '_>| passes(direction) != Passes::No;
     let (ways, rest) = between_ends(&places, directions, rest, passes);
     suspects.extend(ways);
     suspects.extend(rest.into_iter().map(|way| {
         let known = if places.crosses(way) {
-            &outside
+            &spoken_for.outside
         } else {
-            &anywhere
+            &spoken_for.anywhere
         };
         single(&places, way, known)
     }));
     join_both_ways(&places, suspects)
+}
+
+/// The places that are passed by a direction that passes.
+struct Passed {
+    /// By one that leaves its site.
+    outside: Vec<bool>,
+    /// By any, of the ways into and out of single nodes.
+    anywhere: Vec<bool>,
+}
+
+impl Passed {
+    fn take(&mut self, places: &Places<'_, '_>, way: Way, said: Passes) {
+        let ends = places.ends(way);
+        let counts = |spot: &usize| match said {
+            Passes::No => false,
+            Passes::Into => places.into(way).any(|into| into == *spot),
+            Passes::Whole => true,
+        };
+        for spot in ends.into_iter().filter(counts) {
+            mark(&mut self.anywhere, spot);
+        }
+        if places.crosses(way) {
+            for spot in places.wide(way).filter(counts) {
+                mark(&mut self.outside, spot);
+            }
+        }
+    }
 }
 
 fn mark(spots: &mut [bool], spot: usize) {
@@ -128,16 +173,32 @@ fn single(places: &Places<'_, '_>, way: Way, contradicted: &[bool]) -> Suspect {
     }
 }
 
+/// The site of a node, if it has one.
 pub(crate) fn site(mesh: &Mesh<'_>, node: &NodeRef) -> Option<(String, Vec<NodeRef>)> {
-    let address = mesh.members.get(node)?.site?;
-    let nodes = mesh
-        .members
-        .values()
-        .filter(|member| member.site == Some(address));
-    Some((
-        address.to_string(),
-        nodes.map(|member| member.node.clone()).collect(),
-    ))
+    let places = Places::of(mesh);
+    let site = places.site(mesh.members.get(node)?.index)?;
+    places.sites.get(site).cloned()
+}
+
+/// Whether a site is a network that is reached without a translation, and not what is behind a public address.
+pub(crate) fn is_network(site: &str) -> bool {
+    site.contains('/')
+}
+
+/// `the site behind 198.51.100.2`, `the network 10.1.0.0/24`
+pub(crate) fn site_text(site: &str) -> String {
+    let kind = if is_network(site) {
+        "network"
+    } else {
+        "site behind"
+    };
+    format!("the {kind} {site}")
+}
+
+/// `the router at 198.51.100.2`, `the router of 10.1.0.0/24`
+pub(crate) fn router_text(site: &str) -> String {
+    let which = if is_network(site) { "of" } else { "at" };
+    format!("the router {which} {site}")
 }
 
 /// A wide place that fails as a whole: at least two directions are known, and all of them fail.
@@ -150,12 +211,8 @@ struct Candidate {
 }
 
 /// The places that explain most, one after the other, and what none of them explains.
-fn widest(
-    places: &Places<'_, '_>,
-    failing: &[Way],
-    contradicted: &[bool],
-) -> (Vec<Suspect>, Vec<Way>) {
-    let mut candidates = candidates(places, failing, contradicted);
+fn widest(places: &Places<'_, '_>, failing: &[Way], passed: &Passed) -> (Vec<Suspect>, Vec<Way>) {
+    let mut candidates = candidates(places, failing, passed);
     let mut rank = vec![None; places.count()];
     for (at, candidate) in candidates.iter().enumerate() {
         if let Some(rank) = rank.get_mut(candidate.spot) {
@@ -164,14 +221,16 @@ fn widest(
     }
     let mut remaining = vec![true; failing.len()];
     let mut suspects = Vec::new();
-    while let Some((spot, mut failures, ties)) = best(places, &candidates, failing, &remaining) {
+    while let Some((spot, mut failures, ties)) =
+        best(places, &candidates, (failing, passed), &remaining)
+    {
         absorb(places, spot, failing, &remaining, &mut failures);
         for failure in &failures {
             if let Some(open) = remaining.get_mut(*failure) {
                 *open = false;
             }
-            let passed = failing.get(*failure).filter(|way| places.crosses(**way));
-            for spot in passed.into_iter().flat_map(|way| places.wide(*way)) {
+            let way = failing.get(*failure).into_iter();
+            for spot in way.flat_map(|way| places.failing(*way, &passed.anywhere)) {
                 let at = rank.get(spot).copied().flatten();
                 if let Some(candidate) = at.and_then(|at| candidates.get_mut(at)) {
                     candidate.left = candidate.left.saturating_sub(1);
@@ -190,14 +249,10 @@ fn widest(
     (suspects, rest.collect())
 }
 
-fn candidates(places: &Places<'_, '_>, failing: &[Way], contradicted: &[bool]) -> Vec<Candidate> {
+fn candidates(places: &Places<'_, '_>, failing: &[Way], passed: &Passed) -> Vec<Candidate> {
     let mut covers: Vec<Vec<usize>> = vec![Vec::new(); places.count()];
-    for (at, way) in failing
-        .iter()
-        .enumerate()
-        .filter(|(_, way)| places.crosses(**way))
-    {
-        for spot in places.wide(*way) {
+    for (at, way) in failing.iter().enumerate() {
+        for spot in places.failing(*way, &passed.anywhere) {
             if let Some(failures) = covers.get_mut(spot) {
                 failures.push(at);
             }
@@ -206,7 +261,7 @@ fn candidates(places: &Places<'_, '_>, failing: &[Way], contradicted: &[bool]) -
     let all = covers.into_iter().enumerate();
     let fitting = all.filter(|(spot, failures)| {
         failures.len() >= 2
-            && !is_marked(contradicted, *spot)
+            && !is_marked(&passed.outside, *spot)
             && is_wide(places, *spot, failing, failures)
     });
     fitting
@@ -232,7 +287,7 @@ fn is_wide(places: &Places<'_, '_>, spot: usize, failing: &[Way], failures: &[us
 fn best(
     places: &Places<'_, '_>,
     candidates: &[Candidate],
-    failing: &[Way],
+    (failing, passed): (&[Way], &Passed),
     remaining: &[bool],
 ) -> Option<(usize, Vec<usize>, Vec<usize>)> {
     let most = candidates.iter().map(|candidate| candidate.left).max();
@@ -243,7 +298,10 @@ fn best(
     let failures: Vec<usize> = failures.filter(|at| is_marked(remaining, *at)).collect();
     let covers = |candidate: &&Candidate| {
         let mut ways = failures.iter().filter_map(|at| failing.get(*at));
-        ways.all(|way| places.wide(*way).any(|spot| spot == candidate.spot))
+        ways.all(|way| {
+            let mut spots = places.failing(*way, &passed.anywhere);
+            spots.any(|spot| spot == candidate.spot)
+        })
     };
     let ties = widest
         .filter(covers)

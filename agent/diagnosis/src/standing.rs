@@ -3,6 +3,10 @@
 //! A judgement rests on reports of both ends of a path, and these come one after the other. For a moment one end tells of what
 //! is over and the other does not yet: what fits neither before nor after may then look like a cause. A real one is still there
 //! when both ends have reported again. Gates do not wait for that: they shut at once.
+//!
+//! Nor does a cause change its place because it ends: see `narrowing`.
+
+mod narrowing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +15,7 @@ use std::{
 
 use evidence::{End, Finding, Gate, Moment, NodeRef, Phase, Subject, Verdict};
 
-use crate::{gates, timing};
+use crate::{gates, mesh::millis, timing};
 
 /// Accusations that are remembered at most; what is more is told at once. As many as all nodes can have, of four kinds each.
 const REMEMBERED: usize = 4 * evidence::limits::NODES;
@@ -26,7 +30,37 @@ pub struct Standing {
     least: Duration,
     known: BTreeMap<Accusation, Since>,
     /// The roots that were told last.
-    told: Vec<Finding>,
+    told: Vec<Told>,
+}
+
+/// A root that is told.
+#[derive(Clone, Debug)]
+struct Told {
+    /// As it was found last.
+    root: Finding,
+    found: Moment,
+    /// Since when only a part of it is found.
+    narrowed: Option<Moment>,
+}
+
+impl Told {
+    fn new(root: Finding, now: Moment) -> Self {
+        Self {
+            root,
+            found: now,
+            narrowed: None,
+        }
+    }
+
+    /// Its evidence has become older since.
+    fn at(&self, now: Moment) -> Finding {
+        let mut root = self.root.clone();
+        let later = millis(now.since(self.found));
+        for citation in &mut root.evidence {
+            citation.age_ms = citation.age_ms.saturating_add(later);
+        }
+        root
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +87,30 @@ impl Standing {
 
     /// Takes in what was judged at `now`, and takes out of it what has not stood for long enough, with what is folded under it.
     ///
-    /// What was told as a root, and is now folded under one that is held back, goes on being told as it was.
+    /// What was told as a root, and is now folded under one that is held back, goes on being told as it was. So does, for a while, what
+    /// only a part of is found.
     pub fn apply(&mut self, verdict: &mut Verdict, now: Moment) {
         let findings = std::mem::take(&mut verdict.findings);
-        let (roots, effects): (Vec<Finding>, Vec<Finding>) = findings
+        let (mut roots, mut effects): (Vec<Finding>, Vec<Finding>) = findings
             .into_iter()
             .partition(|finding| finding.suppressed_by.is_none());
         for root in &roots {
             self.see(root, now);
         }
-        let (mut told, held): (Vec<Finding>, Vec<Finding>) =
+        let before = std::mem::take(&mut self.told);
+        let until = (now, timing::narrows(verdict.nodes.len()));
+        let (whole, codes) = narrowing::widen(&mut roots, &before, &mut verdict.gates, until);
+        for effect in &mut effects {
+            let root = effect.suppressed_by.as_ref();
+            if let Some(code) = root.and_then(|root| codes.get(root)) {
+                effect.suppressed_by = Some(code.clone());
+            }
+        }
+        let (stands, held): (Vec<Finding>, Vec<Finding>) =
             roots.into_iter().partition(|root| self.stands(root, now));
-        let codes: BTreeSet<String> = told.iter().map(|root| root.code.clone()).collect();
+        let stands = stands.into_iter().map(|root| Told::new(root, now));
+        let mut told: Vec<Told> = whole.into_iter().chain(stands).collect();
+        let codes: BTreeSet<String> = told.iter().map(|told| told.root.code.clone()).collect();
         let (below, folded): (Vec<Finding>, Vec<Finding>) =
             effects.into_iter().partition(|effect| {
                 effect
@@ -73,18 +119,21 @@ impl Standing {
                     .is_some_and(|root| codes.contains(root))
             });
         let folded: BTreeSet<Accusation> = folded.iter().flat_map(accusations).collect();
-        let anew: BTreeSet<Accusation> = told.iter().flat_map(accusations).collect();
-        for old in std::mem::take(&mut self.told) {
+        let anew: BTreeSet<Accusation> = told
+            .iter()
+            .flat_map(|told| accusations(&told.root))
+            .collect();
+        for old in before {
             let is_in =
-                |some: &BTreeSet<Accusation>| accusations(&old).any(|one| some.contains(&one));
+                |some: &BTreeSet<Accusation>| accusations(&old.root).any(|one| some.contains(&one));
             if is_in(&folded) && !is_in(&anew) {
-                self.see(&old, now);
+                self.see(&old.root, now);
                 told.push(old);
             }
         }
-        self.told.clone_from(&told);
-        told.extend(below);
-        verdict.findings = told;
+        let roots = told.iter().map(|told| told.at(now));
+        verdict.findings = roots.chain(below).collect();
+        self.told = told;
         if !held.is_empty() {
             for gate in &mut verdict.gates {
                 self.unsay(gate, &held);
@@ -150,14 +199,14 @@ mod tests {
 
     use super::*;
 
-    const LEAST: Duration = Duration::from_millis(1200);
+    pub(super) const LEAST: Duration = Duration::from_millis(1200);
 
-    fn node(name: &str) -> NodeRef {
+    pub(super) fn node(name: &str) -> NodeRef {
         let name = NodeName::parse(name).unwrap();
         NodeRef::Named { name }
     }
 
-    fn finding(code: &str, subject: Subject, suppressed_by: Option<&str>) -> Finding {
+    pub(super) fn finding(code: &str, subject: Subject, suppressed_by: Option<&str>) -> Finding {
         Finding {
             code: code.to_owned(),
             subject_text: subject.to_string(),
@@ -178,7 +227,7 @@ mod tests {
         finding(code, Subject::Node { node: node(name) }, None)
     }
 
-    fn way(code: &str, from: &str, to: &str) -> Finding {
+    pub(super) fn way(code: &str, from: &str, to: &str) -> Finding {
         let (from, to) = (node(from), node(to));
         finding(code, Subject::Direction { from, to }, None)
     }
@@ -187,7 +236,7 @@ mod tests {
         finding(code, Subject::Node { node: node(name) }, Some(root))
     }
 
-    fn verdict(findings: Vec<Finding>) -> Verdict {
+    pub(super) fn verdict(findings: Vec<Finding>) -> Verdict {
         let gate = Gate {
             level: "mesh".to_owned(),
             phase: Phase::NotReady,

@@ -38,6 +38,12 @@ pub const ARRIVES_WITHIN: Duration = Duration::from_millis(1200);
 /// How long a cause must have shown to be named: so long that both ends have reported again, as for [`ARRIVES_WITHIN`].
 pub const CONFIRMED: Duration = ARRIVES_WITHIN;
 
+/// How long a cause that explained more a moment ago is told as it was, while ways recover one after the other: all are tried again
+/// in a round of the echo, of one that was lost a second later, and reported within another.
+pub fn narrows(nodes: usize) -> Duration {
+    echo_round(nodes) + Duration::from_secs(2)
+}
+
 /// How long the far side must have listened into a loss before its silence counts: three requests, a second apart.
 pub const LISTENED: Duration = Duration::from_secs(3);
 
@@ -151,8 +157,15 @@ const ECHO_PER_SECOND: u32 = 34;
 
 /// How old an echo may be and still prove something in a mesh of so many nodes: two rounds of the echo and a retry.
 pub fn echo_fresh(nodes: usize) -> Duration {
-    let round = Duration::from_secs(1) * u32::try_from(nodes).unwrap_or(u32::MAX) / ECHO_PER_SECOND;
-    ECHO_FRESH.max(round * 2 + Duration::from_secs(2))
+    ECHO_FRESH.max(seconds(nodes) / ECHO_PER_SECOND * 2 + Duration::from_secs(2))
+}
+
+fn echo_round(nodes: usize) -> Duration {
+    Duration::from_secs(2).max(seconds(nodes) / ECHO_PER_SECOND)
+}
+
+fn seconds(count: usize) -> Duration {
+    Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// How long a cause that no waiting cures must have stood before a wait ends for it. A machine that is just being made

@@ -1,6 +1,7 @@
 //! Trouble that accuses nobody: loss by chance, jitter, stalls, restarts, late reports. In chapters of ten minutes, each from a
 //! seed of its own, so that any can be played again without those before it.
 
+use evidence::{Finding, Verdict};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
@@ -55,10 +56,18 @@ pub fn chapter(seed: u64, log: bool) -> Outcome {
 
 /// Judges until then.
 pub fn follow(world: &mut World, reference: &mut Reference, until: Micros) {
+    let mut named = String::new();
     while world.now < until {
         let Some(verdict) = world.next_verdict() else {
             continue;
         };
+        if world.log.is_some() {
+            let now_named = roots(&verdict);
+            if now_named != named {
+                world.note(|| format!("=== named: [{now_named}]"));
+                named = now_named;
+            }
+        }
         let before = reference.flaws.len();
         reference.check(world, &verdict);
         let new: Vec<String> = reference.flaws[before..]
@@ -69,6 +78,12 @@ pub fn follow(world: &mut World, reference: &mut Reference, until: Micros) {
             world.note(|| format!("!!! {flaw}"));
         }
     }
+}
+
+/// What a verdict names, in short.
+pub fn roots(verdict: &Verdict) -> String {
+    let one = |root: &Finding| format!("{} ({})", root.code, root.subject_text);
+    verdict.roots().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn events(plan: &Plan, random: &mut StdRng) -> Vec<(Micros, Action)> {

@@ -143,7 +143,7 @@ impl Fault {
     /// The root that must be named, and how soon; `None` where nobody is left to name it, or where chance decides.
     pub fn expected(&self, plan: &Plan) -> Option<Expected> {
         let name = |node: usize| plan.nodes[node].name.to_string();
-        let site = |site: usize| format!("site {}", plan.sites[site].wan);
+        let site = |site: usize| format!("site {}", plan.known_as(site));
         let way = |from, to| format!("{} -> {}", name(from), name(to));
         let (code, subject, seconds) = match *self {
             Self::BlockTo { node, .. } => ("udp-51820-blocked-inbound", name(node), 30),
@@ -203,7 +203,9 @@ impl Fault {
         match *self {
             Self::BlockTo { node: at, .. }
             | Self::BlockInHost { node: at }
-            | Self::DropData { node: at } => at == node,
+            | Self::DropData { node: at }
+            // A device that is up again has no sessions, and waits for who is behind a translation to dial: each 5 s, if none is lost.
+            | Self::StopWireguard { node: at } => at == node,
             Self::BlockOut { site } => plan.nodes[node].site == Some(site),
             Self::OneWayLoss { from, to, .. } => node == from || node == to,
             Self::Psk { a, b } => node == a || node == b,
@@ -212,7 +214,6 @@ impl Fault {
             | Self::CutOff { .. }
             | Self::KillAgent { .. }
             | Self::KillCollector
-            | Self::StopWireguard { .. }
             | Self::OverlayInHost { .. } => false,
         }
     }

@@ -120,6 +120,19 @@ impl Plan {
         site(a).is_some() && site(a) == site(b)
     }
 
+    /// What the nodes of a site show it to be: their public address, or the network that others reach them in.
+    pub fn known_as(&self, site: usize) -> String {
+        let SitePlan { wan, nat, .. } = &self.sites[site];
+        let inside = self.nodes.iter().find(|node| node.site == Some(site));
+        match inside.filter(|_| *nat == NatKind::None) {
+            Some(node) => {
+                let [a, b, c, _] = node.address.octets();
+                format!("{a}.{b}.{c}.0/24")
+            }
+            None => wan.to_string(),
+        }
+    }
+
     /// All ordered pairs.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let count = self.nodes.len();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use evidence::{Confidence, Finding, NodeRef, Phase, Subject, Verdict};
 
 use super::{
+    benign,
     fault::{Action, Fault},
     plan::Plan,
     time::{Micros, SECOND},
@@ -321,10 +322,6 @@ impl Reference {
                 self.times.push((trouble.fault, now - trouble.began));
             } else if now > trouble.began + expected.within {
                 trouble.told = true;
-                let said: Vec<String> = verdict
-                    .roots()
-                    .map(|root| format!("{} ({})", root.code, root.subject_text))
-                    .collect();
                 self.flaws.push(Flaw {
                     at: now,
                     kind: FlawKind::NotNamed,
@@ -333,7 +330,7 @@ impl Reference {
                         trouble.fault,
                         expected.code,
                         expected.subject,
-                        said.join(", ")
+                        benign::roots(verdict)
                     ),
                 });
             }
@@ -359,10 +356,7 @@ impl Reference {
                 .then(|| format!("{level} ({})", reasons.join("; ")))
         };
         let shut: Vec<String> = ["mesh", "mtu"].into_iter().filter_map(shut).collect();
-        let roots: Vec<String> = verdict
-            .roots()
-            .map(|root| format!("{} ({})", root.code, root.subject_text))
-            .collect();
+        let roots = benign::roots(verdict);
         if !(shut.is_empty() && roots.is_empty()) && now >= self.unwell_until {
             self.flaws.push(Flaw {
                 at: now,
@@ -370,7 +364,7 @@ impl Reference {
                 what: format!(
                     "after healing, shut: [{}], named: [{}]",
                     shut.join(", "),
-                    roots.join(", ")
+                    roots
                 ),
             });
         }

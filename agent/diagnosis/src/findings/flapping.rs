@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use evidence::{
-    Citation, Confidence, EndpointChange, FactKey, Finding, Flapping, NodeRef, Outcome, Subject,
+    Citation, Confidence, EndpointChange, FactKey, Finding, Flapping, NodeRef, Outcome, PairRef,
+    Subject,
 };
 
 use super::{Draft, explained, fix, named, place_text, subject};
@@ -22,7 +23,8 @@ const ENDPOINT: &str = "endpoint-overwritten";
 /// Changes of an endpoint that are more than a peer that roamed, and back.
 const REWRITTEN: usize = 4;
 
-/// What flaps becomes the root of what is said of the same pairs while they fail: that is named in turn, and gone again.
+/// What flaps becomes the root of what is said of the same pairs while they fail: that is named in turn, and gone again. But a
+/// cause that is certain is told first while it is there: then it is what flaps. Who rewrites an endpoint is the cause of that, too.
 pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) -> Vec<Finding> {
     if directions.mesh.view.history.is_empty() {
         return findings;
@@ -31,19 +33,32 @@ pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) 
     let passes = |direction: &Direction<'_, '_>| {
         direction.tunnel.outcome.is_good() && direction.flapping().is_none()
     };
-    let roots: Vec<Finding> = localise(directions, flaps, passes)
+    let mut flapping: Vec<Finding> = localise(directions, flaps, passes)
         .iter()
         .map(|culprit| root(culprit, directions))
         .collect();
-    if roots.is_empty() {
+    if flapping.is_empty() {
         return findings;
     }
+    for one in flapping.iter_mut().filter(|one| one.code == PATH) {
+        let cause = findings
+            .iter()
+            .find(|finding| is_certain(finding) && stands_between(finding, one));
+        one.suppressed_by = cause.map(|cause| cause.code.clone());
+    }
+    let (roots, explained): (Vec<Finding>, Vec<Finding>) = flapping
+        .into_iter()
+        .partition(|one| one.suppressed_by.is_none());
+    let certain = findings.iter().filter(|finding| is_certain(finding));
+    let certain: BTreeSet<String> = certain.map(|finding| finding.code.clone()).collect();
+    let stays = |finding: &Finding| match &finding.suppressed_by {
+        Some(root) => certain.contains(root),
+        None => is_certain(finding),
+    };
     for finding in &mut findings {
-        let same = |root: &&Finding| {
-            let explains = |pair| root.explains.contains(pair);
-            !finding.explains.is_empty() && finding.explains.iter().all(explains)
-        };
-        if let Some(root) = roots.iter().find(same) {
+        let why = |root: &&Finding| root.code == ENDPOINT || !stays(finding);
+        let mut roots = roots.iter().filter(why);
+        if let Some(root) = roots.find(|root| covers(root, finding)) {
             finding.suppressed_by = Some(root.code.clone());
         }
     }
@@ -66,7 +81,30 @@ pub(super) fn fold(directions: &Directions<'_, '_>, mut findings: Vec<Finding>) 
     let (own, effects): (Vec<Finding>, Vec<Finding>) = findings
         .into_iter()
         .partition(|finding| finding.suppressed_by.is_none());
-    [roots, own, effects].concat()
+    let (certain, own): (Vec<Finding>, Vec<Finding>) = own.into_iter().partition(is_certain);
+    [certain, roots, own, effects, explained].concat()
+}
+
+/// Whether it is a root that the evidence allows nothing else than, and that explains pairs.
+fn is_certain(finding: &Finding) -> bool {
+    let is_root = finding.suppressed_by.is_none() && !finding.explains.is_empty();
+    is_root && finding.confidence == Confidence::Certain
+}
+
+/// Whether one is said of all pairs that the other is said of, of either direction: an echo needs both.
+fn stands_between(one: &Finding, other: &Finding) -> bool {
+    let mut pairs = other.explains.iter();
+    pairs.all(|pair| {
+        let (from, to) = (&pair.from, &pair.to);
+        let same = |known: &PairRef| [(from, to), (to, from)].contains(&(&known.from, &known.to));
+        one.explains.iter().any(same)
+    })
+}
+
+/// Whether one is said of all pairs that the other is said of, if that is said of any.
+fn covers(one: &Finding, other: &Finding) -> bool {
+    let explains = |pair| one.explains.contains(pair);
+    !other.explains.is_empty() && other.explains.iter().all(explains)
 }
 
 fn root(culprit: &Culprit, directions: &Directions<'_, '_>) -> Finding {

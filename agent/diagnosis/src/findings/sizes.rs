@@ -5,14 +5,14 @@
 
 mod past;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
 
 use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
     directions::Directions,
-    localise::{Culprit, localise},
+    localise::{Culprit, localise, site_names},
     mesh::{Member, Mesh},
     pair::{
         Answer, Direction,
@@ -100,7 +100,8 @@ fn at(
 #[derive(Default)]
 struct Mended {
     ends: BTreeSet<usize>,
-    sites: BTreeSet<IpAddr>,
+    sites: BTreeSet<String>,
+    site_of: Vec<Option<String>>,
 }
 
 impl Mended {
@@ -115,6 +116,7 @@ impl Mended {
         if !directions.odd().any(narrow) {
             return mended;
         }
+        mended.site_of = site_names(mesh);
         let again = timing::tried_again(mesh.members.len());
         for direction in directions.iter() {
             let (from, to) = (direction.a, direction.b);
@@ -124,18 +126,23 @@ impl Mended {
             };
             if lately(Layer::Tunnel) || lately(Layer::Overlay) {
                 mended.ends.extend([from.index, to.index]);
-                mended
-                    .sites
-                    .extend([from, to].into_iter().filter_map(|end| end.site));
+                for end in [from.index, to.index] {
+                    let site = mended.site(end).cloned();
+                    mended.sites.extend(site);
+                }
             }
         }
         mended
     }
 
+    fn site(&self, node: usize) -> Option<&String> {
+        self.site_of.get(node)?.as_ref()
+    }
+
     fn is_near(&self, direction: &Direction<'_, '_>) -> bool {
         [direction.a, direction.b].into_iter().any(|end| {
-            let beside = end.site.is_some_and(|site| self.sites.contains(&site));
-            beside || self.ends.contains(&end.index)
+            let site = self.site(end.index);
+            site.is_some_and(|site| self.sites.contains(site)) || self.ends.contains(&end.index)
         })
     }
 }

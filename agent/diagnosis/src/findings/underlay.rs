@@ -1,5 +1,7 @@
 //! UDP 51820 does not get through: where, and who can open it.
 
+mod ports;
+
 use std::collections::BTreeSet;
 
 use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
@@ -7,11 +9,13 @@ use evidence::{Citation, Confidence, End, Finding, Fix, NodeRef, Outcome};
 use super::{Draft, explained, fix, named, nat, place_text, subject};
 use crate::{
     directions::{Directions, Way},
-    localise::{Culprit, Place, site},
+    localise::{Culprit, Place, is_network, router_text, site, site_text},
     mesh::Mesh,
     pair::Direction,
     text,
 };
+
+pub(super) use ports::filters_by_port;
 
 /// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
 pub(super) fn may_widen(
@@ -112,6 +116,8 @@ pub(super) fn finding(
     if let Some(moved) = moved {
         draft.confidence = Confidence::Likely;
         moved.refine(&mut draft);
+    } else if let Some(beside) = ports::beside(&culprit.place, &hit, directions) {
+        beside.refine(&mut draft);
     }
     if let Place::SiteBoth(..) | Place::NodeBoth(_) = culprit.place {
         draft.could_also_be.push(
@@ -148,7 +154,8 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Str
             at_endpoint(hit)
         ),
         Place::SiteIn(address, nodes) => format!(
-            "UDP 51820 into the site behind {address} is dropped: datagrams of {senders} never arrive at {}",
+            "UDP 51820 into {} is dropped: datagrams of {senders} never arrive at {}",
+            site_text(address),
             text::list(nodes)
         ),
         Place::NodeOut(node) => format!(
@@ -156,16 +163,16 @@ fn summary(mesh: &Mesh<'_>, culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Str
             behind(mesh, node)
         ),
         Place::SiteOut(address, nodes) => format!(
-            "UDP 51820 out of the site behind {address} is dropped: datagrams of {} leave their interfaces and never \
-             arrive at {receivers}",
+            "UDP 51820 out of {} is dropped: datagrams of {} leave their interfaces and never arrive at {receivers}",
+            site_text(address),
             text::list(nodes)
         ),
         Place::NodeBoth(node) => {
             format!("UDP 51820 to and from {node} is dropped outside the node, both ways")
         }
         Place::SiteBoth(address, nodes) => format!(
-            "UDP 51820 to and from the site behind {address} ({}) is dropped, both ways, while its agents still report \
-             over TCP",
+            "UDP 51820 to and from {} ({}) is dropped, both ways, while its agents still report over TCP",
+            site_text(address),
             text::list(nodes)
         ),
         Place::Direction(from, to) => format!(
@@ -202,7 +209,8 @@ fn at_endpoint(hit: &[Direction<'_, '_>]) -> String {
 
 fn behind(mesh: &Mesh<'_>, node: &NodeRef) -> String {
     site(mesh, node).map_or_else(String::new, |(address, _)| {
-        format!(" (it sits behind {address})")
+        let sits = if is_network(&address) { "in" } else { "behind" };
+        format!(" (it sits {sits} {address})")
     })
 }
 
@@ -290,10 +298,15 @@ fn open_site_inbound(mesh: &Mesh<'_>, address: &str, nodes: &[NodeRef]) -> Fix {
         .iter()
         .filter_map(|node| inside_address(mesh, node))
         .collect();
+    let beyond = if is_network(address) {
+        ""
+    } else {
+        " behind the NAT"
+    };
     fix(
-        format!("who runs the router at {address}"),
+        format!("who runs {}", router_text(address)),
         format!(
-            "let UDP 51820 through to {}: look for a rule that drops it behind the NAT",
+            "let UDP 51820 through to {}: look for a rule that drops it{beyond}",
             text::list(nodes)
         ),
         Some(format!(
@@ -327,7 +340,7 @@ fn open_outbound(node: &NodeRef) -> Fix {
 
 fn open_site_outbound(address: &str) -> Fix {
     fix(
-        format!("who runs the router at {address}"),
+        format!("who runs {}", router_text(address)),
         "let UDP to port 51820 out, and the answers in",
         Some(
             "nft list ruleset | grep -n -e 51820 -e 'udp.*drop'   # then, before that rule: nft insert rule inet filter \
@@ -356,7 +369,8 @@ fn open_way(mesh: &Mesh<'_>, from: &End, to: &End) -> Fix {
 
 fn outside_address(mesh: &Mesh<'_>, end: &End) -> Option<String> {
     let inside = || inside_address(mesh, end.nodes.first()?);
-    end.address.clone().or_else(inside)
+    let outside = end.address.clone().filter(|site| !is_network(site));
+    outside.or_else(inside)
 }
 
 fn open_path(mesh: &Mesh<'_>, from: &NodeRef, to: &NodeRef) -> Fix {

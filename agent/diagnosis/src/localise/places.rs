@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use evidence::{End, NodeRef};
 
-use super::Place;
+use super::{
+    Place,
+    lan::{Network, networks},
+};
 use crate::{
     directions::Way,
     mesh::{Member, Mesh},
@@ -23,6 +26,7 @@ pub(super) enum Spot {
 /// The wide places by number, in the order of [`Place`]: ways into sites, out of sites, into nodes, out of nodes.
 pub(super) struct Places<'m, 'a> {
     mesh: &'m Mesh<'a>,
+    /// What sites are called, and their nodes: those behind one public address, or of one network.
     pub(super) sites: Vec<(String, Vec<NodeRef>)>,
     /// The site of each node.
     pub(super) site_of: Vec<Option<usize>>,
@@ -31,18 +35,19 @@ pub(super) struct Places<'m, 'a> {
 impl<'m, 'a> Places<'m, 'a> {
     pub(super) fn of(mesh: &'m Mesh<'a>) -> Self {
         let mut nodes: BTreeMap<String, Vec<NodeRef>> = BTreeMap::new();
-        for member in mesh.members.values() {
-            if let Some(site) = member.site {
+        let names: Vec<Option<String>> = site_names(mesh);
+        for (member, name) in mesh.members.values().zip(&names) {
+            if let Some(name) = name {
                 let node = member.node.clone();
-                nodes.entry(site.to_string()).or_default().push(node);
+                nodes.entry(name.clone()).or_default().push(node);
             }
         }
         let sites: Vec<(String, Vec<NodeRef>)> = nodes.into_iter().collect();
-        let rank = |member: &Member<'_>| {
-            let site = member.site?.to_string();
-            sites.binary_search_by(|(known, _)| known.cmp(&site)).ok()
+        let rank = |name: Option<String>| {
+            let name = name?;
+            sites.binary_search_by(|(known, _)| known.cmp(&name)).ok()
         };
-        let site_of = mesh.members.values().map(rank).collect();
+        let site_of = names.into_iter().map(rank).collect();
         Self {
             mesh,
             sites,
@@ -99,6 +104,31 @@ impl<'m, 'a> Places<'m, 'a> {
     pub(super) fn ends(&self, (from, to): Way) -> [usize; 2] {
         let first = 2 * self.sites.len();
         [first + self.site_of.len() + from, first + to]
+    }
+
+    /// Whether what stands in front of the whole site of both nodes translates nothing: in front of a single one of them, it is not
+    /// told from what stands in front of a node that has no site.
+    fn is_routed(&self, (from, _): Way) -> bool {
+        let member = self.mesh.members.at(from);
+        member.is_some_and(|member| member.site.is_none())
+    }
+
+    /// The wide places that a direction which fails may fail at, if all of `passed` are passed by one that does not. Inside of
+    /// a network a node's own ways count as long as nothing at all passes there; behind a translation they never do.
+    pub(super) fn failing(&self, way: Way, passed: &[bool]) -> impl Iterator<Item = usize> {
+        let crosses = self.crosses(way);
+        let own = !crosses && self.is_routed(way);
+        let ends = self.ends(way);
+        let counts = move |spot: &usize| {
+            crosses || (own && ends.contains(spot) && passed.get(*spot) != Some(&true))
+        };
+        self.wide(way).filter(counts)
+    }
+
+    /// The wide places that a direction leads into.
+    pub(super) fn into(&self, way: Way) -> impl Iterator<Item = usize> {
+        let [_, end] = self.ends(way);
+        std::iter::once(end).chain(self.site(way.1))
     }
 
     /// All wide places that a direction passes.
@@ -180,4 +210,14 @@ impl<'m, 'a> Places<'m, 'a> {
             place => place,
         }
     }
+}
+
+/// What the site of each node is called.
+pub(crate) fn site_names(mesh: &Mesh<'_>) -> Vec<Option<String>> {
+    let networks = networks(mesh);
+    let name = |(member, network): (&Member<'_>, Option<Network>)| {
+        let site = member.site.map(|site| site.to_string());
+        site.or_else(|| network.map(|network| network.to_string()))
+    };
+    mesh.members.values().zip(networks).map(name).collect()
 }

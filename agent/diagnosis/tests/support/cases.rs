@@ -12,6 +12,7 @@ pub(crate) mod nodes;
 pub(crate) mod observer;
 pub(crate) mod overlay;
 pub(crate) mod quiet;
+pub(crate) mod routed;
 pub(crate) mod session;
 pub(crate) mod sizes;
 pub(crate) mod steering;
@@ -56,6 +57,7 @@ pub(crate) const LONG: i64 = 30_000;
 pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
         underlay::cases(),
+        routed::cases(),
         session::cases(),
         keys::cases(),
         sizes::cases(),

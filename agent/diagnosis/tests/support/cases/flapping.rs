@@ -3,7 +3,10 @@
 use diagnosis::History;
 use evidence::{EndpointChange, Fact, FactKey, Moment, NodeRef, PairPast, Phase, Rung};
 
-use super::{Case, MESH_ONLY, READY, case};
+use super::{
+    Case, MESH_ONLY, NOT_READY, READY, case,
+    underlay::{both_ways_unheard, lose_unheard},
+};
 use crate::support::{Lab, ago, healthy::endpoint, key, name};
 
 const PATH: &str = "path-flapping";
@@ -48,9 +51,14 @@ pub(crate) fn rewritten(mut lab: Lab, at: &str, of: &str, seconds: &[i64]) -> La
 }
 
 pub(crate) const REGULAR: [i64; 6] = [43, 35, 27, 19, 11, 3];
+const BROKEN: [i64; 5] = [72, 56, 40, 24, 8];
 pub(crate) const IRREGULAR: [i64; 6] = [80, 74, 45, 41, 20, 3];
 
 pub(crate) fn cases() -> Vec<Case> {
+    [flapping(), calm()].concat()
+}
+
+fn flapping() -> Vec<Case> {
     let healthy = Lab::healthy;
     let pair = "home-worker <-> vps-1";
     vec![
@@ -107,6 +115,52 @@ pub(crate) fn cases() -> Vec<Case> {
             // The taps have not decided the underlay yet.
             [Phase::Unknown, Phase::Unknown, Phase::NotReady],
             &["tunnel-silent"],
+        ),
+        case(
+            "the endpoint changes with the pair, which fails at the moment: who rewrites it is the cause, whatever that does to the path",
+            rewritten_and_broken(),
+            &[(ENDPOINT, "vps-1")],
+            NOT_READY,
+            &[PATH, "path-broken"],
+        ),
+        case(
+            "a pair that flaps fails at the moment, and it is certain why: that is the root, and flaps",
+            {
+                let lab = changed(healthy(), "vps-1", "home-worker", &[43, 35, 27, 19, 8]);
+                lose_unheard(lab, "vps-1", "home-worker")
+            },
+            &[("one-way-loss", "vps-1 -> home-worker")],
+            NOT_READY,
+            &[PATH, ENDPOINT],
+        ),
+    ]
+}
+
+/// An endpoint is rewritten over and over, and at the moment nothing passes either way.
+fn rewritten_and_broken() -> Lab {
+    let lab = changed(Lab::healthy(), "vps-1", "vps-2", &BROKEN);
+    let lab = rewritten(lab, "vps-1", "vps-2", &REGULAR);
+    both_ways_unheard(lab, "vps-1", "vps-2")
+}
+
+/// Outages that are no flapping, or no longer.
+fn calm() -> Vec<Case> {
+    let healthy = Lab::healthy;
+    let pair = "home-worker <-> vps-1";
+    vec![
+        case(
+            "two outages, with more than two minutes between them",
+            changed(healthy(), "vps-1", "home-worker", &[290, 215, 80, 3]),
+            &[],
+            READY,
+            &[PATH, ENDPOINT],
+        ),
+        case(
+            "two outages, with less than two minutes between them",
+            changed(healthy(), "vps-1", "home-worker", &[260, 185, 80, 3]),
+            &[(PATH, pair)],
+            MESH_ONLY,
+            &[ENDPOINT],
         ),
         case(
             "one outage that is over",

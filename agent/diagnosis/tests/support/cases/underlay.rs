@@ -6,7 +6,7 @@ use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [dropped(), between_ends(), coming_back()].concat()
+    [dropped(), by_port(), between_ends(), coming_back()].concat()
 }
 
 /// What all nodes of a site suffer with one other place, and with no other.
@@ -168,6 +168,40 @@ fn dropped() -> Vec<Case> {
             &[("udp-51820-blocked-inbound", "home-worker")],
             NOT_READY,
             &["one-way-loss", "tunnel-silent"],
+        ),
+    ]
+}
+
+/// Where a NAT gave a node another port, a rule for 51820 lets through what is for it.
+fn by_port() -> Vec<Case> {
+    vec![
+        case(
+            "a node's outbound rule drops UDP 51820: what it sends to the port that a NAT gave to another arrives",
+            ["vps-2", "home-cp"]
+                .into_iter()
+                .fold(Lab::healthy(), |lab, to| lose_unheard(lab, "vps-1", to)),
+            &[("udp-51820-blocked-outbound", "vps-1")],
+            NOT_READY,
+            &["one-way-loss", "path-broken"],
+        ),
+        case(
+            "the same, and of one way only it is decided yet: the place is the same already",
+            lose_unheard(Lab::healthy(), "vps-1", "vps-2").lose("vps-1", "home-cp", 5000),
+            &[("udp-51820-blocked-outbound", "vps-1")],
+            NOT_READY,
+            &["one-way-loss", "tunnel-silent"],
+        ),
+        case(
+            "nothing arrives of a node at two others, at 51820 of one and at another port of the other, and 51820 of a third is reached",
+            ["vps-2", "home-worker"]
+                .into_iter()
+                .fold(Lab::healthy(), |lab, to| lose_unheard(lab, "vps-1", to)),
+            &[
+                ("one-way-loss", "vps-1 -> home-worker"),
+                ("one-way-loss", "vps-1 -> vps-2"),
+            ],
+            NOT_READY,
+            &["udp-51820-blocked-outbound"],
         ),
     ]
 }
