@@ -3,7 +3,9 @@
 mod dial;
 mod listen;
 
-pub use dial::{DialError, Mark, dial};
+pub use dial::{
+    DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket,
+};
 pub use listen::{Incoming, ListenError, incoming, listen};
 
 /// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
