@@ -31,5 +31,7 @@ pub const AGENT_PORT: u16 = 21_821;
 pub const AGENT_SOCKET: &str = "/run/mesh-agent/agent.sock";
 /// Connections that an agent holds at a time over each of its ways: whoever asks all agents has one, and few ask.
 pub const AGENT_CONNECTIONS: usize = 16;
+/// TLS handshakes that an agent has going at a time: who has no certificate may cost no more memory than these.
+pub const AGENT_HANDSHAKES: usize = 8;
 /// Watches of one agent at a time: each costs a copy of its facts.
 pub const AGENT_WATCHES: usize = 16;

@@ -72,17 +72,23 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, bool), ListenError> {
 /// delays nobody; over [`limits::HANDSHAKES`] of them at once, new clients wait in the kernel. Connections that are done
 /// with the handshake are not bounded here: that is for whoever receives and holds them.
 pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> Incoming {
-    let (sender, receiver) = mpsc::channel(ACCEPTED);
-    tokio::spawn(accept(listener, TlsAcceptor::from(tls), sender));
+    incoming_few(listener, tls, limits::HANDSHAKES)
+}
+
+/// The same with another bound on handshakes at a time.
+pub fn incoming_few(listener: TcpListener, tls: Arc<ServerConfig>, handshakes: usize) -> Incoming {
+    let (sender, receiver) = mpsc::channel(ACCEPTED.min(handshakes));
+    tokio::spawn(accept(listener, TlsAcceptor::from(tls), handshakes, sender));
     receiver
 }
 
 async fn accept(
     listener: TcpListener,
     tls: TlsAcceptor,
+    handshakes: usize,
     sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
+    let handshakes = Arc::new(Semaphore::new(handshakes));
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
             () = sender.closed() => return,
