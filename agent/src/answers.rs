@@ -22,10 +22,10 @@ use hyper_util::{
 use probe_io::clock;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     time::sleep,
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{messages::knows_itself, readers::chain, supervisor::Published, uplinks::Uplinks};
 
@@ -144,9 +144,7 @@ impl Reasons {
     /// Until it is tried again.
     async fn pause(&mut self, place: &(dyn fmt::Display + Sync), error: &Refused) {
         let reason = chain(error);
-        if reason == self.0 {
-            debug!(%place, %reason, "nobody can ask there");
-        } else {
+        if reason != self.0 {
             warn!(%place, %reason, "nobody can ask there; trying on");
             self.0 = reason;
         }
@@ -154,8 +152,21 @@ impl Reasons {
     }
 }
 
-/// Serves one connection until either side ends it.
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, answers: Answers) {
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Serves one connection, which has a place, until either side ends it. Its kind is hidden, or all of HTTP/2 would be in the
+/// program twice.
+fn spawn_connection(stream: Box<dyn Stream>, answers: Answers, place: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        connection(stream, answers).await;
+        drop(place);
+    });
+}
+
+async fn connection(stream: Box<dyn Stream>, answers: Answers) {
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
@@ -167,9 +178,8 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, answe
             TowerToHyperService::new(answers.service()),
         )
         .await;
-    if let Err(error) = served {
-        debug!(%error, "a connection of whoever asked ended");
-    }
+    // However it ended, it concerns whoever asked alone, and he knows it.
+    drop(served);
 }
 
 fn bound(place: &impl fmt::Display, what: &str) {

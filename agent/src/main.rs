@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{
+    Parser,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use evidence::NodeName;
 use mesh_agent::{AnswersConfig, Config, DiscoveryConfig, Machined, SourcesConfig};
 use proto::{limits, trust::KeySource};
@@ -60,7 +63,7 @@ struct Arguments {
     #[arg(long = "ntp-server", env = "MESH_NTP_SERVERS", value_delimiter = ',', value_parser = mesh_agent::server_name)]
     ntp_servers: Vec<String>,
     /// A socket on which whoever may open it can ask what this agent sees: `mesh-probe agent`. Empty for none.
-    #[arg(long, env = "MESH_SOCKET", value_name = "PATH", default_value = limits::AGENT_SOCKET)]
+    #[arg(long, env = "MESH_SOCKET", value_name = "PATH", default_value = limits::AGENT_SOCKET, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     socket: PathBuf,
     /// Let readers and agents ask over the network as well, by TLS with the derived certificates: `mesh-probe --direct`. Port by
     /// convention: 21821. Default: nowhere.

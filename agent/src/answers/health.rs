@@ -1,29 +1,38 @@
 //! Two words over HTTP, for whoever restarts agents: nothing of the node is told, so nobody has to prove who he is.
+//!
+//! The head of one request is read, and its first line is all that counts. That takes no library of HTTP, which would be a part of
+//! every agent, and most of these answers.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use probe_io::clock;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tracing::debug;
 
 use super::{ACCEPT_AGAIN, Own, Refused, bound, failed};
 
 /// Connections at a time; over it they wait in the kernel.
 const CONNECTIONS: usize = 16;
-/// Bytes of the head of a request: the least that the library takes. No path reads a body.
+/// Bytes of the head of a request. No path reads a body.
 const HEAD_BYTES: usize = 8 * 1024;
-/// Headers of one request.
-const HEADERS: usize = 32;
 /// Time for one question and its answer; each has a connection of its own.
 const LIFETIME: Duration = Duration::from_secs(5);
+
+/// What the first line of a request asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Alive,
+    Ready,
+    Other,
+    /// By another method than GET and HEAD.
+    Method,
+    /// It is no request.
+    Nothing,
+}
 
 /// Answers there until it cannot; says why.
 pub(super) async fn serve(address: SocketAddr, own: &Own) -> Box<Refused> {
@@ -44,42 +53,114 @@ pub(super) async fn serve(address: SocketAddr, own: &Own) -> Box<Refused> {
             drop(place);
         });
     }
-    failed("go on", std::io::ErrorKind::Other.into())
+    failed("go on", io::ErrorKind::Other.into())
 }
 
 async fn one(stream: TcpStream, own: Own) {
-    let answer = service_fn(|request| {
-        let answer = answer(&request, &own);
-        async { Ok::<_, Infallible>(answer) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(LIFETIME)
-        .keep_alive(false)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), answer);
-    if let Ok(Err(error)) = timeout(LIFETIME, served).await {
-        debug!(%error, "a question for health failed");
+    // However it ended, it concerns whoever asked alone.
+    drop(timeout(LIFETIME, exchange(stream, &own)).await);
+}
+
+async fn exchange(mut stream: TcpStream, own: &Own) -> io::Result<()> {
+    let mut head = Vec::with_capacity(512);
+    let mut part = [0; 512];
+    while !is_whole(&head) {
+        let read = stream.read(&mut part).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        head.extend_from_slice(part.get(..read).unwrap_or_default());
+        if head.len() > HEAD_BYTES {
+            return stream
+                .write_all(said("431 Request Header Fields Too Large", "").as_bytes())
+                .await;
+        }
+    }
+    let now = clock::moment();
+    let word = |good| {
+        if good {
+            ("200 OK", "ok\n")
+        } else {
+            ("503 Service Unavailable", "no\n")
+        }
+    };
+    let (status, text) = match question(&head) {
+        Question::Alive => word(own.is_alive(now)),
+        Question::Ready => word(own.is_ready(now)),
+        Question::Other => ("404 Not Found", "expected /livez or /readyz\n"),
+        Question::Method => ("405 Method Not Allowed", "expected GET or HEAD\n"),
+        Question::Nothing => ("400 Bad Request", ""),
+    };
+    let text = if head.starts_with(b"HEAD ") { "" } else { text };
+    stream.write_all(said(status, text).as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn said(status: &str, text: &str) -> String {
+    let length = text.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    )
+}
+
+fn is_whole(head: &[u8]) -> bool {
+    head.windows(4).any(|end| end == b"\r\n\r\n")
+}
+
+fn question(head: &[u8]) -> Question {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next(), words.next(), words.next());
+    let (Some(method), Some(target), Some(version)) = (method, target, version) else {
+        return Question::Nothing;
+    };
+    if !version.starts_with(b"HTTP/1.") || words.next().is_some() {
+        return Question::Nothing;
+    }
+    if method != b"GET" && method != b"HEAD" {
+        return Question::Method;
+    }
+    let path = target.split(|byte| *byte == b'?').next();
+    match path {
+        Some(b"/livez") => Question::Alive,
+        Some(b"/readyz") => Question::Ready,
+        _ => Question::Other,
     }
 }
 
-fn answer(request: &Request<Incoming>, own: &Own) -> Response<String> {
-    let now = clock::moment();
-    let good = match request.uri().path() {
-        "/livez" => Some(own.is_alive(now)),
-        "/readyz" => Some(own.is_ready(now)),
-        _ => None,
-    };
-    let (status, text) = match good {
-        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "expected GET or HEAD\n")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_says_what_is_asked() {
+        for (line, asked) in [
+            ("GET /livez HTTP/1.1", Question::Alive),
+            ("HEAD /readyz?verbose HTTP/1.0", Question::Ready),
+            ("GET /livez/ HTTP/1.1", Question::Other),
+            ("GET / HTTP/1.1", Question::Other),
+            ("DELETE /livez HTTP/1.1", Question::Method),
+            ("GET /livez", Question::Nothing),
+            ("GET /livez HTTP/2.0", Question::Nothing),
+            ("GET /livez HTTP/1.1 more", Question::Nothing),
+            ("", Question::Nothing),
+        ] {
+            let head = format!("{line}\r\nHost: a\r\n\r\n");
+            assert_eq!(question(head.as_bytes()), asked, "{line}");
         }
-        None => (StatusCode::NOT_FOUND, "expected /livez or /readyz\n"),
-        Some(true) => (StatusCode::OK, "ok\n"),
-        Some(false) => (StatusCode::SERVICE_UNAVAILABLE, "no\n"),
-    };
-    let mut response = Response::new(text.to_owned());
-    *response.status_mut() = status;
-    response
+    }
+
+    #[test]
+    fn whatever_bytes_come_are_taken_or_refused() {
+        let head = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+        for end in 0..head.len() {
+            assert!(!is_whole(&head[..end]), "{end}");
+            question(&head[..end]);
+            let mut other = head.to_vec();
+            other[end] ^= 0xff;
+            question(&other);
+        }
+        assert!(is_whole(head));
+        assert_eq!(question(&[0xff; 100]), Question::Nothing);
+    }
 }

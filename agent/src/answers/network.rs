@@ -6,7 +6,7 @@ use proto::{limits, transport};
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Answers, Refused, bound, connection, failed};
+use super::{Answers, Refused, bound, failed, spawn_connection};
 
 /// What proves this node to whoever asks; there is none before the mesh key is known.
 pub(crate) type Credentials = Arc<ServerConfig>;
@@ -41,11 +41,7 @@ pub(super) async fn serve(
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match connections.recv().await {
             Some(Ok(stream)) => {
-                let answers = answers.clone();
-                tokio::spawn(async move {
-                    connection(stream, answers).await;
-                    drop(place);
-                });
+                spawn_connection(Box::new(stream), answers.clone(), place);
             }
             Some(Err(_)) => {}
             None => break,

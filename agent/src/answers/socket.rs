@@ -17,7 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{ACCEPT_AGAIN, Answers, Refused, bound, connection, failed};
+use super::{ACCEPT_AGAIN, Answers, Refused, bound, failed, spawn_connection};
 
 /// Connections that the kernel holds for us.
 const BACKLOG: i32 = 16;
@@ -49,11 +49,7 @@ pub(super) async fn serve(path: &Path, answers: &Answers) -> Box<Refused> {
             sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let answers = answers.clone();
-        tokio::spawn(async move {
-            connection(stream, answers).await;
-            drop(place);
-        });
+        spawn_connection(Box::new(stream), answers.clone(), place);
     }
     failed("go on", io::ErrorKind::Other.into())
 }
