@@ -209,8 +209,8 @@ impl ProbeError {
             | Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
+            | Self::Trust(TrustError::NoAgents)
             | Self::UnknownLevel { .. } => Exit::Usage,
-            Self::Trust(TrustError::NoAgents) => Exit::Usage,
             Self::Dial { source, .. } | Self::Agent { source, .. } if refused_by_tls(source) => {
                 Exit::NotAuthorised
             }

@@ -64,24 +64,19 @@ pub(super) async fn bind(path: &Path) -> Result<Bound, Box<Refused>> {
         }
     }
     clear(path).await?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)
-        .map_err(|source| failed("open a socket", source))?;
-    // The file gets the rights that the socket has when it is bound: at no moment may anybody else open it.
-    fchmod(&socket, Mode::RUSR | Mode::WUSR)
-        .map_err(|source| failed("set the rights of the socket", source.into()))?;
-    socket
-        .set_nonblocking(true)
-        .map_err(|source| failed("set non-blocking mode", source))?;
-    let address = SockAddr::unix(path).map_err(|source| failed("name the socket", source))?;
-    socket
-        .bind(&address)
-        .map_err(|source| failed("bind the socket", source))?;
+    let listener = listen(path).map_err(|source| failed("bind the socket", source))?;
     let path = path.to_owned();
-    let listener = socket
-        .listen(BACKLOG)
-        .and_then(|()| UnixListener::from_std(socket.into()))
-        .map_err(|source| failed("listen on the socket", source))?;
     Ok(Bound { listener, path })
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the rights that the socket has when it is bound: at no moment may anybody else open it.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// What an agent that is gone has left is taken away. A live one, or what is no socket, stays.
