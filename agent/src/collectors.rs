@@ -18,6 +18,7 @@ use crate::{
     supervisor::Published,
     talos::TalosReading,
     uplink::{self, Collector},
+    uplinks::Uplinks,
 };
 
 /// Most control planes that are reported to: etcd has five members, seven at most.
@@ -47,6 +48,7 @@ pub(crate) async fn follow(
     mut talos: watch::Receiver<Option<Reading<TalosReading>>>,
     tls: Arc<rustls::ClientConfig>,
     facts: watch::Receiver<Published>,
+    listed: Uplinks,
 ) {
     let mut uplinks: BTreeMap<String, Uplink> = BTreeMap::new();
     let mut lack = None;
@@ -87,7 +89,8 @@ pub(crate) async fn follow(
                 name: name.clone(),
                 addresses: receiver,
             };
-            let task = spawn(uplink::run(collector, Arc::clone(&tls), facts.clone()));
+            let reporting = uplink::run(collector, Arc::clone(&tls), facts.clone(), listed.clone());
+            let task = spawn(reporting);
             let uplink = Uplink {
                 addresses: sender,
                 task: task.abort_handle(),
@@ -297,7 +300,12 @@ mod tests {
         let (sender, talos) = watch::channel(None);
         // Nothing is dialled: the node has no identity yet.
         let (published, facts) = watch::channel(Published::default());
-        let following = spawn(follow(talos, Arc::new(tls.unwrap()), facts));
+        let following = spawn(follow(
+            talos,
+            Arc::new(tls.unwrap()),
+            facts,
+            Uplinks::default(),
+        ));
         // One receiver is the follower's own; each uplink has one more.
         let reach = async |uplinks: usize| {
             let reached = timeout(Duration::from_secs(20), async {

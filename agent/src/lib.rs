@@ -16,10 +16,13 @@
 //! - `machines`: the machines of one `WireGuard` key; `peers`: whom they ask; `sockets`: what they send with;
 //! - `clock`: the wall clock, as something to be told; `ntp`: asks the time servers; `host`: what the host says;
 //! - `facts`: the translation into [`evidence::Facts`];
-//! - `uplink`: reports to one collector by snapshot and deltas, reconnects; `collectors`: which, where none were given.
+//! - `messages`: snapshot and deltas; `uplink`: reports to one collector by them, reconnects; `uplinks`: how each does; `collectors`:
+//!   which, where none were given;
+//! - `answers`: tells the same to whoever asks the agent itself.
 //!
 //! What it never does: write to the host's network state, bind 51820, use the node's private key, send or log a key.
 
+mod answers;
 mod clock;
 mod collectors;
 mod data;
@@ -28,6 +31,7 @@ mod facts;
 mod health;
 mod host;
 mod machines;
+mod messages;
 mod ntp;
 mod observer;
 mod peers;
@@ -38,8 +42,10 @@ mod steering;
 mod supervisor;
 mod talos;
 mod uplink;
+mod uplinks;
 mod vxlan;
 
+pub use answers::AnswersConfig;
 pub use discovery::DiscoveryConfig;
 pub use ntp::server_name;
 pub use observer::{Looked, Observer, ObserverConfig, Ways};

@@ -1,12 +1,15 @@
 //! `mesh-agent`: sees one node of a `KubeSpan` mesh and reports what it sees.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{
+    Parser,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use evidence::NodeName;
-use mesh_agent::{Config, DiscoveryConfig, Machined, SourcesConfig};
-use proto::trust::KeySource;
+use mesh_agent::{AnswersConfig, Config, DiscoveryConfig, Machined, SourcesConfig};
+use proto::{limits, trust::KeySource};
 use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
@@ -59,6 +62,16 @@ struct Arguments {
     /// those of Talos.
     #[arg(long = "ntp-server", env = "MESH_NTP_SERVERS", value_delimiter = ',', value_parser = mesh_agent::server_name)]
     ntp_servers: Vec<String>,
+    /// A socket on which whoever may open it can ask what this agent sees: `mesh-probe agent`. Empty for none.
+    #[arg(long, env = "MESH_SOCKET", value_name = "PATH", default_value = limits::AGENT_SOCKET, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    socket: PathBuf,
+    /// Let readers and agents ask over the network as well, by TLS with the derived certificates: `mesh-probe --direct`. Port by
+    /// convention: 21821. Default: nowhere.
+    #[arg(long, env = "MESH_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Answer /livez and /readyz over HTTP to everybody who can connect; nothing of the node is told there. Default: nowhere.
+    #[arg(long, env = "MESH_HEALTH", value_name = "ADDRESS:PORT")]
+    health: Option<SocketAddr>,
     /// Milliseconds to add to this node's wall clock before it is told: for tests, where all nodes share one clock.
     #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
     clock_offset: i64,
@@ -128,6 +141,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 cluster_id: arguments.cluster_id,
             },
             ntp_servers: arguments.ntp_servers,
+        },
+        answers: AnswersConfig {
+            socket: Some(arguments.socket).filter(|path| !path.as_os_str().is_empty()),
+            listen: arguments.listen,
+            health: arguments.health,
         },
         clock_offset_ms: arguments.clock_offset,
     };

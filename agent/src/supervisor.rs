@@ -14,25 +14,28 @@
 //! | observer | machines, echo socket, raw sender | on shutdown | never |
 //! | uplink (one per collector) | connection | on shutdown, or with its control plane | itself, with back-off |
 //! | collectors, if none were given | their uplinks | on shutdown | never |
+//! | answers | its socket and listeners | on shutdown | each way in itself, after ten seconds |
 //!
 //! All channels are bounded. While a collector is away nothing is queued: the newest facts replace the older ones.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-use evidence::{Facts, Moment, NodeName};
+use anyhow::{Context as _, ensure};
+use evidence::{Facts, Moment, NodeName, limits};
 use probe_core::{ProbeKey, echo};
-use probe_io::Sighted;
-use proto::trust::{KeyError, KeySource, MeshKey};
+use probe_io::{Sighted, clock};
+use proto::trust::{KeyError, KeySource, MeshKey, agent_server_config};
 use sources::pressure::Pressure;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::sleep,
 };
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::{
+    answers::{self, Answers, AnswersConfig, Own},
     collectors,
     discovery::{self, DiscoveryConfig},
     host, ntp,
@@ -42,6 +45,7 @@ use crate::{
     steering,
     talos::{self, Machined},
     uplink::{self, Collector},
+    uplinks::Uplinks,
 };
 
 /// Most echo requests a second.
@@ -64,6 +68,8 @@ pub struct Config {
     pub echo_budget: u32,
     /// Where its sources are.
     pub sources: SourcesConfig,
+    /// Where it can be asked itself.
+    pub answers: AnswersConfig,
     /// Milliseconds that are added to the wall clock before it is told to anybody: for tests alone.
     pub clock_offset_ms: i64,
 }
@@ -94,36 +100,65 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn observe(config: Config) -> anyhow::Result<()> {
+    let most = limits::UPLINKS;
+    let given = config.collectors.len();
+    ensure!(
+        given <= most,
+        "at most {most} collectors can be reported to, got {given}"
+    );
+    let (published, facts) = watch::channel(Published::default());
+    let uplinks = Uplinks::default();
+    let (waits, waits_for) = watch::channel(Some("the mesh key"));
+    let (credentials, known) = watch::channel(None);
+    let own = Own {
+        node: config.node.clone(),
+        started: clock::moment(),
+        waits_for,
+        facts: facts.clone(),
+        uplinks: uplinks.clone(),
+    };
+    // From now on: an agent that waits says for what.
+    let _answers = EndsWith(tokio::spawn(answers::serve(
+        config.answers,
+        Answers::new(own),
+        known,
+    )));
     let (key, secret) = mesh_key(&config.key).await?;
+    waits.send_replace(Some("the links of the node"));
     let machine = machine().await;
     let tls = Arc::new(
         key.agent_config(&config.node, &machine)
             .context("failed to set up TLS")?,
     );
+    let server = agent_server_config(&key, &config.node, &machine)
+        .context("failed to set up TLS for whoever asks")?;
+    credentials.send_replace(Some(Arc::new(server)));
     let probe_key = ProbeKey::from_bytes(*key.probe_key());
     drop(key);
+    waits.send_replace(None);
     info!(node = %config.node, collectors = ?config.collectors, "observing");
 
-    let (published, facts) = watch::channel(Published::default());
     let (tap_sender, tap) = mpsc::channel(TAP_QUEUE);
     let (tap_state_sender, tap_state) = watch::channel(None);
     tokio::spawn(readers::tap(tap_sender, tap_state_sender));
     let readings = read(config.sources, secret, tap, tap_state);
-    let mut uplinks: Vec<_> = config
-        .collectors
-        .iter()
-        .map(|collector| {
-            tokio::spawn(uplink::run(
-                Collector::Given(collector.clone()),
-                Arc::clone(&tls),
-                facts.clone(),
-            ))
-        })
-        .collect();
-    if uplinks.is_empty() {
+    let reporting: Vec<_> = if config.collectors.is_empty() {
         let talos = readings.talos.clone();
-        uplinks.push(tokio::spawn(collectors::follow(talos, tls, facts)));
-    }
+        let follow = collectors::follow(talos, tls, facts, uplinks);
+        vec![EndsWith(tokio::spawn(follow))]
+    } else {
+        let given = config.collectors.iter().cloned().map(Collector::Given);
+        let report = |collector| {
+            let (tls, facts) = (Arc::clone(&tls), facts.clone());
+            EndsWith(tokio::spawn(uplink::run(
+                collector,
+                tls,
+                facts,
+                uplinks.clone(),
+            )))
+        };
+        given.map(report).collect()
+    };
     let observer = Observer::new(
         ObserverConfig {
             node: config.node,
@@ -135,10 +170,17 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         Sockets::default(),
     );
     observer.run(readings, published).await;
-    for uplink in uplinks {
-        uplink.abort();
-    }
+    drop(reporting);
     Ok(())
+}
+
+/// A task that ends when this is dropped.
+struct EndsWith(JoinHandle<()>);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What this node says of itself, as an agent would state it, without an agent: each source is read once, nothing is sent, no

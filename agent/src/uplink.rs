@@ -1,32 +1,35 @@
-//! Reports to one collector: a snapshot, then what changed, with a sign of life at least every second.
+//! Reports to one collector by the messages of `messages`.
 //!
 //! Nothing is queued while a collector is away: the next connection begins with a snapshot of the newest facts.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use evidence::{FactKey, Facts};
+use evidence::UplinkWay;
 use probe_io::clock;
 use proto::{
-    convert::{delta_to_wire, peers_from_wire, snapshot_to_wire},
+    convert::peers_from_wire,
     limits,
-    transport::{DialError, Mark, dial},
+    transport::{DialError, Mark, Reached, dial_collector},
     wire::{ReportRequest, ReportResponse, report_client::ReportClient},
 };
 use rand::Rng as _;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 use tracing::{debug, info, warn};
 
-use crate::{readers::chain, supervisor::Published};
+use crate::{
+    messages::{Messages, knows_itself},
+    readers::chain,
+    supervisor::Published,
+    uplinks::{Place, Uplinks},
+};
 
 /// Messages handed to HTTP/2 and not yet taken: one more than a turn makes.
 const OUTGOING: usize = 2;
-/// Changes closer together than this go out as one.
-const SPACING: Duration = Duration::from_millis(200);
 /// First and longest pause between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// Pause after the collector has refused us for who we are: asking again soon changes nothing.
@@ -68,18 +71,20 @@ pub(crate) async fn run(
     collector: Collector,
     tls: Arc<rustls::ClientConfig>,
     mut facts: watch::Receiver<Published>,
+    uplinks: Uplinks,
 ) {
+    let place = uplinks.begin(&collector.to_string(), clock::moment());
     // Without an identity a report is refused, and a refused one waits long before it asks again.
-    let is_known = |known: &Published| known.1.get(&FactKey::Identity).is_some();
-    if facts.wait_for(is_known).await.is_err() {
+    if facts.wait_for(knows_itself).await.is_err() {
         return;
     }
     let mut pause = BACKOFF.0;
     let mut told = String::new();
     loop {
         let started = Instant::now();
-        let ended = report(&collector, &tls, &mut facts).await;
+        let ended = report(&collector, &tls, &facts, &place).await;
         let reason = text(&ended);
+        place.ended(&reason, clock::moment());
         if reason == told {
             debug!(%collector, %reason, "not reporting");
         } else {
@@ -98,18 +103,19 @@ pub(crate) async fn run(
 async fn report(
     collector: &Collector,
     tls: &Arc<rustls::ClientConfig>,
-    facts: &mut watch::Receiver<Published>,
+    facts: &watch::Receiver<Published>,
+    place: &Place,
 ) -> Ended {
-    let channel = match reach(collector, tls).await {
-        Ok(channel) => channel,
+    let (Reached { channel, address }, way) = match reach(collector, tls).await {
+        Ok(reached) => reached,
         Err(error) => return Ended::Dial(error),
     };
     let mut client = ReportClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
-    let mut sender = Sender::new(facts);
+    let mut messages = Messages::new(facts.clone());
     let (outgoing, requests) = mpsc::channel(OUTGOING);
-    if outgoing.send(sender.snapshot()).await.is_err() {
+    if outgoing.send(messages.snapshot()).await.is_err() {
         return Ended::Stuck;
     }
     let responses = match client.stream(ReceiverStream::new(requests)).await {
@@ -118,15 +124,15 @@ async fn report(
     };
     info!(%collector, "reporting");
     tokio::select! {
-        ended = listen(responses) => ended,
-        ended = sender.run(outgoing) => ended,
+        ended = listen(responses, || place.reports(address, way, clock::moment())) => ended,
+        ended = send(messages, outgoing) => ended,
     }
 }
 
 async fn reach(
     collector: &Collector,
     tls: &Arc<rustls::ClientConfig>,
-) -> Result<Channel, DialError> {
+) -> Result<(Reached, UplinkWay), DialError> {
     match collector {
         Collector::Given(target) => dial_marked(target, tls).await,
         Collector::Told { addresses, .. } => {
@@ -140,12 +146,15 @@ async fn reach(
 async fn dial_each(
     addresses: &[SocketAddr],
     tls: &Arc<rustls::ClientConfig>,
-) -> Result<Channel, DialError> {
+) -> Result<(Reached, UplinkWay), DialError> {
     let mut last = DialError::NoAddress("a control plane".to_owned());
-    for mark in [Mark::Underlay, Mark::None] {
+    for (mark, way) in [
+        (Mark::Underlay, UplinkWay::Underlay),
+        (Mark::None, UplinkWay::Routes),
+    ] {
         for address in addresses {
-            match dial(&address.to_string(), mark, Arc::clone(tls)).await {
-                Ok(channel) => return Ok(channel),
+            match dial_collector(&address.to_string(), mark, Arc::clone(tls)).await {
+                Ok(reached) => return Ok((reached, way)),
                 Err(error) => {
                     debug!(%address, ?mark, reason = %chain(&error), "no collector at an address");
                     last = error;
@@ -160,27 +169,44 @@ async fn dial_each(
 async fn dial_marked(
     collector: &str,
     tls: &Arc<rustls::ClientConfig>,
-) -> Result<Channel, DialError> {
-    match dial(collector, Mark::Underlay, Arc::clone(tls)).await {
+) -> Result<(Reached, UplinkWay), DialError> {
+    match dial_collector(collector, Mark::Underlay, Arc::clone(tls)).await {
         Err(DialError::Mark(error)) => {
             debug!(%error, "reporting without the underlay mark");
-            dial(collector, Mark::None, Arc::clone(tls)).await
+            let reached = dial_collector(collector, Mark::None, Arc::clone(tls)).await?;
+            Ok((reached, UplinkWay::Routes))
         }
-        other => other,
+        other => Ok((other?, UplinkWay::Underlay)),
     }
 }
 
-/// Takes acknowledgements and the peer list until the stream ends.
-async fn listen(mut responses: Streaming<ReportResponse>) -> Ended {
+/// Takes acknowledgements and the peer list until the stream ends. The first one says that the snapshot was `taken`.
+async fn listen(mut responses: Streaming<ReportResponse>, taken: impl Fn()) -> Ended {
+    let mut is_first = true;
     loop {
         match responses.message().await {
-            Ok(Some(response)) => note_peers(response),
+            Ok(Some(response)) => {
+                if is_first {
+                    taken();
+                    is_first = false;
+                }
+                note_peers(response);
+            }
             Ok(None) => {
                 return Ended::Status(Status::unavailable("the collector ended the stream"));
             }
             Err(status) => return Ended::Status(status),
         }
     }
+}
+
+async fn send(mut messages: Messages, outgoing: mpsc::Sender<ReportRequest>) -> Ended {
+    while let Some(message) = messages.next().await {
+        if !matches!(timeout(STUCK, outgoing.send(message)).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    Ended::Stuck
 }
 
 fn note_peers(response: ReportResponse) {
@@ -195,57 +221,6 @@ fn note_peers(response: ReportResponse) {
             info!(reporting = ?names, "the collector's peer list changed");
         }
         Err(error) => warn!(%error, "the collector sent a malformed peer list"),
-    }
-}
-
-/// Makes the messages of one stream.
-struct Sender<'a> {
-    facts: &'a mut watch::Receiver<Published>,
-    sequence: u64,
-    sent: Facts,
-}
-
-impl<'a> Sender<'a> {
-    fn new(facts: &'a mut watch::Receiver<Published>) -> Self {
-        Self {
-            facts,
-            sequence: 0,
-            sent: Facts::new(),
-        }
-    }
-
-    fn snapshot(&mut self) -> ReportRequest {
-        self.sent = self.facts.borrow_and_update().1.clone();
-        self.sequence = 1;
-        snapshot_to_wire(1, clock::moment(), &self.sent)
-    }
-
-    async fn run(&mut self, outgoing: mpsc::Sender<ReportRequest>) -> Ended {
-        let mut heartbeat = Instant::now() + limits::HEARTBEAT;
-        loop {
-            sleep(SPACING).await;
-            tokio::select! {
-                changed = self.facts.changed() => if changed.is_err() {
-                    return Ended::Stuck;
-                },
-                () = sleep_until(heartbeat) => {}
-            }
-            if !matches!(
-                timeout(STUCK, outgoing.send(self.delta())).await,
-                Ok(Ok(()))
-            ) {
-                return Ended::Stuck;
-            }
-            heartbeat = Instant::now() + limits::HEARTBEAT;
-        }
-    }
-
-    fn delta(&mut self) -> ReportRequest {
-        let newest = self.facts.borrow_and_update().1.clone();
-        let delta = newest.difference_from(&self.sent);
-        self.sent = newest;
-        self.sequence += 1;
-        delta_to_wire(self.sequence, clock::moment(), &delta)
     }
 }
 
@@ -278,7 +253,7 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use evidence::{Fact, Identity, Moment, NodeName};
+    use evidence::{Fact, Facts, Identity, Moment, NodeName};
     use proto::trust::MeshKey;
     use tokio::{net::TcpListener, time::timeout};
 
@@ -312,7 +287,12 @@ mod tests {
             addresses,
         };
         let (_published, facts) = watch::channel(Arc::new((Moment::ZERO, identity(&name))));
-        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+        let uplink = tokio::spawn(run(
+            collector,
+            Arc::new(tls.unwrap()),
+            facts,
+            Uplinks::default(),
+        ));
         let dialled = timeout(Duration::from_secs(20), listener.accept()).await;
         assert!(dialled.is_ok(), "the second address was never tried");
         uplink.abort();
@@ -326,7 +306,12 @@ mod tests {
         let collector = listener.local_addr().unwrap().to_string();
         let (published, facts) = watch::channel(Published::default());
         let collector = Collector::Given(collector);
-        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+        let uplink = tokio::spawn(run(
+            collector,
+            Arc::new(tls.unwrap()),
+            facts,
+            Uplinks::default(),
+        ));
 
         let early = timeout(Duration::from_millis(300), listener.accept()).await;
         assert!(early.is_err(), "dialled without an identity");

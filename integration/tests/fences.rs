@@ -35,7 +35,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     (
         "mesh-probe",
         "mesh-collector",
-        "tests: the command line against every other surface, and evidence to be judged again",
+        "the view of --direct, joined by a collector's own code; tests: the command line against every other surface",
     ),
     (
         "mesh-probe",

@@ -1,6 +1,7 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
 mod adhoc;
+mod direct;
 mod install;
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
@@ -14,6 +15,7 @@ pub use adhoc::{
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
+pub use direct::{AgentArgs, AgentTarget, AgentTargetError, DirectArgs};
 pub use install::{InstallArgs, InstallCommand, PlanArgs};
 
 use crate::exit;
@@ -34,6 +36,8 @@ Examples:
   mesh-probe mtu vps-1                        the largest packet that gets there
   mesh-probe udp vps-1:51820                  does anything listen there?
   mesh-probe node                             all that this node says of itself
+  mesh-probe agent                            what the agent here sees, and to whom it reports
+  mesh-probe gate mesh --direct a,b,c         the same, without a collector
   mesh-probe talos                            KubeSpan as the Talos of every node sees it";
 
 /// Ask the mesh collector what is ready, what is wrong, and what to do
@@ -56,6 +60,8 @@ pub struct Cli {
         default_value = "table"
     )]
     pub output: Format,
+    #[command(flatten)]
+    pub direct: DirectArgs,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -160,6 +166,8 @@ pub enum Command {
     Handshake(HandshakeArgs),
     /// Here, without a collector: the handshake messages that pass this node's interfaces
     Tap(TapArgs),
+    /// What one agent sees, asked of itself: the one on this machine, or one with --listen
+    Agent(AgentArgs),
     /// Here, without a collector or an agent: all that this node says of itself
     Node(NodeArgs),
     /// From a workstation, with a talosconfig: what the Talos of every node says of KubeSpan; needs no agent
@@ -310,6 +318,23 @@ impl Target {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// `unless_given` is the port where the text has none.
+    fn parse(text: &str, unless_given: u16) -> Result<Self, TargetError> {
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Ok(Self(format!("[{text}]:{unless_given}")));
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, port.parse().map_err(|_| TargetError)?)
+            }
+            _ => (text, unless_given),
+        };
+        if port == 0 || !is_host(host) {
+            return Err(TargetError);
+        }
+        Ok(Self(format!("{host}:{port}")))
+    }
 }
 
 impl fmt::Display for Target {
@@ -327,19 +352,7 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return Ok(Self(format!("[{text}]:{PORT}")));
-        }
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !text.ends_with(']') => {
-                (host, port.parse().map_err(|_| TargetError)?)
-            }
-            _ => (text, PORT),
-        };
-        if port == 0 || !is_host(host) {
-            return Err(TargetError);
-        }
-        Ok(Self(format!("{host}:{port}")))
+        Self::parse(text, PORT)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use evidence::{Gate, Ladder, Moment, PairRef, Transition, Verdict};
+use evidence::{Gate, Ladder, Moment, Transition, Verdict};
 use proto::{
     convert::{
         evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, transition_from_wire,
@@ -239,10 +239,7 @@ impl Asking {
             to,
             broken,
         } = wanted.clone();
-        let after = after.map(|last| PairRef {
-            from: last.from.clone(),
-            to: last.to.clone(),
-        });
+        let after = after.map(Ladder::pair);
         let request = PairsRequest {
             node,
             from,

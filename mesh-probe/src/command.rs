@@ -1,7 +1,9 @@
 //! The commands: ask, then show.
 
+mod agent;
 mod bundle;
 mod collectors;
+mod direct;
 mod explain;
 mod gate;
 mod graph;
@@ -35,6 +37,7 @@ use crate::{
 /// Runs the command that was typed.
 pub fn run(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     fits(cli.output, &cli.command)?;
+    asks_whom(cli)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -63,15 +66,34 @@ fn fits(format: Format, command: &Command) -> Result<(), ProbeError> {
     Err(ProbeError::Usage(format!("-o {name} is for {whose} only")))
 }
 
+/// What only a collector can tell is not taken for something that agents were asked.
+fn asks_whom(cli: &Cli) -> Result<(), ProbeError> {
+    let needs_collector = match &cli.command {
+        Command::History => true,
+        Command::Gate(gate) => gate.command.is_some(),
+        _ => false,
+    };
+    if cli.direct.is_asked() && needs_collector {
+        let text =
+            "--direct is for gate, wait, status, pairs and bundle: the rest only a collector knows";
+        return Err(ProbeError::Usage(text.to_owned()));
+    }
+    Ok(())
+}
+
 /// Only who asks the collector needs its address and the mesh key.
 async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     let collector = || Collector::new(&cli.connection);
     let within = cli.connection.timeout;
     match &cli.command {
+        Command::Status if cli.direct.is_asked() => direct::status(cli, output).await,
+        Command::Pairs(arguments) if cli.direct.is_asked() => {
+            direct::pairs_of(cli, arguments, output).await
+        }
         Command::Status => status::run(&collector()?, output).await,
         Command::Pairs(arguments) => pairs::run(&collector()?, arguments, output).await,
         Command::History => history::run(&collector()?, output).await,
-        Command::Bundle(arguments) => bundle::run(&collector()?, arguments, output).await,
+        Command::Bundle(arguments) => bundle::run(cli, arguments, output).await,
         Command::Replay(arguments) => replay::run(arguments, output),
         Command::Gate(GateArgs {
             command: Some(GateCommand::Graph(arguments)),
@@ -84,6 +106,7 @@ async fn answer(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
         Command::Install(arguments) => install::run(arguments, output),
         Command::Mtu(arguments) => mtu::run(arguments, within, output).await,
         Command::Udp(arguments) => udp::run(arguments, within, output).await,
+        Command::Agent(arguments) => agent::run(cli, arguments, output).await,
         Command::Node(arguments) => node::run(arguments, within, output).await,
         Command::Steering => steering::run(output).await,
         Command::Vxlan(arguments) => vxlan::run(arguments, within, output).await,

@@ -4,12 +4,17 @@ use std::fmt::Write as _;
 
 use diagnosis::Page;
 pub use evidence::document::{API_VERSION, GateDocument, Question, VerdictDocument};
-use evidence::{Moment, Phase, Transition, Verdict};
+use evidence::{AgentStatus, Moment, Phase, Transition, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    adhoc::Facts, bundle::Bundle, collector::History, error::ProbeError, install::Plan,
+    adhoc::{Facts, NodeView},
+    bundle::Bundle,
+    collector::History,
+    direct::Basis,
+    error::ProbeError,
+    install::Plan,
     render::text::is_unsafe,
 };
 
@@ -21,11 +26,59 @@ pub struct GateAnswer<'a> {
     gate: GateDocument<'a>,
     #[serde(skip_serializing_if = "<[Voice]>::is_empty")]
     collectors: &'a [Voice],
+    /// Set where no collector gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct: Option<&'a Basis>,
 }
 
 impl<'a> GateAnswer<'a> {
-    pub const fn new(gate: GateDocument<'a>, collectors: &'a [Voice]) -> Self {
-        Self { gate, collectors }
+    pub const fn new(
+        gate: GateDocument<'a>,
+        collectors: &'a [Voice],
+        direct: Option<&'a Basis>,
+    ) -> Self {
+        Self {
+            gate,
+            collectors,
+            direct,
+        }
+    }
+}
+
+/// `status` and `pairs` where no collector gave them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectDocument<'a> {
+    #[serde(flatten)]
+    verdict: VerdictDocument<'a>,
+    direct: &'a Basis,
+}
+
+impl<'a> DirectDocument<'a> {
+    pub const fn new(verdict: VerdictDocument<'a>, direct: &'a Basis) -> Self {
+        Self { verdict, direct }
+    }
+}
+
+/// `agent`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDocument<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    status: &'a AgentStatus,
+    /// What it sees, unless it waits for something.
+    sees: Option<&'a NodeView>,
+}
+
+impl<'a> AgentDocument<'a> {
+    pub const fn new(status: &'a AgentStatus, sees: Option<&'a NodeView>) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "Agent",
+            status,
+            sees,
+        }
     }
 }
 

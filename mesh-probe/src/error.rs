@@ -3,9 +3,11 @@
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use diagnosis::graph::Problems;
+use evidence::NodeName;
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
+    limits::AGENT_PORT,
     transport::DialError,
     trust::{KeyError, TrustError},
 };
@@ -14,7 +16,7 @@ use thiserror::Error;
 use tonic::Code;
 
 use crate::{
-    args::Target,
+    args::{AgentTarget, Target},
     bundle::{BundleError, GatherError, RedactError},
     exit::Exit,
     own_keys::OwnKeyError,
@@ -80,6 +82,36 @@ pub enum ProbeError {
         target: Target,
         #[source]
         source: ConvertError,
+    },
+    #[error("failed to reach the agent at {target}")]
+    Agent {
+        target: AgentTarget,
+        #[source]
+        source: DialError,
+    },
+    #[error("the agent at {target} did not answer within {}", human(*after))]
+    AgentSilent {
+        target: AgentTarget,
+        after: Duration,
+    },
+    #[error("failed to {operation} of the agent at {target}")]
+    AgentRequest {
+        operation: &'static str,
+        target: AgentTarget,
+        #[source]
+        source: Said,
+    },
+    #[error("failed to understand the agent at {target}: is it of another version?")]
+    AgentAnswer {
+        target: AgentTarget,
+        #[source]
+        source: ConvertError,
+    },
+    #[error("the agent at {target} proves to be of {proved}, and says that it is of {claimed}")]
+    AgentName {
+        target: AgentTarget,
+        proved: NodeName,
+        claimed: NodeName,
     },
     #[error("the collector could not be reached while waiting {} for {level}{last}", human(*waited))]
     Unreachable {
@@ -177,14 +209,27 @@ impl ProbeError {
             | Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
+            | Self::Trust(TrustError::NoAgents)
             | Self::UnknownLevel { .. } => Exit::Usage,
-            Self::Dial { source, .. } if refused_by_tls(source) => Exit::NotAuthorised,
-            Self::Request { source, .. } if source.is_refusal() => Exit::NotAuthorised,
+            Self::Dial { source, .. } | Self::Agent { source, .. } if refused_by_tls(source) => {
+                Exit::NotAuthorised
+            }
+            Self::Agent { source, .. } if is_shut(source) => Exit::NotAuthorised,
+            Self::Request { source, .. } | Self::AgentRequest { source, .. }
+                if source.is_refusal() =>
+            {
+                Exit::NotAuthorised
+            }
             Self::NoMembers { refused: true, .. } => Exit::NotAuthorised,
             Self::NoMembers { .. }
             | Self::Trust(_)
             | Self::Runtime(_)
             | Self::Dial { .. }
+            | Self::Agent { .. }
+            | Self::AgentSilent { .. }
+            | Self::AgentRequest { .. }
+            | Self::AgentAnswer { .. }
+            | Self::AgentName { .. }
             | Self::NoAnswer { .. }
             | Self::Request { .. }
             | Self::Answer { .. }
@@ -229,6 +274,8 @@ impl ProbeError {
             Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
             Self::Unreachable { source, .. } => source.advice(),
             Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
+            Self::Agent { target, source } => Some(agent_advice(target, source)),
+            Self::AgentSilent { target, .. } => Some(listens(target)),
             Self::Dial {
                 source: DialError::Resolve { .. } | DialError::NoAddress(_),
                 ..
@@ -253,6 +300,33 @@ const OTHER_KEY: &str =
 const LOOK: &str = "run it where all WireGuard devices of the node can be read: as root or with CAP_NET_ADMIN, or on a machine without any";
 
 const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
+
+/// The socket is there, and not for us.
+fn is_shut(error: &DialError) -> bool {
+    matches!(error, DialError::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn agent_advice(target: &AgentTarget, error: &DialError) -> String {
+    match error {
+        DialError::Resolve { .. } | DialError::NoAddress(_) => {
+            "give the agent's address instead of its name".to_owned()
+        }
+        error if refused_by_tls(error) => {
+            "this mesh key is not the agent's: on Talos it is cluster.secret of the cluster's own secrets.yaml".to_owned()
+        }
+        error if is_shut(error) => "the socket is for the user that runs mesh-agent alone".to_owned(),
+        DialError::Socket { .. } => {
+            "is mesh-agent running on this machine, with this --socket?".to_owned()
+        }
+        _ => listens(target),
+    }
+}
+
+fn listens(target: &AgentTarget) -> String {
+    format!(
+        "over the network an agent answers only if it is started with --listen, as in mesh-agent --listen [::]:{AGENT_PORT} (MESH_LISTEN); does every firewall on the way pass TCP to {target}?"
+    )
+}
 
 fn other_key() -> String {
     "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"

@@ -65,7 +65,7 @@ Exit codes:
   2  usage: a wrong argument, no mesh key, an unknown level or code
   3  cannot tell: the collector is unreachable or says unknown, or a host is silent
   4  the wait timed out
-  5  not authorised: another mesh key, or a role that may not ask
+  5  not authorised: another mesh key, a role that may not ask, or a socket that is not ours to open
 With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. With -o terraform-external: 0, 2 or 5.";
 
 impl Exit {

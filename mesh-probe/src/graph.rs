@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
-use diagnosis::graph::{LARGEST_FILE, parse};
+use diagnosis::graph::{File as GraphFile, LARGEST_FILE, parse};
 use evidence::Gate;
 use proto::{
     convert::{gate_from_wire, level_to_wire},
@@ -88,8 +88,15 @@ impl GraphLevel {
     }
 }
 
-/// Reads and checks a file as a collector would.
+/// Reads and checks a file as a collector would, to be shown.
 pub fn read(path: &Path) -> Result<Vec<GraphLevel>, ProbeError> {
+    let levels = file(path)?.graph.told();
+    let shown = |level| GraphLevel::from_wire(level_to_wire(level));
+    Ok(levels.iter().map(shown).collect())
+}
+
+/// Reads and checks a file as a collector would.
+pub fn file(path: &Path) -> Result<GraphFile, ProbeError> {
     // One byte over the limit is enough to be told that it is too large.
     let most = u64::try_from(LARGEST_FILE + 1).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -99,8 +106,5 @@ pub fn read(path: &Path) -> Result<Vec<GraphLevel>, ProbeError> {
             path: path.to_owned(),
             source,
         })?;
-    let file = parse(&path.display().to_string(), &text).map_err(ProbeError::Graph)?;
-    let levels = file.graph.told();
-    let shown = |level| GraphLevel::from_wire(level_to_wire(level));
-    Ok(levels.iter().map(shown).collect())
+    parse(&path.display().to_string(), &text).map_err(ProbeError::Graph)
 }

@@ -1,4 +1,4 @@
-//! `mesh-probe`: what a person or a script asks the collector, and how the answer is shown.
+//! `mesh-probe`: what a person or a script asks the collector, or agents themselves, and how the answer is shown.
 //!
 //! In reading order:
 //!
@@ -9,6 +9,7 @@
 //! - [`bundle`]: evidence in a file, to be judged again elsewhere.
 //! - [`command`]: one file per command: ask, then show.
 //! - [`collector`]: the connection and its requests, each with a time limit.
+//! - [`direct`]: the same without a collector: agents are asked, and what they report is judged here.
 //! - [`render`]: pure functions from a verdict to text; nothing remote is printed raw.
 //! - [`document`]: the JSON documents.
 //! - [`graph`]: the gate graph, of a collector or a file.
@@ -23,6 +24,7 @@ pub mod args;
 pub mod bundle;
 pub mod collector;
 pub mod command;
+pub mod direct;
 pub mod document;
 pub mod error;
 pub mod exit;

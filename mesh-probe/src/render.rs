@@ -3,6 +3,7 @@
 //! All text goes through [`Screen`], which escapes what a terminal would obey: names, reasons and evidence come from other
 //! machines.
 
+mod agent;
 mod bundle;
 mod explain;
 mod facts;
@@ -23,6 +24,7 @@ mod talos;
 
 pub use evidence::words as text;
 
+pub use agent::{agent, basis};
 pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;

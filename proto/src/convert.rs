@@ -3,6 +3,7 @@
 //! Wire types never leave this crate's users' edges: what comes in is checked here, field by field, against the limits.
 //! Structs are taken apart whole, so that a new field does not compile until somebody decides what it means.
 
+mod agent;
 mod clock;
 mod data;
 mod discovery;
@@ -27,6 +28,7 @@ use thiserror::Error;
 
 use crate::wire;
 
+pub use self::agent::{agent_status_from_wire, agent_status_to_wire};
 pub use self::evidence::{
     EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
     facts_to_wire,

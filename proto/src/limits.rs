@@ -25,3 +25,13 @@ pub const SEGMENT: u32 = 1180;
 /// Default port of the collector (TCP) and of the agents' in-tunnel echo (UDP): below the ephemeral range, so that no
 /// outgoing connection of the node can happen to hold it.
 pub const PORT: u16 = 21_820;
+/// Default port of an agent that may be asked over the network (TCP).
+pub const AGENT_PORT: u16 = 21_821;
+/// Where an agent listens for whoever is on its own machine.
+pub const AGENT_SOCKET: &str = "/run/mesh-agent/agent.sock";
+/// Connections that an agent holds at a time over each of its ways: whoever asks all agents has one, and few ask.
+pub const AGENT_CONNECTIONS: usize = 16;
+/// TLS handshakes that an agent has going at a time: who has no certificate may cost no more memory than these.
+pub const AGENT_HANDSHAKES: usize = 8;
+/// Watches of one agent at a time: each costs a copy of its facts.
+pub const AGENT_WATCHES: usize = 16;

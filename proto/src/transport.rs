@@ -3,8 +3,10 @@
 mod dial;
 mod listen;
 
-pub use dial::{DialError, Mark, dial};
-pub use listen::{Incoming, ListenError, incoming, listen};
+pub use dial::{
+    DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket,
+};
+pub use listen::{Incoming, ListenError, incoming, incoming_few, listen};
 
 /// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
 /// without it, traffic to a node address is pulled into the tunnel, and dies with the tunnel that it should report on.

@@ -3,7 +3,8 @@
 //! ```text
 //! mesh key --HKDF--> probe authentication            (echo and inert datagrams)
 //!               \--> collector CA ----> server certificates
-//!                \-> agent CA    ----> a certificate per node: its subject is the node's name
+//!                \-> agent CA    ----> a certificate per node: its subject is the node's name. It proves the node to collectors,
+//!                 |                    and to whoever asks the node's agent itself
 //!                 \> reader CA   ----> the certificate of people and scripts
 //! ```
 //!
@@ -33,9 +34,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use certificate::Authority;
-pub use certificate::{Caller, CallerError, Role, caller};
+pub use certificate::{AGENT_NAME, Caller, CallerError, Role, caller};
 pub use credentials::{Credentials, CredentialsError};
-pub use serve::server_config;
+pub use serve::{agent_server_config, server_config};
 pub use source::{KeyError, KeySource, MESH_KEY_VARIABLE};
 
 /// The name in every collector's certificate; collectors are dialled by address.
@@ -59,6 +60,9 @@ pub enum TrustError {
         #[source]
         source: rcgen::Error,
     },
+    /// A file that was made before agents could be asked.
+    #[error("the credentials name no authority of agents: make the file anew with mesh-probe key")]
+    NoAgents,
     /// rustls refused the configuration.
     #[error("failed to set up TLS for the {role}")]
     Tls {
@@ -99,6 +103,13 @@ impl MeshKey {
     /// TLS for people and scripts: may read, may not report.
     pub fn reader_config(&self) -> Result<ClientConfig, TrustError> {
         self.client_config(Role::Reader, "reader", b"")
+    }
+
+    /// The same towards agents: whom it reaches is the node of that agent's certificate.
+    pub fn reader_of_agents_config(&self) -> Result<ClientConfig, TrustError> {
+        let leaf = self.authority(Role::Reader)?.issue("reader", b"")?;
+        let servers = self.authority(Role::Agent)?.certificate();
+        credentials::client_config(vec![servers], leaf, Role::Reader)
     }
 
     fn client_config(

@@ -7,8 +7,8 @@ use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 use evidence::NodeName;
 use proto::{
     limits,
-    transport::{DialError, Incoming, Mark, dial, incoming, listen},
-    trust::{Credentials, MeshKey, Role, caller, server_config},
+    transport::{DialError, Incoming, Mark, ReachedAgent, dial, dial_agent, incoming, listen},
+    trust::{Credentials, MeshKey, Role, agent_server_config, caller, server_config},
 };
 use rustls::{ClientConfig, ServerConfig};
 use socket2::SockRef;
@@ -198,4 +198,76 @@ async fn segments_are_so_short_that_they_pass_where_large_packets_are_lost() {
     // What the client is sent is as short, because it has said so.
     let segment = SockRef::from(stream.get_ref().0).tcp_mss().unwrap();
     assert!(segment <= limits::SEGMENT, "{segment}");
+}
+
+fn agent_of(node: &str, byte: u8) -> (SocketAddr, Incoming) {
+    let node = NodeName::parse(node).unwrap();
+    serve(agent_server_config(&key(byte), &node, b"mac").unwrap())
+}
+
+async fn ask(address: SocketAddr, tls: ClientConfig) -> Result<ReachedAgent, DialError> {
+    let target = address.to_string();
+    let reached = Box::pin(dial_agent(&target, Mark::None, Arc::new(tls)));
+    timeout(BOUND, reached).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_agent_that_is_asked_proves_which_node_it_is_by_the_key_that_collectors_know() {
+    let (address, _connections) = agent_of("home-cp", 1);
+    let file = Credentials::parse(&key(1).reader_credentials().unwrap(), "reader.pem").unwrap();
+    let readers = [
+        key(1).reader_of_agents_config().unwrap(),
+        file.agents_config().unwrap(),
+    ];
+    let mut keys = Vec::new();
+    for tls in readers {
+        let who = ask(address, tls).await.unwrap().who;
+        let node = NodeName::parse("home-cp").unwrap();
+        assert_eq!((who.role, who.node), (Role::Agent, Some(node)));
+        keys.push(who.key);
+    }
+    let (collector, mut connections) = serve(key(1).server_config().unwrap());
+    let node = NodeName::parse("home-cp").unwrap();
+    let agent = key(1).agent_config(&node, b"mac").unwrap();
+    let (reached, stream) = tokio::join!(reach(collector, agent), connections.recv());
+    assert!(reached.is_ok(), "{reached:?}");
+    let stream = stream.unwrap().unwrap();
+    let (_, session) = stream.get_ref();
+    keys.push(
+        caller(&session.peer_certificates().unwrap()[0])
+            .unwrap()
+            .key,
+    );
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
+
+/// Else an agent of one node could answer for the mesh, or a collector in the name of a node.
+#[tokio::test]
+async fn an_agent_does_not_pass_for_a_collector_nor_a_collector_for_an_agent() {
+    let (agent, _connections) = agent_of("vps-1", 1);
+    let (collector, _others) = serve(key(1).server_config().unwrap());
+    let error = reach(agent, key(1).reader_config().unwrap())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
+    let tls = key(1).reader_of_agents_config().unwrap();
+    let error = ask(collector, tls).await.unwrap_err();
+    assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_agent_of_another_mesh_key_is_refused_on_both_sides() {
+    let (address, _connections) = agent_of("vps-1", 1);
+    let tls = key(2).reader_of_agents_config().unwrap();
+    let error = ask(address, tls).await.unwrap_err();
+    assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
+    // It trusts whom it meets, and is not trusted.
+    let mut tls = agent_server_config(&key(2), &NodeName::parse("vps-1").unwrap(), b"mac").unwrap();
+    let own = agent_server_config(&key(1), &NodeName::parse("vps-1").unwrap(), b"mac").unwrap();
+    tls.cert_resolver = own.cert_resolver;
+    let (address, _connections) = serve(tls);
+    let tls = key(1).reader_of_agents_config().unwrap();
+    let error = ask(address, tls).await.unwrap_err();
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.starts_with("received fatal alert"), "{cause}");
 }

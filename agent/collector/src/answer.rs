@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::{
     counters::Counters,
-    verdicts::{Judged, Verdicts, gate},
+    verdicts::{Judged, Verdicts, unknown},
 };
 
 /// Waits at a time, over all surfaces: a script has one, and a bootstrap a few scripts.
@@ -87,19 +87,10 @@ impl Answers {
     }
 }
 
-/// The state of a level in a judgement. Whether it is shut for good is told of what was asked: a level may be hopeless
-/// itself and yet may be started.
+/// The state of a level in a judgement, for whoever asked this of it.
 pub(crate) fn answer(judged: &Judged, level: &str, question: Question) -> Result<Gate, Status> {
-    let mut gate = gate(judged, level)?;
-    if question == Question::MayStart {
-        gate.terminal = gate.may_start != Phase::Ready
-            && gate
-                .depends_on
-                .iter()
-                .filter_map(|below| judged.verdict.gate(below))
-                .any(|below| below.terminal);
-    }
-    Ok(gate)
+    let gate = judged.verdict.answer(level, question);
+    gate.ok_or_else(|| unknown(judged, level))
 }
 
 fn is_settled(judged: &Judged, gate: &Gate, asked: &Asked) -> bool {

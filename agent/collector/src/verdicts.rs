@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use diagnosis::hold::Hold;
-use evidence::{Gate, Moment, Verdict};
+use evidence::{Moment, Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -86,21 +86,15 @@ impl Verdicts {
     }
 }
 
-/// The state of a level in a judgement.
-pub(crate) fn gate(judged: &Judged, level: &str) -> Result<Gate, Status> {
-    judged.verdict.gate(level).cloned().ok_or_else(|| {
-        let echoed: String = level.chars().take(ECHOED).collect();
-        let known: Vec<&str> = judged
-            .verdict
-            .gates
-            .iter()
-            .map(|gate| gate.level.as_str())
-            .collect();
-        Status::not_found(format!(
-            "no level {echoed:?}; known levels: {}",
-            known.join(", ")
-        ))
-    })
+/// What is said of a level that there is not.
+pub(crate) fn unknown(judged: &Judged, level: &str) -> Status {
+    let echoed: String = level.chars().take(ECHOED).collect();
+    let gates = judged.verdict.gates.iter();
+    let known: Vec<&str> = gates.map(|gate| gate.level.as_str()).collect();
+    Status::not_found(format!(
+        "no level {echoed:?}; known levels: {}",
+        known.join(", ")
+    ))
 }
 
 fn fresh(judged: Arc<Judged>) -> Result<Arc<Judged>, Status> {

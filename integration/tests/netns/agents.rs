@@ -11,7 +11,7 @@ use integration::lab::programs::Binaries;
 
 use crate::support::{TestLab, eventually, is_required, text};
 
-const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
+pub(crate) const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
 const COLLECTOR: &str = "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
 const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
 /// The same beside a Talos that can be asked.
@@ -38,7 +38,7 @@ pub(crate) fn staged() -> bool {
 }
 
 /// A lab whose programs this module starts itself, with the mesh key where the collector looks for it.
-fn bare() -> TestLab {
+pub(crate) fn bare() -> TestLab {
     let lab = TestLab::up();
     lab.shell(
         "vps-1",
@@ -47,7 +47,7 @@ fn bare() -> TestLab {
     lab
 }
 
-fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
+pub(crate) fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
     lab.shell(
         host,
         &format!("setsid {program} > /run/{log} 2>&1 < /dev/null &"),
@@ -55,7 +55,7 @@ fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
 }
 
 /// Kills the one process of a name in one host; hosts of a lab share their process ids.
-fn kill(lab: &TestLab, host: &str, name: &str) {
+pub(crate) fn kill(lab: &TestLab, host: &str, name: &str) {
     let here = "[ \"$(readlink /proc/$p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]";
     let script =
         format!("for p in $(pgrep -x {name}); do {here} && kill -9 $p && echo killed; done; true");
@@ -81,7 +81,7 @@ fn gate(lab: &TestLab) -> Option<i32> {
     probe(lab, "gate mesh").status.code()
 }
 
-fn wait_until_ready(lab: &TestLab) {
+pub(crate) fn wait_until_ready(lab: &TestLab) {
     let output = probe(lab, "gate mesh --wait-timeout 60s");
     assert!(output.status.success(), "{}", text(&output));
 }

@@ -11,6 +11,7 @@
 mod adhoc;
 mod agents;
 mod container;
+mod direct;
 mod extension;
 mod judging;
 mod network;
@@ -136,6 +137,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else",
         agents::a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else,
+    ),
+    (
+        "agents_answer_for_the_mesh_when_no_collector_lives",
+        direct::agents_answer_for_the_mesh_when_no_collector_lives,
     ),
     (
         "the_services_of_the_extension_report_from_their_containers",

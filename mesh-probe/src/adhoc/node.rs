@@ -127,8 +127,13 @@ impl NodeView {
         }
     }
 
+    /// Whether every source could be read.
+    pub fn is_whole(&self) -> bool {
+        self.gaps().is_empty()
+    }
+
     /// What is not known, once for each source.
-    fn gaps(&self) -> Vec<String> {
+    pub fn gaps(&self) -> Vec<String> {
         let mut gaps: Vec<String> = Vec::new();
         for source in self.groups.iter().flat_map(|group| &group.sources) {
             let gap = match (&source.gap, source.tried_ms_ago) {

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::direct;
 use crate::{
-    args::BundleArgs,
+    args::{BundleArgs, Cli},
     bundle::{Bundle, redact},
     collector::Collector,
     document::BundleDocument,
@@ -19,11 +20,16 @@ use crate::{
 };
 
 pub(super) async fn run(
-    collector: &Collector,
+    cli: &Cli,
     arguments: &BundleArgs,
     output: Output,
 ) -> Result<Exit, ProbeError> {
-    let bundle = collector.connect().await?.evidence().await?;
+    let bundle = if cli.direct.is_asked() {
+        direct::bundle(cli).await?
+    } else {
+        let collector = Collector::new(&cli.connection)?;
+        collector.connect().await?.evidence().await?
+    };
     let bundle = if arguments.redact {
         redact(&bundle).map_err(ProbeError::Redact)?
     } else {

@@ -11,6 +11,7 @@ use tokio::{
 use super::waiting::Waiting;
 use crate::{
     collector::{Collector, LevelQuestion, Waited},
+    direct::Basis,
     document::Voice,
     error::ProbeError,
     output::Output,
@@ -39,6 +40,8 @@ pub(super) struct Outcome {
     pub(super) yes: bool,
     /// What each said, if there are several.
     pub(super) voices: Vec<Voice>,
+    /// Set where agents were asked instead.
+    pub(super) direct: Option<Basis>,
 }
 
 /// What one said; `None` while others decided before.
@@ -162,6 +165,7 @@ impl Round<'_> {
                 timed_out,
                 yes: all,
                 voices,
+                direct: None,
             }),
             Some(Err(error)) => Err(error),
             None => Err(ProbeError::NoCollector),

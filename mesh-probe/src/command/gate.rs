@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use evidence::Phase;
 
-use super::collectors::{Outcome, Round};
+use super::{
+    collectors::{Outcome, Round},
+    direct,
+};
 use crate::{
     args::{Cli, Format, LevelArgs},
     collector::{Collector, LevelQuestion},
@@ -57,6 +60,9 @@ async fn answer(
     time: Duration,
     output: Output,
 ) -> Result<Outcome, ProbeError> {
+    if cli.direct.is_asked() {
+        return direct::gate(cli, level, question, time, output).await;
+    }
     let collectors = Collector::all(&cli.connection)?;
     let round = Round {
         collectors: &collectors,
@@ -84,6 +90,7 @@ fn as_usual(
         timed_out,
         yes,
         voices,
+        direct,
     } = outcome;
     if output.format() == Format::Name {
         if *yes {
@@ -91,8 +98,10 @@ fn as_usual(
         }
     } else {
         let document = GateDocument::new(gate, question.asked(), *timed_out);
-        output.answer(&GateAnswer::new(document, voices), |style| {
-            render::gate(gate, asked, style) + &render::voices(voices, style)
+        let basis = direct.as_ref();
+        output.answer(&GateAnswer::new(document, voices, basis), |style| {
+            let said = render::gate(gate, asked, style) + &render::voices(voices, style);
+            said + &basis.map_or_else(String::new, |basis| render::basis(basis, style))
         })?;
     }
     Ok(exit(question, outcome, time))
@@ -106,6 +115,7 @@ fn asked(question: &LevelQuestion, outcome: &Outcome, time: Duration) -> Asked {
         unstable: unstable
             .then_some(question.stable)
             .filter(|stable| !stable.is_zero()),
+        direct: outcome.direct.is_some(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Ladders that are fetched at most; who wants all of a large mesh asks node by node.
-const FETCHED: usize = 4096;
+pub(super) const FETCHED: usize = 4096;
 
 pub(super) async fn run(
     collector: &Collector,
@@ -54,7 +54,7 @@ async fn fetch(asking: &Asking, wanted: &PairsArgs) -> Result<Vec<Ladder>, Probe
 }
 
 /// A name that no node has is a slip of the finger, and no pair of it would look like good news.
-fn known(verdict: &Verdict, wanted: &PairsArgs) -> Result<(), ProbeError> {
+pub(super) fn known(verdict: &Verdict, wanted: &PairsArgs) -> Result<(), ProbeError> {
     let names = [&wanted.node, &wanted.from, &wanted.to];
     for name in names.into_iter().flatten() {
         if verdict

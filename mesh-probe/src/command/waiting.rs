@@ -138,6 +138,7 @@ impl Waiting {
             may_start: self.question.may_start,
             timed_out: None,
             unstable: None,
+            direct: false,
         }
     }
 
@@ -172,12 +173,12 @@ async fn next(states: &mut Option<Gates>) -> Option<Gate> {
 
 /// One line per change, for who watches; scripts get the answer only.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     shown: String,
 }
 
 impl Progress {
-    fn show(&mut self, line: String) {
+    pub(super) fn show(&mut self, line: String) {
         if self.is_news(line) && Output::is_watched() {
             Output::progress(&self.shown);
         }

@@ -20,6 +20,8 @@ pub struct Asked {
     pub timed_out: Option<Duration>,
     /// The time without a break that was asked for and is not over, if that alone is missing.
     pub unstable: Option<Duration>,
+    /// Whether agents were asked, and no collector.
+    pub direct: bool,
 }
 
 impl Asked {
@@ -76,7 +78,8 @@ pub fn gate(gate: &Gate, asked: Asked, style: Style) -> String {
         details(&mut screen, gate, asked);
     }
     if phase != Phase::Ready {
-        screen.line("  what to do: mesh-probe status");
+        let whom = if asked.direct { " --direct .." } else { "" };
+        screen.line(&format!("  what to do: mesh-probe status{whom}"));
     }
     screen.finish()
 }

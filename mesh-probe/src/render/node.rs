@@ -21,15 +21,20 @@ use crate::adhoc::{Facts as _, Group, NodeView};
 pub fn node(view: &NodeView, style: Style) -> String {
     let mut screen = Screen::new(style.colour);
     screen.put(Paint::Bold, &view.title()).end();
-    for group in &view.groups {
-        draw(&mut screen, group);
-    }
+    groups(&mut screen, view);
     screen.end();
     for conclusion in view.conclusions() {
         screen.put(Paint::Bold, "conclusion: ").line(&conclusion);
     }
     screen.put(Paint::Plain, "method: ").line(&view.method());
     screen.finish()
+}
+
+/// All groups, one below the other.
+pub(super) fn groups(screen: &mut Screen, view: &NodeView) {
+    for group in &view.groups {
+        draw(screen, group);
+    }
 }
 
 fn draw(screen: &mut Screen, group: &Group) {

@@ -202,6 +202,7 @@ fn nothing_remote_reaches_the_terminal_raw() {
         may_start: false,
         timed_out: None,
         unstable: None,
+        direct: false,
     };
     let screens = [
         status(&verdict, WIDE),
@@ -223,6 +224,7 @@ fn a_gate_says_why_and_what_to_do() {
         may_start: false,
         timed_out: Some(std::time::Duration::from_mins(1)),
         unstable: None,
+        direct: false,
     };
     let mut shut = fixture::gate("mesh", Phase::NotReady);
     shut.terminal = true;
@@ -235,6 +237,7 @@ fn a_level_that_is_ready_takes_one_line() {
         may_start: true,
         timed_out: None,
         unstable: None,
+        direct: false,
     };
     let open = fixture::gate("mesh", Phase::NotReady);
     assert_eq!(gate(&open, asked, PLAIN), "mesh: may start\n");

@@ -4,11 +4,12 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `of_peer`, `snapshot`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`, `words`,
-//! `limits`.
+//! `source`, `fact`, `of_peer`, `snapshot`, `agent`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`,
+//! `words`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
 
+mod agent;
 mod clock;
 mod data;
 pub mod discovery;
@@ -35,6 +36,7 @@ mod verdict;
 mod vxlan;
 pub mod words;
 
+pub use agent::{AgentStatus, Uplink, UplinkState, UplinkWay};
 pub use clock::{Clock, KernelClock, Ntp, NtpServer, NtpStage, Offset, Step, WallReading};
 pub use data::{DataMessages, DataSeen};
 pub use discovery::Discovery;

@@ -64,5 +64,7 @@ pub const FINDINGS: usize = 512;
 pub const EXPLAINED: usize = 64;
 /// Levels of one gate graph: every surface lists them all, and each is judged ten times a second.
 pub const GATE_LEVELS: usize = 64;
+/// Collectors that one agent reports to.
+pub const UPLINKS: usize = 32;
 /// Nodes in one view.
 pub const NODES: usize = 1024;

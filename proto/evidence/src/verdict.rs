@@ -6,7 +6,7 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, NodeRef, PairHealth, Subject, Tally};
+use crate::{NodeName, NodeRef, PairHealth, Subject, Tally, document::Question};
 
 /// What is known about one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -211,6 +211,14 @@ impl Ladder {
             .find(|state| state.rung == rung)
             .map_or(Outcome::Unknown, |state| state.outcome)
     }
+
+    /// Of which pair it is.
+    pub fn pair(&self) -> PairRef {
+        PairRef {
+            from: self.from.clone(),
+            to: self.to.clone(),
+        }
+    }
 }
 
 impl Ladder {
@@ -403,5 +411,17 @@ impl Verdict {
     /// The gate of a level.
     pub fn gate(&self, level: &str) -> Option<&Gate> {
         self.gates.iter().find(|gate| gate.level == level)
+    }
+
+    /// The same for whoever asked this of it. Whether it is shut for good is told of what was asked: a level may be hopeless
+    /// itself and yet may be started.
+    pub fn answer(&self, level: &str, question: Question) -> Option<Gate> {
+        let mut gate = self.gate(level)?.clone();
+        if question == Question::MayStart {
+            let below = gate.depends_on.iter().filter_map(|level| self.gate(level));
+            let is_shut = below.into_iter().any(|below| below.terminal);
+            gate.terminal = gate.may_start != Phase::Ready && is_shut;
+        }
+        Some(gate)
     }
 }

@@ -41,6 +41,7 @@ const SCHEMAS: &[&str] = &[
     "clock.proto",
     "host.proto",
     "report.proto",
+    "agent.proto",
     "gate.proto",
     "mesh.proto",
 ];

@@ -1,14 +1,22 @@
 //! The client's side.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::{
-    io::AsyncBufReadExt as _,
-    net::{TcpSocket, TcpStream, lookup_host},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream, UnixStream, lookup_host},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -16,7 +24,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::UNDERLAY_MARK;
-use crate::{limits, trust::COLLECTOR_NAME};
+use crate::{
+    limits,
+    trust::{AGENT_NAME, COLLECTOR_NAME, Caller, CallerError, caller},
+};
 
 /// Which way a connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +38,25 @@ pub enum Mark {
     None,
 }
 
-/// Why a collector could not be reached: each stage has its own error.
+/// A collector, reached.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// For calls.
+    pub channel: Channel,
+    /// Which of its addresses answered.
+    pub address: SocketAddr,
+}
+
+/// An agent, reached over TLS.
+#[derive(Clone, Debug)]
+pub struct ReachedAgent {
+    /// For calls.
+    pub channel: Channel,
+    /// Who it is, as its certificate says.
+    pub who: Caller,
+}
+
+/// Why nobody could be reached: each stage has its own error.
 #[derive(Debug, Error)]
 pub enum DialError {
     /// The name has no address.
@@ -75,11 +104,29 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
+    /// The local socket of an agent.
+    #[error("failed to connect to the socket {}", path.display())]
+    Socket {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificate of an agent does not say which node it is.
+    #[error("failed to learn which node {address} is")]
+    Node {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: CallerError,
+    },
     /// HTTP/2 failed.
     #[error("failed to start HTTP/2 with {address}")]
     Http {
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// Why.
         #[source]
         source: tonic::transport::Error,
@@ -88,6 +135,57 @@ pub enum DialError {
 
 /// Connects to a collector at `host:port`, trying each of its addresses.
 pub async fn dial(target: &str, mark: Mark, tls: Arc<ClientConfig>) -> Result<Channel, DialError> {
+    dial_collector(target, mark, tls)
+        .await
+        .map(|reached| reached.channel)
+}
+
+/// The same, for whoever wants to know which address it was.
+pub async fn dial_collector(
+    target: &str,
+    mark: Mark,
+    tls: Arc<ClientConfig>,
+) -> Result<Reached, DialError> {
+    let (stream, address) = dial_each(target, mark, &tls, COLLECTOR_NAME).await?;
+    let channel = over(stream, address).await?;
+    Ok(Reached { channel, address })
+}
+
+/// Connects to an agent at `host:port`, trying each of its addresses; `tls` trusts agents
+/// ([`reader_of_agents_config`](crate::trust::MeshKey::reader_of_agents_config)).
+pub async fn dial_agent(
+    target: &str,
+    mark: Mark,
+    tls: Arc<ClientConfig>,
+) -> Result<ReachedAgent, DialError> {
+    let (stream, address) = dial_each(target, mark, &tls, AGENT_NAME).await?;
+    let chain = stream.get_ref().1.peer_certificates();
+    let first = chain.and_then(|chain| chain.first());
+    let who = caller(first.map_or(&[], CertificateDer::as_ref))
+        .map_err(|source| DialError::Node { address, source })?;
+    let channel = over(stream, address).await?;
+    Ok(ReachedAgent { channel, who })
+}
+
+/// Connects to the agent of this machine. Who may open its socket may read; there are no certificates.
+pub async fn dial_socket(path: &Path) -> Result<Channel, DialError> {
+    let failed = |source| DialError::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    let connected = timeout(limits::CONNECT, UnixStream::connect(path)).await;
+    let stream = connected
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(failed)?;
+    over(stream, path.display()).await
+}
+
+async fn dial_each(
+    target: &str,
+    mark: Mark,
+    tls: &Arc<ClientConfig>,
+    name: &'static str,
+) -> Result<(TlsStream<TcpStream>, SocketAddr), DialError> {
     let addresses = lookup_host(target)
         .await
         .map_err(|source| DialError::Resolve {
@@ -96,8 +194,8 @@ pub async fn dial(target: &str, mark: Mark, tls: Arc<ClientConfig>) -> Result<Ch
         })?;
     let mut last = DialError::NoAddress(target.to_owned());
     for address in addresses {
-        match dial_address(address, mark, Arc::clone(&tls)).await {
-            Ok(channel) => return Ok(channel),
+        match dial_address(address, mark, Arc::clone(tls), name).await {
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => last = error,
         }
     }
@@ -108,19 +206,20 @@ async fn dial_address(
     address: SocketAddr,
     mark: Mark,
     tls: Arc<ClientConfig>,
-) -> Result<Channel, DialError> {
+    name: &'static str,
+) -> Result<TlsStream<TcpStream>, DialError> {
     let stream = timeout(limits::CONNECT, connect_tcp(address, mark))
         .await
         .map_err(|_| DialError::ConnectTimeout(address))??;
-    let mut stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls))
+    let mut stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls, name))
         .await
         .map_err(|_| DialError::ConnectTimeout(address))?
         .map_err(|source| DialError::Tls { address, source })?;
-    // A collector that is slow to say something has not refused us.
+    // A server that is slow to say something has not refused us.
     if let Ok(heard) = timeout(limits::FIRST_BYTES, first_bytes(&mut stream)).await {
         heard.map_err(|source| ended(address, source))?;
     }
-    over(stream, address).await
+    Ok(stream)
 }
 
 async fn connect_tcp(address: SocketAddr, mark: Mark) -> Result<TcpStream, DialError> {
@@ -158,8 +257,9 @@ async fn connect_tcp(address: SocketAddr, mark: Mark) -> Result<TcpStream, DialE
 async fn connect_tls(
     stream: TcpStream,
     tls: Arc<ClientConfig>,
+    name: &'static str,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(COLLECTOR_NAME).map_err(io::Error::other)?;
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
     TlsConnector::from(tls).connect(name, stream).await
 }
 
@@ -187,7 +287,10 @@ fn ended(address: SocketAddr, source: io::Error) -> DialError {
 }
 
 /// One channel over one stream: when the stream ends, the channel is dead, and the caller dials again and knows it.
-async fn over(stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Channel, DialError> {
+async fn over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    address: impl fmt::Display,
+) -> Result<Channel, DialError> {
     let mut stream = Some(stream);
     let connector = service_fn(move |_: Uri| {
         let next = stream
@@ -201,5 +304,8 @@ async fn over(stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Chann
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
-        .map_err(|source| DialError::Http { address, source })
+        .map_err(|source| DialError::Http {
+            address: address.to_string(),
+            source,
+        })
 }

@@ -22,9 +22,8 @@ const BACKLOG: i32 = 1024;
 
 /// Why a collector cannot listen.
 #[derive(Debug, Error)]
-#[error("failed to {operation} on {address}")]
+#[error("failed to listen on {address}")]
 pub struct ListenError {
-    operation: &'static str,
     address: SocketAddr,
     #[source]
     source: io::Error,
@@ -36,53 +35,48 @@ pub type Incoming = mpsc::Receiver<io::Result<TlsStream<TcpStream>>>;
 /// Listens on `address`. The socket carries the underlay mark if the process may set it, because answers to a node
 /// address must not be pulled into the tunnel; accepted connections inherit it. Returns whether the mark is set.
 pub fn listen(address: SocketAddr) -> Result<(TcpListener, bool), ListenError> {
-    let wrap = |operation| {
-        move |source| ListenError {
-            operation,
-            address,
-            source,
-        }
-    };
+    open(address).map_err(|source| ListenError { address, source })
+}
+
+fn open(address: SocketAddr) -> io::Result<(TcpListener, bool)> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
-    )
-    .map_err(wrap("open a socket"))?;
-    socket
-        .set_reuse_address(true)
-        .map_err(wrap("set SO_REUSEADDR"))?;
-    socket
-        .set_nonblocking(true)
-        .map_err(wrap("set non-blocking mode"))?;
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         // Both families, whatever the machine has as its default.
-        socket
-            .set_only_v6(false)
-            .map_err(wrap("open both families"))?;
+        socket.set_only_v6(false)?;
     }
     let marked = socket.set_mark(UNDERLAY_MARK).is_ok();
-    socket.bind(&address.into()).map_err(wrap("bind"))?;
-    socket.listen(BACKLOG).map_err(wrap("listen"))?;
-    let listener = TcpListener::from_std(socket.into()).map_err(wrap("register the listener"))?;
-    Ok((listener, marked))
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok((TcpListener::from_std(socket.into())?, marked))
 }
 
 /// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
 /// delays nobody; over [`limits::HANDSHAKES`] of them at once, new clients wait in the kernel. Connections that are done
 /// with the handshake are not bounded here: that is for whoever receives and holds them.
 pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> Incoming {
-    let (sender, receiver) = mpsc::channel(ACCEPTED);
-    tokio::spawn(accept(listener, TlsAcceptor::from(tls), sender));
+    incoming_few(listener, tls, limits::HANDSHAKES)
+}
+
+/// The same with another bound on handshakes at a time.
+pub fn incoming_few(listener: TcpListener, tls: Arc<ServerConfig>, handshakes: usize) -> Incoming {
+    let (sender, receiver) = mpsc::channel(ACCEPTED.min(handshakes));
+    tokio::spawn(accept(listener, TlsAcceptor::from(tls), handshakes, sender));
     receiver
 }
 
 async fn accept(
     listener: TcpListener,
     tls: TlsAcceptor,
+    handshakes: usize,
     sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
+    let handshakes = Arc::new(Semaphore::new(handshakes));
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
             () = sender.closed() => return,

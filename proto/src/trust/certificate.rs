@@ -15,12 +15,15 @@ use zeroize::Zeroizing;
 
 use super::{TrustError, expand};
 
+/// The name in every agent's certificate, beside that of its node: agents are dialled by address, and say who they are.
+pub const AGENT_NAME: &str = "agent.mesh.internal";
+
 /// What the holder of a certificate may do. The role is the authority that issued it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Serves.
     Collector,
-    /// Reports as the node that its certificate names.
+    /// Reports as the node that its certificate names, and answers as it.
     Agent,
     /// Reads.
     Reader,
@@ -140,11 +143,23 @@ impl Authority {
         );
         let key = key_pair(&seed).map_err(wrap)?;
         let mut params = params(subject);
-        params.subject_alt_names = vec![rcgen::SanType::DnsName(subject.try_into().map_err(wrap)?)];
-        params.extended_key_usages = vec![match self.role {
-            Role::Collector => ExtendedKeyUsagePurpose::ServerAuth,
-            Role::Agent | Role::Reader => ExtendedKeyUsagePurpose::ClientAuth,
-        }];
+        let mut names = vec![subject];
+        if self.role == Role::Agent {
+            names.push(AGENT_NAME);
+        }
+        for name in names {
+            let name = rcgen::SanType::DnsName(name.try_into().map_err(wrap)?);
+            params.subject_alt_names.push(name);
+        }
+        params.extended_key_usages = match self.role {
+            Role::Collector => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Role::Reader => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            // One key for both: it is the one that collectors have pinned for the node.
+            Role::Agent => vec![
+                ExtendedKeyUsagePurpose::ClientAuth,
+                ExtendedKeyUsagePurpose::ServerAuth,
+            ],
+        };
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(wrap)?
@@ -185,6 +200,12 @@ pub fn caller(certificate: &[u8]) -> Result<Caller, CallerError> {
         mesh: mesh.unwrap_or_default().to_owned(),
         key: Sha256::digest(parsed.public_key().raw).into(),
     })
+}
+
+/// Whether an authority's own certificate is that of agents.
+pub(super) fn is_of_agents(authority: &[u8]) -> bool {
+    X509Certificate::from_der(authority)
+        .is_ok_and(|(_, parsed)| common_name(parsed.subject()) == Role::Agent.authority_name())
 }
 
 fn common_name(name: &X509Name<'_>) -> String {

@@ -1,6 +1,6 @@
 //! What a client proves itself with: derived from a mesh key, or from a file.
 //!
-//! The file is PEM, made by `mesh-probe key`: the client's certificate, its private key, then the authorities of collectors. Who
+//! The file is PEM, made by `mesh-probe key`: the client's certificate, its private key, then the authorities of collectors and agents. Who
 //! has only that can read and nothing else: neither the mesh key nor the key of any authority is in it.
 
 use std::{fmt, sync::Arc};
@@ -18,7 +18,11 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{MeshKey, Role, TrustError, add_root, certificate::Leaf, provider};
+use super::{
+    MeshKey, Role, TrustError, add_root,
+    certificate::{Leaf, is_of_agents},
+    provider,
+};
 
 const CERTIFICATE: &str = "CERTIFICATE";
 const PRIVATE_KEY: &str = "PRIVATE KEY";
@@ -64,10 +68,12 @@ impl MeshKey {
     pub fn reader_credentials(&self) -> Result<Zeroizing<String>, TrustError> {
         let leaf = self.authority(Role::Reader)?.issue("reader", b"")?;
         let collectors = self.authority(Role::Collector)?.certificate();
+        let agents = self.authority(Role::Agent)?.certificate();
         let blocks = [
             Pem::new(CERTIFICATE, leaf.certificate.to_vec()),
             Pem::new(PRIVATE_KEY, leaf.key.secret_der()),
             Pem::new(CERTIFICATE, collectors.to_vec()),
+            Pem::new(CERTIFICATE, agents.to_vec()),
         ];
         let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
         Ok(Zeroizing::new(encode_many_config(&blocks, config)))
@@ -125,7 +131,23 @@ impl Credentials {
 
     /// TLS with these credentials.
     pub fn client_config(self) -> Result<ClientConfig, TrustError> {
-        client_config(self.authorities, self.leaf, Role::Reader)
+        let (_, collectors) = self.split();
+        client_config(collectors, self.leaf, Role::Reader)
+    }
+
+    /// The same towards agents.
+    pub fn agents_config(self) -> Result<ClientConfig, TrustError> {
+        let (agents, _) = self.split();
+        if agents.is_empty() {
+            return Err(TrustError::NoAgents);
+        }
+        client_config(agents, self.leaf, Role::Reader)
+    }
+
+    /// An agent must not pass for a collector, nor the other way round: whom is asked decides which authorities count.
+    fn split(&self) -> (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>) {
+        let all = self.authorities.iter().cloned();
+        all.partition(|authority| is_of_agents(authority))
     }
 }
 
@@ -228,6 +250,7 @@ mod tests {
     fn a_file_of_credentials_is_read_back_and_holds_neither_the_mesh_key_nor_an_authoritys() {
         let text = key().reader_credentials().unwrap();
         parse(&text).unwrap().client_config().unwrap();
+        parse(&text).unwrap().agents_config().unwrap();
         let secrets = [
             Zeroizing::new([7; 32]),
             key().derive(Role::Reader.label()),
@@ -243,10 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_before_agents_could_be_asked_reads_collectors_and_says_what_it_lacks() {
+        let text = key().reader_credentials().unwrap();
+        let before = &text[..text.rfind("-----BEGIN CERT").unwrap()];
+        parse(before).unwrap().client_config().unwrap();
+        let error = parse(before).unwrap().agents_config().unwrap_err();
+        assert!(error.to_string().contains("mesh-probe key"), "{error}");
+    }
+
+    #[test]
     fn what_holds_no_credentials_is_refused_by_what_is_wrong_with_it() {
         let text = key().reader_credentials().unwrap();
         let certificate = &text[..text.find("-----BEGIN PRIVATE").unwrap()];
-        let without_authority = &text[..text.rfind("-----BEGIN CERT").unwrap()];
+        let key_ends = text.find("-----END PRIVATE KEY-----\n").unwrap();
+        let without_authority = &text[..key_ends + "-----END PRIVATE KEY-----\n".len()];
         for (text, says) in [
             ("", "reader.pem is not PEM"),
             ("c2VjcmV0", "reader.pem is not PEM"),

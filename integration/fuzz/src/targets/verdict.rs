@@ -1,10 +1,13 @@
-//! What the collector says to its readers.
+//! What the collector says to its readers, and what an agent says of itself.
 
-use evidence::{Phase, Verdict};
+use evidence::{Phase, Verdict, limits};
 use prost::Message as _;
 use proto::{
-    convert::{gate_from_wire, gate_to_wire, verdict_from_wire, verdict_to_wire},
-    wire,
+    convert::{
+        agent_status_from_wire, agent_status_to_wire, gate_from_wire, gate_to_wire,
+        verdict_from_wire, verdict_to_wire,
+    },
+    wire::{self, uplink::State},
 };
 
 use crate::Target;
@@ -25,6 +28,16 @@ fn run(bytes: &[u8]) {
             gate.phase
         );
         assert_eq!(gate_from_wire(gate_to_wire(&gate)), gate);
+    }
+    if let Ok(message) = wire::AgentStatus::decode(bytes) {
+        match agent_status_from_wire(message) {
+            Err(error) => drop(error.to_string()),
+            Ok(status) => {
+                assert!(status.uplinks.len() <= limits::UPLINKS);
+                let again = agent_status_from_wire(agent_status_to_wire(&status));
+                assert_eq!(again, Ok(status));
+            }
+        }
     }
     let Ok(message) = wire::Verdict::decode(bytes) else {
         return;
@@ -72,6 +85,32 @@ const SHOWN: &str = r#"{
   }]
 }"#;
 
+fn status() -> wire::AgentStatus {
+    let uplink = |state| wire::Uplink {
+        collector: "vps-1:21820".to_owned(),
+        since_ms: 20,
+        state: Some(state),
+    };
+    let to = wire::Endpoint {
+        address: vec![192, 0, 2, 1],
+        port: 21_820,
+    };
+    wire::AgentStatus {
+        node: "vps-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        now_ms: 30,
+        started_ms: 10,
+        waits_for: Some("the mesh key".to_owned()),
+        uplinks: vec![
+            uplink(State::Reporting(wire::Reporting {
+                to: Some(to),
+                way: 1,
+            })),
+            uplink(State::NotReporting("no answer".to_owned())),
+        ],
+    }
+}
+
 fn seeds() -> Vec<Vec<u8>> {
     let whole: Verdict = serde_json::from_str(SHOWN).expect("the seed is a verdict");
     let bytes = verdict_to_wire(&whole).encode_to_vec();
@@ -89,7 +128,7 @@ fn seeds() -> Vec<Vec<u8>> {
             ..Verdict::default()
         },
     ];
-    let mut seeds = vec![bytes];
+    let mut seeds = vec![bytes, status().encode_to_vec()];
     seeds.extend(
         parts
             .iter()
