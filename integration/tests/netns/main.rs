@@ -15,6 +15,7 @@ mod extension;
 mod judging;
 mod network;
 mod remains;
+mod routers;
 mod scenarios;
 mod support;
 
@@ -140,6 +141,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "the_services_of_the_extension_report_from_their_containers",
         extension::the_services_of_the_extension_report_from_their_containers,
+    ),
+    (
+        "the_routers_of_the_machines_route_translate_and_are_made_anew",
+        routers::the_routers_of_the_machines_route_translate_and_are_made_anew,
     ),
 ];
 
