@@ -11,11 +11,12 @@ use integration::lab::programs::Binaries;
 
 use crate::support::{TestLab, eventually, is_required, text};
 
-const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
-const COLLECTOR: &str = "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
-const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
+pub(crate) const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
+pub(crate) const COLLECTOR: &str =
+    "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
+pub(crate) const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
 /// The same beside a Talos that can be asked.
-const AGENT_OF_TALOS: &str =
+pub(crate) const AGENT_OF_TALOS: &str =
     "mesh-agent --collector 203.0.113.11:21820 --machined-socket /run/machined/machine.sock";
 const PROBE: &str = "mesh-probe --collector 203.0.113.11:21820 --mesh-key-file /run/mesh.key";
 /// Everything of a node that the programs could change and must not: WireGuard without what traffic moves, the
@@ -38,7 +39,7 @@ pub(crate) fn staged() -> bool {
 }
 
 /// A lab whose programs this module starts itself, with the mesh key where the collector looks for it.
-fn bare() -> TestLab {
+pub(crate) fn bare() -> TestLab {
     let lab = TestLab::up();
     lab.shell(
         "vps-1",
@@ -47,7 +48,7 @@ fn bare() -> TestLab {
     lab
 }
 
-fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
+pub(crate) fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
     lab.shell(
         host,
         &format!("setsid {program} > /run/{log} 2>&1 < /dev/null &"),
@@ -55,7 +56,7 @@ fn start(lab: &TestLab, host: &str, program: &str, log: &str) {
 }
 
 /// Kills the one process of a name in one host; hosts of a lab share their process ids.
-fn kill(lab: &TestLab, host: &str, name: &str) {
+pub(crate) fn kill(lab: &TestLab, host: &str, name: &str) {
     let here = "[ \"$(readlink /proc/$p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]";
     let script =
         format!("for p in $(pgrep -x {name}); do {here} && kill -9 $p && echo killed; done; true");
@@ -73,15 +74,15 @@ fn start_all(lab: &TestLab) {
     }
 }
 
-fn probe(lab: &TestLab, arguments: &str) -> Output {
+pub(crate) fn probe(lab: &TestLab, arguments: &str) -> Output {
     lab.enter("vps-1", &["sh", "-c", &format!("{PROBE} {arguments}")])
 }
 
-fn gate(lab: &TestLab) -> Option<i32> {
+pub(crate) fn gate(lab: &TestLab) -> Option<i32> {
     probe(lab, "gate mesh").status.code()
 }
 
-fn wait_until_ready(lab: &TestLab) {
+pub(crate) fn wait_until_ready(lab: &TestLab) {
     let output = probe(lab, "gate mesh --wait-timeout 60s");
     assert!(output.status.success(), "{}", text(&output));
 }
@@ -225,7 +226,7 @@ pub(crate) fn a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else() {
 }
 
 /// A pause after trouble may last half a minute.
-fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
     const LIMIT: Duration = Duration::from_mins(1);
     let begin = Instant::now();
     while !condition() {
