@@ -17,8 +17,7 @@ containers() {
 # The plugin of the distribution, so that nothing is fetched from elsewhere.
 need_vagrant() {
   need vagrant:vagrant
-  [ -n "$(vagrant plugin list --local 2>/dev/null)$(dpkg-query -W -f='${Status}' vagrant-libvirt 2>/dev/null | grep installed || true)" ] ||
-    install_packages vagrant-libvirt
+  vagrant plugin list 2>/dev/null | grep -q '^vagrant-libvirt ' || install_packages vagrant-libvirt
 }
 
 vagrant_validate() {

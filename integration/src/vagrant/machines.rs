@@ -75,6 +75,7 @@ pub fn read(name: &str) -> Result<String, LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::topology::Topology;
 
     #[test]
     fn versions_and_links_are_read_from_the_files_that_use_them() {
@@ -83,6 +84,38 @@ mod tests {
         assert!(mac("home-cp").unwrap().starts_with("52:54:00:"));
         assert_ne!(mac("home-cp").unwrap(), mac("home-worker").unwrap());
         assert!(mac("attic").is_err());
+    }
+
+    /// What Talos says of these documents is asked in `./dev conformance`; that they are of this lab shows without it.
+    #[test]
+    fn patches_links_and_routers_are_those_of_the_topology() {
+        let topology = Topology::default();
+        let (vagrantfile, network) = (read("Vagrantfile").unwrap(), read("network.sh").unwrap());
+        for node in &topology.nodes {
+            let name = node.name.as_str();
+            let patch = read(&format!("patches/{name}.yaml")).unwrap();
+            let length = topology.site_of(node).map_or(32, |site| site.lan.length);
+            for part in [
+                format!("hostname: {name}\n"),
+                format!("address: {}/{length}\n", node.address),
+                format!("\"{}\"", mac(name).unwrap()),
+            ] {
+                assert!(patch.contains(&part), "{name}: {part}");
+            }
+            if node.site.is_none() {
+                let public = format!("public {} {name}\n", node.address);
+                assert!(network.contains(&public), "{public}");
+            }
+        }
+        let site = &topology.sites[0];
+        let (wan, lan) = (
+            format!("public {} {}\n", site.wan, site.router),
+            format!("{} dev lan0", site.lan),
+        );
+        assert!(network.contains(&wan) && network.contains(&lan));
+        for host in topology.hosts() {
+            assert!(vagrantfile.contains(host), "{host}");
+        }
     }
 
     #[test]

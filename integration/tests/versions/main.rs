@@ -317,6 +317,42 @@ async fn a_later_collector_is_read_and_what_is_not_understood_opens_no_gate() {
     assert!(status.stdout.contains("node-0003"), "{status:?}");
 }
 
+/// A change of a kind that came later has no place in the history that is shown; the others have.
+#[tokio::test]
+async fn a_history_with_a_kind_of_change_of_a_later_collector_shows_the_others() {
+    let known = wire::Transition {
+        at_ms: 1_000,
+        change: Some(wire::transition::Change::Finding(wire::FindingChange {
+            code: "path-broken".to_owned(),
+            subject: "vps-1".to_owned(),
+            ..wire::FindingChange::default()
+        })),
+        earlier: None,
+    };
+    let unknown = wire::Transition {
+        change: None,
+        ..known.clone()
+    };
+    let history = wire::HistoryResponse {
+        now_ms: 2_000,
+        transitions: vec![unknown, known],
+        run: None,
+    };
+    let mut later = schema::read(
+        &schema::later(),
+        "HistoryResponse",
+        &history.encode_to_vec(),
+    );
+    schema::add_fields(&mut later);
+    let address = raw::serve(
+        &stage::key(KEY),
+        raw::Answers::from([("/mesh.v1.Mesh/History", Ok(later.encode_to_vec()))]),
+    );
+    let run = stage::ask(address, "history").await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.stdout.matches("path-broken").count(), 1, "{run:?}");
+}
+
 /// An earlier collector tells no tally, no counts and no gates' details; the command line shows the rest.
 #[tokio::test]
 async fn an_earlier_collector_is_read_without_what_it_does_not_say() {
