@@ -8,4 +8,5 @@ pub mod fakes;
 pub mod lab;
 pub mod machined;
 pub mod sim;
+pub mod vagrant;
 pub mod vm;

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use integration::lab::scenario::Scenario;
+use integration::{
+    lab::{scenario::Scenario, stage_kind::StageKind},
+    vagrant::{machines, stage, table},
+};
 
 fn files() -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -107,4 +110,81 @@ fn the_track_record_is_of_every_scenario_and_nothing_in_it_is_wrong() {
     let count = there.len();
     let last = format!("track record: {count} scenarios, {count} right, 0 wrong accusations");
     assert_eq!(record.lines().last(), Some(last.as_str()));
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let files = files();
+    files
+        .iter()
+        .map(|file| Scenario::load(file).unwrap())
+        .collect()
+}
+
+/// Made by `lab carried --write`: who adds a scenario makes it anew.
+#[test]
+fn the_table_of_what_the_machines_carry_is_of_these_files() {
+    let committed = machines::read("SCENARIOS.md").unwrap();
+    assert_eq!(committed, table::document(&scenarios()));
+    assert!(committed.contains("| blocked-inbound-at-home | yes |"));
+    assert!(committed.contains("| steering-table-empty | no | it runs a command inside of vps-2"));
+}
+
+/// What a dry run prints is what would be typed: whatever is said to be carried must have a command for each action.
+#[test]
+fn every_scenario_that_the_machines_carry_has_a_command_for_each_action() {
+    let scenarios = scenarios();
+    let carried = |scenario: &&Scenario| StageKind::Vagrant.carries(scenario).is_ok();
+    let carried: Vec<_> = scenarios.iter().filter(carried).collect();
+    assert!(carried.len() >= 20, "{}", carried.len());
+    for scenario in carried {
+        let script = stage::dry_run(scenario);
+        let script = script.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+        let commands = script.matches("ssh -F target/vagrant/ssh-config ").count();
+        // Two routers anew and seven services, stopped, started, and left running; each step has at least one of its own.
+        assert!(commands >= scenario.steps.len() + 25, "{script}");
+    }
+}
+
+fn lab_run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .arg("run")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_dry_run_prints_the_commands_of_a_scenario_and_types_nothing() {
+    let dry = |name| lab_run(&[name, "--stage", "vagrant", "--dry-run"]);
+    let (code, out, _) = dry("blocked-inbound-at-home");
+    assert_eq!(code, Some(0));
+    for part in [
+        "home-router 'sudo sh -c '",
+        "table inet lab_fault_0 { chain forward",
+        "conntrack -F",
+        "service ext-mesh-agent stop",
+        "mesh-lab-network",
+    ] {
+        assert!(out.contains(part), "{part} is not in: {out}");
+    }
+    let (code, out, _) = dry("steering-table-empty");
+    assert_eq!(code, Some(77), "a harness reads this as not carried");
+    assert!(out.contains("inside of vps-2"), "{out}");
+}
+
+#[test]
+fn without_machines_nothing_is_tried_and_what_starts_them_is_named() {
+    let (code, _, error) = lab_run(&["healthy", "--stage", "vagrant"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("./dev vagrant up"), "{error}");
+    let (code, _, error) = lab_run(&["healthy", "--dry-run"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("--stage vagrant"), "{error}");
 }

@@ -54,12 +54,12 @@ fn every_folder_with_a_crate_says_what_it_never_does() {
     }
 }
 
+/// Nobody could run the machines so far; whoever does changes what is said of them, and this.
 #[test]
-fn what_is_not_built_says_so() {
-    for folder in OTHER_FOLDERS {
-        let text = tree::read(&format!("{folder}/README.md"));
-        assert!(text.contains("Not built yet"), "{folder}");
-    }
+fn what_was_never_run_says_so() {
+    let text = tree::read("vagrant/README.md");
+    assert!(text.contains("never run on virtual machines"));
+    assert!(text.contains("**not run**"));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use evidence::{Gate, Ladder, Moment, Transition, Verdict};
 use proto::{
     convert::{
-        evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire, transition_from_wire,
-        verdict_from_wire,
+        ConvertError, evidence_from_wire, gate_from_wire, pair_to_wire, pairs_from_wire,
+        transition_from_wire, verdict_from_wire,
     },
     limits::MESSAGE_BYTES,
     transport::{DialError, Mark, dial},
@@ -182,8 +182,14 @@ impl Asking {
             transitions,
             run,
         } = self.request("read the history", limit, request).await?;
-        let transitions: Result<Vec<Transition>, _> =
-            transitions.into_iter().map(transition_from_wire).collect();
+        // A change of a kind that a later collector knows is left out; the others have happened all the same.
+        let is_known =
+            |read: &Result<Transition, ConvertError>| !matches!(read, Err(error) if error.is_later);
+        let transitions: Result<Vec<Transition>, _> = transitions
+            .into_iter()
+            .map(transition_from_wire)
+            .filter(is_known)
+            .collect();
         let transitions = transitions.map_err(|source| ProbeError::Answer {
             target: self.collector.target.clone(),
             source,

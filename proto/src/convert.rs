@@ -36,7 +36,7 @@ pub use self::evidence::{
 pub use graph::{level_from_wire, level_to_wire};
 pub use history::{past_from_wire, past_to_wire, transition_from_wire, transition_to_wire};
 pub use report::{
-    Incoming, PeerIdentity, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
+    Incoming, PeerIdentity, Taken, delta_to_wire, incoming, peers_from_wire, peers_to_wire,
     snapshot_to_wire,
 };
 pub use verdict::{
@@ -52,6 +52,8 @@ pub struct ConvertError {
     pub field: &'static str,
     /// What it should have been.
     pub expected: String,
+    /// Whether it is a kind or a value that this version does not know: not wrong, but said by a later one.
+    pub is_later: bool,
 }
 
 impl ConvertError {
@@ -59,7 +61,36 @@ impl ConvertError {
         Self {
             field,
             expected: expected.into(),
+            is_later: false,
         }
+    }
+
+    /// A number of an enumeration, or a case of a union, that came after this version.
+    pub(crate) fn later(field: &'static str, expected: &str) -> Self {
+        Self {
+            is_later: true,
+            ..Self::new(field, expected)
+        }
+    }
+}
+
+/// A number of an enumeration that this version knows. Zero is none of them, in any version, and not for this to judge.
+pub(crate) fn known<E: TryFrom<i32>>(
+    field: &'static str,
+    expected: &str,
+    number: i32,
+) -> Result<E, ConvertError> {
+    E::try_from(number).map_err(|_| ConvertError::later(field, expected))
+}
+
+/// `None` for what a later version says; what is wrong stays an error.
+pub(crate) fn unless_later<T>(
+    converted: Result<T, ConvertError>,
+) -> Result<Option<T>, ConvertError> {
+    match converted {
+        Ok(known) => Ok(Some(known)),
+        Err(error) if error.is_later => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

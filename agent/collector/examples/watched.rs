@@ -3,6 +3,7 @@
 //!
 //!     MESH_KEY=.. cargo run -p mesh-collector --example watched -- --fault one-node-inbound --http 127.0.0.1:21880
 
+#[expect(dead_code, reason = "what is watched here does not report")]
 #[path = "../../diagnosis/benches/judgement/mesh.rs"]
 mod mesh;
 

@@ -43,6 +43,8 @@ pub struct Counters {
     pub sequences_refused: Counter,
     /// Report messages that are malformed or over a limit on facts.
     pub messages_malformed: Counter,
+    /// Facts and keys that a later version says, left out of reports that were taken in.
+    pub facts_unknown: Counter,
     /// Report messages over the size limit.
     pub messages_oversized: Counter,
     /// Report streams with another key than the pinned one.
@@ -86,6 +88,7 @@ impl Counters {
             names_refused,
             sequences_refused,
             messages_malformed,
+            facts_unknown,
             messages_oversized,
             keys_refused,
             machines_refused,
@@ -111,6 +114,7 @@ impl Counters {
             ("collector_names_refused_total", names_refused),
             ("collector_sequences_refused_total", sequences_refused),
             ("collector_messages_malformed_total", messages_malformed),
+            ("collector_facts_unknown_total", facts_unknown),
             ("collector_messages_oversized_total", messages_oversized),
             ("collector_keys_refused_total", keys_refused),
             ("collector_machines_refused_total", machines_refused),

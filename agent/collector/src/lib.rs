@@ -17,6 +17,7 @@ mod access;
 mod answer;
 mod clock;
 mod connections;
+mod contract;
 mod counters;
 mod gates;
 mod health;

@@ -42,7 +42,11 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn field(field: &'static str, expected: impl Into<String>) -> Self {
         let expected = expected.into();
-        Self::Malformed(ConvertError { field, expected })
+        Self::Malformed(ConvertError {
+            field,
+            expected,
+            is_later: false,
+        })
     }
 
     /// What a failed read of the stream means; `None` if only the connection has ended.

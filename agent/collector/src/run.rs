@@ -19,7 +19,7 @@ use tokio::{
 };
 use tonic::{
     Request,
-    service::interceptor::InterceptedService,
+    service::{Routes, interceptor::InterceptedService},
     transport::{Server, server::Router},
 };
 use tonic_health::pb::health_server::HealthServer;
@@ -30,6 +30,7 @@ use crate::{
     answer::Answers,
     clock,
     connections::bounded,
+    contract,
     counters::Counters,
     gates::Gates,
     health::Healths,
@@ -257,15 +258,12 @@ fn services(
         access::reader(&request, &reading)?;
         Ok(request)
     };
-    Ok(Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
-        .add_service(
-            ReportServer::new(report)
-                .max_decoding_message_size(bytes)
-                .max_encoding_message_size(bytes),
-        )
+    let mut routes = Routes::new(
+        ReportServer::new(report)
+            .max_decoding_message_size(bytes)
+            .max_encoding_message_size(bytes),
+    );
+    routes = routes
         .add_service(
             GateServer::new(gates)
                 .max_decoding_message_size(bytes)
@@ -278,7 +276,12 @@ fn services(
         )
         .add_service(HealthServer::with_interceptor(health, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
-        .add_service(InterceptedService::new(reflection::v1alpha()?, reader)))
+        .add_service(InterceptedService::new(reflection::v1alpha()?, reader));
+    Ok(Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
+        .add_routes(contract::told(routes)))
 }
 
 /// Ready when the sender is dropped, also when that is because `run` itself was dropped.

@@ -6,7 +6,7 @@ use proto::wire::ReportRequest;
 
 use crate::{
     access::Agent,
-    intake::check::{self, FIRST, Offset},
+    intake::check::{self, FIRST, First, Offset},
     refusal::Refusal,
     state::{Admitted, State},
 };
@@ -55,7 +55,7 @@ impl Streams {
             from: None,
         };
         let told = |refusal: Refusal| refusal.to_string();
-        let (facts, offset) = check::snapshot(node, first, at).map_err(told)?;
+        let First { facts, offset, .. } = check::snapshot(node, first, at).map_err(told)?;
         let admitted = self.state.open(&agent, facts, at).map_err(told)?;
         Ok(OpenStream {
             node: node.clone(),
@@ -75,7 +75,8 @@ impl Streams {
         let told = |refusal: Refusal| refusal.to_string();
         let expected = stream.expected;
         stream.expected += 1;
-        let delta = check::delta(&stream.node, message, expected, stream.offset).map_err(told)?;
+        let (delta, _) =
+            check::delta(&stream.node, message, expected, stream.offset).map_err(told)?;
         let id = stream.admitted.id;
         self.state.apply(&stream.node, id, delta, at).map_err(told)
     }

@@ -164,12 +164,17 @@ async fn whoever_watches_is_told_what_a_collector_would_be() {
         .into_inner();
     let first = watched.message().await.unwrap().unwrap();
     assert_eq!(first.sequence, 1);
-    assert_eq!(incoming(first.body), Ok(Incoming::Snapshot(facts())));
+    assert_eq!(
+        incoming(first.body).map(|taken| taken.said),
+        Ok(Incoming::Snapshot(facts()))
+    );
     // A sign of life, though nothing has changed.
     let second = timeout(BOUND, watched.message()).await.unwrap();
     let second = second.unwrap().unwrap();
     assert_eq!(second.sequence, 2);
-    assert!(matches!(incoming(second.body), Ok(Incoming::Delta(delta)) if delta.is_empty()));
+    assert!(
+        matches!(incoming(second.body).map(|taken| taken.said), Ok(Incoming::Delta(delta)) if delta.is_empty())
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::lab::{
     LabError,
     faults::{Action, Fault, FaultError},
     programs::shown_question,
-    runner::SETTLE,
+    runner::{SETTLE, Staged as _},
     stage::Stage,
     topology::Topology,
     verdict::{Phase, Verdict},

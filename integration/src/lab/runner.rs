@@ -34,7 +34,18 @@ const WATCH: Duration = Duration::from_secs(30);
 /// The gate that must be open before anything is broken.
 const START_GATE: &str = "mesh";
 
-/// Runs the scenario on a stage that carries it; `log` gets what is done and when.
+/// What carries out a scenario: a lab of this machine, or machines that somebody else started.
+pub trait Staged {
+    /// Starts collector and agents; it is not waited for any of them.
+    fn start_programs(&mut self) -> Result<(), LabError>;
+    fn perform(&mut self, action: &Action) -> Result<(), LabError>;
+    /// What the collector says now; that it says nothing (or nothing readable) is an ordinary answer.
+    fn verdict(&self) -> Result<Result<Verdict, String>, LabError>;
+    /// Programs that ended by themselves.
+    fn fallen(&mut self) -> Vec<String>;
+}
+
+/// Makes a lab and runs the scenario in it; `log` gets what is done and when.
 pub fn run(
     scenario: &Scenario,
     kind: StageKind,
@@ -45,6 +56,17 @@ pub fn run(
     if let Some(wanted) = scenario.discovery {
         stage.lab.serve(wanted)?;
     }
+    let result = play(scenario, kind, &mut stage, log)?;
+    Ok((result, stage))
+}
+
+/// Runs the scenario on a stage that carries it and whose programs do not run yet.
+pub fn play(
+    scenario: &Scenario,
+    kind: StageKind,
+    stage: &mut dyn Staged,
+    log: &mut dyn Write,
+) -> Result<RunResult, LabError> {
     let mut run = Run {
         stage,
         kind,
@@ -58,12 +80,9 @@ pub fn run(
     };
     let times = run.scenario(scenario)?;
     let Run {
-        stage,
-        failures,
-        wrong,
-        ..
+        failures, wrong, ..
     } = run;
-    let result = RunResult {
+    Ok(RunResult {
         scenario: scenario.name.clone(),
         stage: kind,
         pass: failures.is_empty(),
@@ -75,12 +94,11 @@ pub fn run(
         failures,
         wrong: wrong.into_iter().collect(),
         not_carried: None,
-    };
-    Ok((result, stage))
+    })
 }
 
 struct Run<'a> {
-    stage: Stage,
+    stage: &'a mut dyn Staged,
     kind: StageKind,
     log: &'a mut dyn Write,
     begin: Instant,
@@ -129,7 +147,7 @@ impl Run<'_> {
             times.to_recovery = self.heal_and_wait(&heal, expect)?;
         }
         self.judge_accusations(expect);
-        let fallen = self.stage.programs.fallen();
+        let fallen = self.stage.fallen();
         self.failures.extend(
             fallen
                 .into_iter()

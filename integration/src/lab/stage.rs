@@ -6,6 +6,7 @@ use crate::lab::{
     Lab, LabError,
     faults::Action,
     programs::{Binaries, Programs},
+    runner::Staged,
     topology::Topology,
     verdict::{MeshStatus, Verdict},
 };
@@ -30,12 +31,14 @@ impl Stage {
         let lab = Lab::up(topology, folder)?;
         Ok(Self { lab, programs })
     }
+}
 
-    pub fn start_programs(&mut self) -> Result<(), LabError> {
+impl Staged for Stage {
+    fn start_programs(&mut self) -> Result<(), LabError> {
         self.programs.start(&self.lab)
     }
 
-    pub fn perform(&mut self, action: &Action) -> Result<(), LabError> {
+    fn perform(&mut self, action: &Action) -> Result<(), LabError> {
         match action {
             Action::Shell { host, command } => self.lab.host(host)?.shell(command).map(drop),
             Action::KillAgent(node) => self.programs.kill_agent(node),
@@ -47,8 +50,7 @@ impl Stage {
         }
     }
 
-    /// What the collector says now. That it says nothing (or nothing readable) is an ordinary answer while it is down.
-    pub fn verdict(&self) -> Result<Result<Verdict, String>, LabError> {
+    fn verdict(&self) -> Result<Result<Verdict, String>, LabError> {
         let output = self.programs.ask(&self.lab, &["status", "-o", "json"])?;
         let status: Result<MeshStatus, _> = serde_json::from_slice(&output.stdout);
         Ok(status.map(|status| status.verdict).map_err(|error| {
@@ -59,5 +61,9 @@ impl Stage {
                 stderr.trim()
             )
         }))
+    }
+
+    fn fallen(&mut self) -> Vec<String> {
+        self.programs.fallen()
     }
 }

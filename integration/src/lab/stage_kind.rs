@@ -4,10 +4,18 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lab::topology::{Implementation, Topology};
+use crate::{
+    lab::{
+        scenario::Scenario,
+        topology::{Implementation, Topology},
+    },
+    vagrant::carried,
+};
 
 /// How much longer may be waited in an emulated machine for anything. What must hold, and for how long, is the same.
 const KERNEL_PATIENCE: u32 = 4;
+/// As much for machines of their own: Talos starts services one after the other, and tries a peer anew every 30 s.
+const VAGRANT_PATIENCE: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,15 +25,20 @@ pub enum StageKind {
     Namespaces,
     /// Network namespaces with the kernel's `WireGuard`, as in the machine of `lab vm`.
     Kernel,
+    /// Talos nodes on libvirt, as `vagrant/` describes them.
+    Vagrant,
 }
 
 impl StageKind {
-    pub const ALL: [Self; 2] = [Self::Namespaces, Self::Kernel];
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::Kernel, Self::Vagrant];
+    /// Those in which a lab is made for each run.
+    pub const LABS: [Self; 2] = [Self::Namespaces, Self::Kernel];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",
             Self::Kernel => "kernel",
+            Self::Vagrant => "vagrant",
         }
     }
 
@@ -33,18 +46,12 @@ impl StageKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Why this stage cannot show what the topology asks for.
-    pub fn carries(self, topology: &Topology) -> Result<(), String> {
-        let asks = |implementation| {
-            let mut nodes = topology.nodes.iter();
-            nodes.find(|node| node.wireguard == implementation)
-        };
-        match (self, asks(Implementation::Boringtun)) {
-            (Self::Kernel, Some(node)) => Err(format!(
-                "{} is to have boringtun, and here all tunnels are the kernel's",
-                node.name
-            )),
-            _ => Ok(()),
+    /// Why this stage cannot show what the scenario asks for.
+    pub fn carries(self, scenario: &Scenario) -> Result<(), String> {
+        match self {
+            Self::Namespaces => Ok(()),
+            Self::Kernel => kernel_carries(&scenario.topology),
+            Self::Vagrant => carried::carried(scenario),
         }
     }
 
@@ -64,6 +71,7 @@ impl StageKind {
         match self {
             Self::Namespaces => limit,
             Self::Kernel => limit * KERNEL_PATIENCE,
+            Self::Vagrant => limit * VAGRANT_PATIENCE,
         }
     }
 
@@ -73,7 +81,19 @@ impl StageKind {
         match self {
             Self::Namespaces => Duration::from_millis(250),
             Self::Kernel => Duration::from_secs(3),
+            Self::Vagrant => Duration::from_secs(1),
         }
+    }
+}
+
+fn kernel_carries(topology: &Topology) -> Result<(), String> {
+    let mut nodes = topology.nodes.iter();
+    match nodes.find(|node| node.wireguard == Implementation::Boringtun) {
+        Some(node) => Err(format!(
+            "{} is to have boringtun, and here all tunnels are the kernel's",
+            node.name
+        )),
+        None => Ok(()),
     }
 }
 
@@ -85,15 +105,18 @@ impl fmt::Display for StageKind {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn the_kernel_stage_carries_no_other_implementation_and_says_which_node_asks_for_one() {
-        let mut topology = Topology::default();
-        assert_eq!(StageKind::Kernel.carries(&topology), Ok(()));
-        topology.nodes[1].wireguard = Implementation::Boringtun;
-        assert_eq!(StageKind::Namespaces.carries(&topology), Ok(()));
-        let reason = StageKind::Kernel.carries(&topology).unwrap_err();
+        let text = "name = \"x\"\nabout = \"y\"\n";
+        let mut scenario = Scenario::parse(Path::new("x.toml"), text).unwrap();
+        assert_eq!(StageKind::Kernel.carries(&scenario), Ok(()));
+        scenario.topology.nodes[1].wireguard = Implementation::Boringtun;
+        assert_eq!(StageKind::Namespaces.carries(&scenario), Ok(()));
+        let reason = StageKind::Kernel.carries(&scenario).unwrap_err();
         assert!(
             reason.contains("vps-2") && reason.contains("boringtun"),
             "{reason}"

@@ -1,4 +1,5 @@
-//! Our readers against the real ones: COSI's own state server with genuine Talos resources, and the discovery service.
+//! Our readers against the real ones: COSI's own state server with genuine Talos resources, and the discovery service; and our
+//! documents before Talos' own judges of machine configs.
 //!
 //! `./dev conformance` runs it: it needs Go and the module registry, so it is no part of the ordinary tests.
 
@@ -11,6 +12,7 @@
 mod compare;
 mod cosi;
 mod discovery;
+mod machines;
 mod protocol;
 mod readers;
 mod real;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     runtime.block_on(cosi::run(&mut report));
     runtime.block_on(discovery::run(&mut report));
+    machines::run(&mut report);
     let text = report.text();
     println!("{text}");
     fs::write(own().join(FILE), &text).unwrap();

@@ -12,10 +12,11 @@ use integration::lab::programs::Binaries;
 use crate::support::{TestLab, eventually, is_required, text};
 
 pub(crate) const NODES: [&str; 4] = ["vps-1", "vps-2", "home-cp", "home-worker"];
-const COLLECTOR: &str = "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
-const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
+pub(crate) const COLLECTOR: &str =
+    "mesh-collector --listen 0.0.0.0:21820 --mesh-key-file /run/mesh.key";
+pub(crate) const AGENT: &str = "mesh-agent --collector 203.0.113.11:21820";
 /// The same beside a Talos that can be asked.
-const AGENT_OF_TALOS: &str =
+pub(crate) const AGENT_OF_TALOS: &str =
     "mesh-agent --collector 203.0.113.11:21820 --machined-socket /run/machined/machine.sock";
 const PROBE: &str = "mesh-probe --collector 203.0.113.11:21820 --mesh-key-file /run/mesh.key";
 /// Everything of a node that the programs could change and must not: WireGuard without what traffic moves, the
@@ -73,11 +74,11 @@ fn start_all(lab: &TestLab) {
     }
 }
 
-fn probe(lab: &TestLab, arguments: &str) -> Output {
+pub(crate) fn probe(lab: &TestLab, arguments: &str) -> Output {
     lab.enter("vps-1", &["sh", "-c", &format!("{PROBE} {arguments}")])
 }
 
-fn gate(lab: &TestLab) -> Option<i32> {
+pub(crate) fn gate(lab: &TestLab) -> Option<i32> {
     probe(lab, "gate mesh").status.code()
 }
 
@@ -225,7 +226,7 @@ pub(crate) fn a_talos_that_misbehaves_costs_its_own_facts_and_nothing_else() {
 }
 
 /// A pause after trouble may last half a minute.
-fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
     const LIMIT: Duration = Duration::from_mins(1);
     let begin = Instant::now();
     while !condition() {

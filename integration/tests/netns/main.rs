@@ -14,8 +14,10 @@ mod container;
 mod direct;
 mod extension;
 mod judging;
+mod lifecycle;
 mod network;
 mod remains;
+mod routers;
 mod scenarios;
 mod support;
 
@@ -145,6 +147,22 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "the_services_of_the_extension_report_from_their_containers",
         extension::the_services_of_the_extension_report_from_their_containers,
+    ),
+    (
+        "a_machined_that_comes_later_and_a_socket_made_anew_are_found",
+        lifecycle::a_machined_that_comes_later_and_a_socket_made_anew_are_found,
+    ),
+    (
+        "kubespan_that_is_enabled_after_the_agents_started_makes_the_mesh_ready",
+        lifecycle::kubespan_that_is_enabled_after_the_agents_started_makes_the_mesh_ready,
+    ),
+    (
+        "a_node_with_new_keys_or_a_new_name_is_taken_as_it_is_and_nobody_is_accused",
+        lifecycle::a_node_with_new_keys_or_a_new_name_is_taken_as_it_is_and_nobody_is_accused,
+    ),
+    (
+        "the_routers_of_the_machines_route_translate_and_are_made_anew",
+        routers::the_routers_of_the_machines_route_translate_and_are_made_anew,
     ),
 ];
 

@@ -56,7 +56,8 @@ fn told(target: &AgentTarget, seen: Seen) -> Result<(Moment, Facts), ProbeError>
         now_ms,
         body,
     } = snapshot;
-    let facts = match incoming(body) {
+    // What a later agent says and this version does not know is left out, as a collector of this version leaves it out.
+    let facts = match incoming(body).map(|taken| taken.said) {
         Ok(Incoming::Snapshot(facts)) => facts,
         Ok(Incoming::Delta(delta)) => delta.upserts.into_iter().collect(),
         Err(source) => {

@@ -1,7 +1,7 @@
 //! Is it well? In a few words, the same on every surface.
 
 use crate::{
-    NodeState, Phase, Verdict,
+    NodeState, Phase, Tally, Verdict,
     words::{count, few},
 };
 
@@ -96,8 +96,22 @@ impl Verdict {
         if tally.all() == 0 {
             doubts.push("pairs: none is known".to_owned());
         }
+        // A collector of a later version counts a pair as good for reasons that are not known here.
+        let told = Tally::of(&self.pairs);
+        if tally.good == tally.all() && told.good < told.all() {
+            let unread = told.all() - told.good;
+            doubts.push(format!(
+                "pairs: {unread} called good for reasons that this version does not know"
+            ));
+        }
         if self.gates.is_empty() {
             doubts.push("gates: none is known".to_owned());
+        } else if !self.gates.iter().any(|gate| gate.phase == Phase::Ready) {
+            doubts.push("gates: none is ready".to_owned());
+        }
+        if self.findings_left_out > 0 {
+            let more = self.findings_left_out;
+            doubts.push(format!("findings: {more} left out"));
         }
         if !self.findings.is_empty() {
             let effects = count(self.findings.len(), "effect");

@@ -4,7 +4,7 @@ use evidence::{
     Clock, Fact, KernelClock, Moment, Ntp, NtpServer, NtpStage, Step, WallReading, limits,
 };
 
-use super::{ConvertError, at_most, ip_from_wire, ip_to_wire, short_text};
+use super::{ConvertError, at_most, ip_from_wire, ip_to_wire, known, short_text};
 use crate::wire;
 
 pub(super) fn to_wire(clock: &Clock) -> wire::Clock {
@@ -133,8 +133,10 @@ fn server_to_wire(server: &NtpServer) -> wire::NtpServer {
     }
 }
 
+const STAGES: &str = "one of the known stages";
+
 fn server_from_wire(server: wire::NtpServer) -> Result<NtpServer, ConvertError> {
-    let stage = stage_from_wire(server.stage())?;
+    let stage = stage_from_wire(known("ntp.stage", STAGES, server.stage)?)?;
     let wire::NtpServer {
         name,
         asked_ms,
@@ -181,7 +183,7 @@ fn stage_to_wire(stage: NtpStage) -> wire::NtpStage {
 fn stage_from_wire(stage: wire::NtpStage) -> Result<NtpStage, ConvertError> {
     Ok(match stage {
         wire::NtpStage::Unspecified => {
-            return Err(ConvertError::new("ntp.stage", "one of the known stages"));
+            return Err(ConvertError::new("ntp.stage", STAGES));
         }
         wire::NtpStage::NoSuchName => NtpStage::NoSuchName,
         wire::NtpStage::NameUnanswered => NtpStage::NameUnanswered,

@@ -9,11 +9,15 @@ use evidence::{
 
 use super::{
     ConvertError, at_most, clock, data, discovery, endpoint_from_wire, endpoint_to_wire, health,
-    host, inert, ip_from_wire, ip_to_wire, key_from_wire, optional_endpoint, short_text, sizes,
+    host, inert, ip_from_wire, ip_to_wire, key_from_wire, known, optional_endpoint, short_text,
+    sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     talos, vxlan,
 };
 use crate::wire::{self, fact::Fact as WireFact};
+
+const KINDS: &str = "one of the known kinds of facts";
+const SOURCES: &str = "one of the known sources";
 
 pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
     let inner = match fact {
@@ -55,7 +59,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
 pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
     let inner = fact
         .fact
-        .ok_or_else(|| ConvertError::new("fact", "one of the known kinds of facts"))?;
+        .ok_or_else(|| ConvertError::later("fact", KINDS))?;
     Ok(match inner {
         WireFact::Identity(identity) => Fact::Identity(identity_from_wire(identity)?),
         WireFact::Source(source) => source_from_wire(source)?,
@@ -118,15 +122,12 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
 pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, ConvertError> {
     use wire::FactKind as Kind;
     let public_key = || key_from_wire("fact_key.public_key", &key.public_key);
-    Ok(match key.kind() {
+    Ok(match known("fact_key.kind", KINDS, key.kind)? {
         Kind::Unspecified => {
-            return Err(ConvertError::new(
-                "fact_key.kind",
-                "one of the known kinds of facts",
-            ));
+            return Err(ConvertError::new("fact_key.kind", KINDS));
         }
         Kind::Identity => FactKey::Identity,
-        Kind::Source => FactKey::Source(source_id_from_wire("fact_key.source", key.source())?),
+        Kind::Source => FactKey::Source(source_id_from_wire("fact_key.source", key.source)?),
         Kind::Device => FactKey::Device,
         Kind::Peer => FactKey::Peer(public_key()?),
         Kind::EchoSent => FactKey::EchoSent(public_key()?),
@@ -147,6 +148,35 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Ntp => FactKey::Ntp,
         Kind::Host => FactKey::Host,
     })
+}
+
+/// Under which key a fact stands whose value may be of a later version. Whoever gives a kind of fact an enumeration decides here.
+pub(super) fn later_key(fact: &wire::Fact) -> Option<FactKey> {
+    match fact.fact.as_ref()? {
+        WireFact::Discovery(_) => Some(FactKey::Discovery),
+        WireFact::Ntp(_) => Some(FactKey::Ntp),
+        // A source of a later version was never known; layers, states and complaints of one are left out of their fact.
+        // The others have no enumeration.
+        WireFact::Source(_)
+        | WireFact::Sizes(_)
+        | WireFact::Talos(_)
+        | WireFact::TalosPeer(_)
+        | WireFact::Host(_)
+        | WireFact::Identity(_)
+        | WireFact::Device(_)
+        | WireFact::Peer(_)
+        | WireFact::EchoSent(_)
+        | WireFact::EchoHeard(_)
+        | WireFact::Inert(_)
+        | WireFact::Initiated(_)
+        | WireFact::Arrivals(_)
+        | WireFact::Steering(_)
+        | WireFact::Steered(_)
+        | WireFact::Health(_)
+        | WireFact::DataSeen(_)
+        | WireFact::Vxlan(_)
+        | WireFact::Clock(_) => None,
+    }
 }
 
 fn millis(moment: Option<Moment>) -> Option<i64> {
@@ -175,10 +205,10 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
     }
 }
 
-fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<SourceId, ConvertError> {
-    Ok(match id {
+fn source_id_from_wire(field: &'static str, id: i32) -> Result<SourceId, ConvertError> {
+    Ok(match known(field, SOURCES, id)? {
         wire::SourceId::Unspecified => {
-            return Err(ConvertError::new(field, "one of the known sources"));
+            return Err(ConvertError::new(field, SOURCES));
         }
         wire::SourceId::Wireguard => SourceId::WireGuard,
         wire::SourceId::Links => SourceId::Links,
@@ -197,7 +227,7 @@ fn source_id_from_wire(field: &'static str, id: wire::SourceId) -> Result<Source
 }
 
 fn source_from_wire(source: wire::Source) -> Result<Fact, ConvertError> {
-    let id = source_id_from_wire("source.id", source.id())?;
+    let id = source_id_from_wire("source.id", source.id)?;
     let wire::Source {
         id: _,
         read_at_ms,

@@ -51,7 +51,8 @@ pub fn past_from_wire(past: wire::PairPast) -> Result<PairPast, ConvertError> {
 }
 
 fn known_rung(field: &'static str, number: i32) -> Result<Rung, ConvertError> {
-    optional_rung(field, number)?.ok_or_else(|| ConvertError::new(field, "one of the known rungs"))
+    optional_rung(field, number)?
+        .ok_or_else(|| ConvertError::later(field, "one of the known rungs"))
 }
 
 /// A transition for the wire.
@@ -155,7 +156,7 @@ pub fn transition_from_wire(transition: wire::Transition) -> Result<Transition, 
         earlier,
     } = transition;
     let expected = "a change of a kind that this version knows";
-    let change = match change.ok_or_else(|| ConvertError::new("transition.change", expected))? {
+    let change = match change.ok_or_else(|| ConvertError::later("transition.change", expected))? {
         WireChange::Gate(gate) => gate_change(gate),
         WireChange::Finding(finding) => finding_change(finding),
         WireChange::Pair(wire::PairChange {

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use evidence::{Delta, Fact, Facts, Moment, NodeName, PublicKey, limits};
+use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName, PublicKey, limits};
 
 use super::{
     ConvertError, at_most,
-    facts::{fact_from_wire, fact_key_from_wire, fact_key_to_wire, fact_to_wire},
-    ip_from_wire, key_from_wire,
+    facts::{fact_from_wire, fact_key_from_wire, fact_key_to_wire, fact_to_wire, later_key},
+    ip_from_wire, key_from_wire, unless_later,
 };
 use crate::wire::{self, report_request::Body};
 
@@ -18,6 +18,16 @@ pub enum Incoming {
     Snapshot(Facts),
     /// What changed.
     Delta(Delta),
+}
+
+/// A report message as far as this version knows what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What it says.
+    pub said: Incoming,
+    /// How many facts and keys were left out because a later version says them. A fact that was known before and now has such a
+    /// value is removed: what it said no longer holds.
+    pub left_out: usize,
 }
 
 /// A node of the mesh as the collector tells the agents.
@@ -56,37 +66,67 @@ pub fn delta_to_wire(sequence: u64, now: Moment, delta: &Delta) -> wire::ReportR
     }
 }
 
-/// Checks the body of a report message.
-pub fn incoming(body: Option<Body>) -> Result<Incoming, ConvertError> {
+/// Checks the body of a report message. What is malformed or over a limit is refused as a whole.
+pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
     match body {
         None => Err(ConvertError::new("body", "a snapshot or a delta")),
         Some(Body::Snapshot(wire::Snapshot { facts })) => {
-            Ok(Incoming::Snapshot(facts_from_wire(facts)?))
+            at_most("snapshot.facts", facts.len(), limits::FACTS)?;
+            let Known {
+                facts, left_out, ..
+            } = known(facts)?;
+            Ok(Taken {
+                said: Incoming::Snapshot(facts.into_iter().collect()),
+                left_out,
+            })
         }
         Some(Body::Delta(wire::Delta { upserts, removed })) => {
             at_most("delta.upserts", upserts.len(), limits::FACTS)?;
             at_most("delta.removed", removed.len(), limits::FACTS)?;
-            Ok(Incoming::Delta(Delta {
-                upserts: upserts
-                    .into_iter()
-                    .map(fact_from_wire)
-                    .collect::<Result<_, _>>()?,
-                removed: removed
-                    .iter()
-                    .map(fact_key_from_wire)
-                    .collect::<Result<_, _>>()?,
-            }))
+            let Known {
+                facts: upserts,
+                outdated,
+                mut left_out,
+            } = known(upserts)?;
+            let mut gone = outdated;
+            for key in &removed {
+                match unless_later(fact_key_from_wire(key))? {
+                    Some(key) => gone.push(key),
+                    None => left_out += 1,
+                }
+            }
+            Ok(Taken {
+                said: Incoming::Delta(Delta {
+                    upserts,
+                    removed: gone,
+                }),
+                left_out,
+            })
         }
     }
 }
 
-fn facts_from_wire(facts: Vec<wire::Fact>) -> Result<Facts, ConvertError> {
-    at_most("snapshot.facts", facts.len(), limits::FACTS)?;
-    let facts: Vec<Fact> = facts
-        .into_iter()
-        .map(fact_from_wire)
-        .collect::<Result<_, _>>()?;
-    Ok(facts.into_iter().collect())
+/// Facts that this version knows, in their order.
+#[derive(Default)]
+struct Known {
+    facts: Vec<Fact>,
+    /// Keys of facts whose values are of a later version.
+    outdated: Vec<FactKey>,
+    left_out: usize,
+}
+
+fn known(facts: Vec<wire::Fact>) -> Result<Known, ConvertError> {
+    let mut known = Known::default();
+    for fact in facts {
+        let key = later_key(&fact);
+        if let Some(fact) = unless_later(fact_from_wire(fact))? {
+            known.facts.push(fact);
+        } else {
+            known.left_out += 1;
+            known.outdated.extend(key);
+        }
+    }
+    Ok(known)
 }
 
 /// The peer list for the agents.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use evidence::{Bracket, Fact, Layer, Moment, PublicKey, Sizes, TooBig};
 
-use super::{ConvertError, at_most, ip_from_wire, ip_to_wire, key_from_wire};
+use super::{ConvertError, at_most, ip_from_wire, ip_to_wire, key_from_wire, known, unless_later};
 use crate::wire;
+
+const LAYERS: &str = "one of the known layers";
 
 pub(super) fn to_wire(key: &PublicKey, layers: &[Sizes]) -> wire::Sizes {
     wire::Sizes {
@@ -16,11 +18,12 @@ pub(super) fn to_wire(key: &PublicKey, layers: &[Sizes]) -> wire::Sizes {
 
 pub(super) fn from_wire(sizes: &wire::Sizes) -> Result<Fact, ConvertError> {
     let wire::Sizes { public_key, layers } = sizes;
-    at_most("sizes.layers", layers.len(), Layer::ALL.len())?;
+    // A layer that a later version looks at says nothing of ours, and takes none of their places.
     let layers: Vec<Sizes> = layers
         .iter()
-        .map(layer_sizes_from_wire)
+        .filter_map(|layer| unless_later(layer_sizes_from_wire(layer)).transpose())
         .collect::<Result<_, _>>()?;
+    at_most("sizes.layers", layers.len(), Layer::ALL.len())?;
     let distinct: BTreeSet<Layer> = layers.iter().map(|sizes| sizes.layer).collect();
     if distinct.len() < layers.len() {
         return Err(ConvertError::new("sizes.layers", "each layer once"));
@@ -83,7 +86,7 @@ fn layer_sizes_from_wire(sizes: &wire::LayerSizes) -> Result<Sizes, ConvertError
         in_fragments_ms,
     } = sizes;
     Ok(Sizes {
-        layer: layer_from_wire(sizes.layer())?,
+        layer: layer_from_wire(known("sizes.layer", LAYERS, sizes.layer)?)?,
         to: ip_from_wire("sizes.to", to)?,
         full: size("sizes.full", *full)?,
         full_arrived: full_arrived_ms.map(Moment::from_millis),
@@ -143,9 +146,7 @@ const fn layer_to_wire(layer: Layer) -> wire::Layer {
 
 fn layer_from_wire(layer: wire::Layer) -> Result<Layer, ConvertError> {
     match layer {
-        wire::Layer::Unspecified => {
-            Err(ConvertError::new("sizes.layer", "one of the known layers"))
-        }
+        wire::Layer::Unspecified => Err(ConvertError::new("sizes.layer", LAYERS)),
         wire::Layer::Underlay => Ok(Layer::Underlay),
         wire::Layer::Tunnel => Ok(Layer::Tunnel),
         wire::Layer::Overlay => Ok(Layer::Overlay),

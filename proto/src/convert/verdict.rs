@@ -5,7 +5,7 @@ use evidence::{
     Outcome, PairRef, Phase, Reporter, Rung, RungState, Subject, Tally, Verdict,
 };
 
-use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint};
+use super::{ConvertError, endpoint_to_wire, key_from_wire, optional_endpoint, unless_later};
 use crate::wire::{self, subject::Subject as WireSubject};
 
 /// A verdict for the wire.
@@ -49,11 +49,18 @@ pub fn pairs_to_wire(pairs: &[Ladder], more: bool) -> wire::PairsPage {
     }
 }
 
-/// A page of ladders from the wire, and whether others come after it.
+/// A page of ladders from the wire, and whether others come after it. Ladders with rungs of a later version are left out.
 pub fn pairs_from_wire(page: wire::PairsPage) -> Result<(Vec<Ladder>, bool), ConvertError> {
     let wire::PairsPage { pairs, more } = page;
+    Ok((ladders_from_wire(pairs)?, more))
+}
+
+/// A rung that we do not know stands for nothing of ours. Without it, a pair that breaks there would look whole; so the
+/// whole ladder is left out, and the tally says that there is one more pair.
+fn ladders_from_wire(pairs: Vec<wire::Ladder>) -> Result<Vec<Ladder>, ConvertError> {
     let pairs = pairs.into_iter().map(ladder_from_wire);
-    Ok((pairs.collect::<Result<_, _>>()?, more))
+    let known = pairs.filter_map(|ladder| unless_later(ladder).transpose());
+    known.collect()
 }
 
 /// An ordered pair for the wire.
@@ -75,7 +82,8 @@ pub fn pair_from_wire(
     })
 }
 
-/// A verdict from the wire.
+/// A verdict from the wire. What a later version says of a pair or finds is left out and counted: pairs as not proved
+/// where there is no tally, findings as left out. Gates are always told.
 pub fn verdict_from_wire(verdict: wire::Verdict) -> Result<Verdict, ConvertError> {
     let wire::Verdict {
         nodes,
@@ -85,25 +93,36 @@ pub fn verdict_from_wire(verdict: wire::Verdict) -> Result<Verdict, ConvertError
         tally,
         findings_left_out,
     } = verdict;
-    let pairs: Vec<Ladder> = pairs
-        .into_iter()
-        .map(ladder_from_wire)
+    let (told, found) = (pairs.len(), findings.len());
+    let pairs = ladders_from_wire(pairs)?;
+    let findings = findings.into_iter().map(finding_from_wire);
+    let findings: Vec<Finding> = findings
+        .filter_map(|finding| unless_later(finding).transpose())
         .collect::<Result<_, _>>()?;
+    let (unread, unnamed) = (told - pairs.len(), found - findings.len());
     Ok(Verdict {
         nodes: nodes
             .into_iter()
             .map(node_state_from_wire)
             .collect::<Result<_, _>>()?,
         // A collector that tells no tally tells all pairs.
-        tally: tally.map_or_else(|| Tally::of(&pairs), tally_from_wire),
+        tally: tally.map_or_else(|| with_unproved(Tally::of(&pairs), unread), tally_from_wire),
         pairs,
-        findings: findings
-            .into_iter()
-            .map(finding_from_wire)
-            .collect::<Result<_, _>>()?,
-        findings_left_out,
+        findings,
+        findings_left_out: findings_left_out.saturating_add(count(unnamed)),
         gates: gates.into_iter().map(gate_from_wire).collect(),
     })
+}
+
+fn with_unproved(tally: Tally, more: usize) -> Tally {
+    Tally {
+        unproved: tally.unproved.saturating_add(count(more)),
+        ..tally
+    }
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
 }
 
 const fn tally_from_wire(tally: wire::Tally) -> Tally {
@@ -332,7 +351,7 @@ pub(super) fn optional_rung(
     number: i32,
 ) -> Result<Option<Rung>, ConvertError> {
     let rung = wire::Rung::try_from(number)
-        .map_err(|_| ConvertError::new(field, "one of the known rungs"))?;
+        .map_err(|_| ConvertError::later(field, "one of the known rungs"))?;
     Ok(rung_from_wire(rung))
 }
 
@@ -375,7 +394,7 @@ fn rung_state_to_wire(state: &RungState) -> wire::RungState {
 
 fn rung_state_from_wire(state: wire::RungState) -> Result<RungState, ConvertError> {
     let rung = optional_rung("rung.rung", state.rung)?
-        .ok_or_else(|| ConvertError::new("rung.rung", "one of the known rungs"))?;
+        .ok_or_else(|| ConvertError::later("rung.rung", "one of the known rungs"))?;
     let outcome = outcome_from_wire(state.outcome());
     let wire::RungState {
         rung: _,
@@ -494,7 +513,7 @@ fn subject_to_wire(subject: &Subject) -> wire::Subject {
 
 fn subject_from_wire(subject: Option<wire::Subject>) -> Result<Subject, ConvertError> {
     let inner = subject.and_then(|subject| subject.subject).ok_or_else(|| {
-        ConvertError::new("finding.subject", "one of the known kinds of subjects")
+        ConvertError::later("finding.subject", "one of the known kinds of subjects")
     })?;
     Ok(match inner {
         WireSubject::Cluster(_) => Subject::Cluster,

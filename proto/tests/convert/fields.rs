@@ -290,10 +290,6 @@ fn what_must_be_there_is_missed_by_its_field() {
     let cases = [
         ("body", incoming(None).unwrap_err()),
         (
-            "fact",
-            sample::snapshot(vec![wire::Fact { fact: None }]).unwrap_err(),
-        ),
-        (
             "initiation.to",
             with_initiated(|list| list.initiations[0].to = None),
         ),

@@ -387,14 +387,14 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
 }
 
 pub(crate) fn snapshot(facts: Vec<wire::Fact>) -> Result<Incoming, ConvertError> {
-    incoming(Some(Body::Snapshot(wire::Snapshot { facts })))
+    incoming(Some(Body::Snapshot(wire::Snapshot { facts }))).map(|taken| taken.said)
 }
 
 pub(crate) fn delta(
     upserts: Vec<wire::Fact>,
     removed: Vec<wire::FactKey>,
 ) -> Result<Incoming, ConvertError> {
-    incoming(Some(Body::Delta(wire::Delta { upserts, removed })))
+    incoming(Some(Body::Delta(wire::Delta { upserts, removed }))).map(|taken| taken.said)
 }
 
 /// What is said of one fact.

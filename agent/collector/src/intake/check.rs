@@ -2,7 +2,7 @@
 
 use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName};
 use proto::{
-    convert::{Incoming, incoming},
+    convert::{Incoming, Taken, incoming},
     wire::ReportRequest,
 };
 
@@ -16,19 +16,30 @@ pub(crate) struct Offset(i64);
 /// The sequence of the snapshot.
 pub(crate) const FIRST: u64 = 1;
 
+/// The first message of a stream, taken in.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// On the collector's timeline.
+    pub(crate) facts: Facts,
+    pub(crate) offset: Offset,
+    /// How many facts a later version says.
+    pub(crate) left_out: usize,
+}
+
 /// The first message of a stream, received at `at`.
 pub(crate) fn snapshot(
     node: &NodeName,
     request: ReportRequest,
     at: Moment,
-) -> Result<(Facts, Offset), Refusal> {
+) -> Result<First, Refusal> {
     let ReportRequest {
         sequence,
         now_ms,
         body,
     } = request;
     in_sequence(FIRST, sequence)?;
-    let Incoming::Snapshot(facts) = incoming(body)? else {
+    let Taken { said, left_out } = incoming(body)?;
+    let Incoming::Snapshot(facts) = said else {
         return Err(Refusal::field("body", "a snapshot first, got a delta"));
     };
     let identity = identity(&facts)
@@ -36,16 +47,20 @@ pub(crate) fn snapshot(
     same_name(node, &identity.name)?;
     let offset = Offset(at.as_millis().saturating_sub(now_ms));
     let facts = facts.iter().cloned().map(|fact| fact.shifted(offset.0));
-    Ok((facts.collect(), offset))
+    Ok(First {
+        facts: facts.collect(),
+        offset,
+        left_out,
+    })
 }
 
-/// A later message of a stream.
+/// A later message of a stream, and how much of it a later version says.
 pub(crate) fn delta(
     node: &NodeName,
     request: ReportRequest,
     expected: u64,
     offset: Offset,
-) -> Result<Delta, Refusal> {
+) -> Result<(Delta, usize), Refusal> {
     // The present on the agent's timeline was used once, for the offset.
     let ReportRequest {
         sequence,
@@ -53,7 +68,8 @@ pub(crate) fn delta(
         body,
     } = request;
     in_sequence(expected, sequence)?;
-    let Incoming::Delta(Delta { upserts, removed }) = incoming(body)? else {
+    let Taken { said, left_out } = incoming(body)?;
+    let Incoming::Delta(Delta { upserts, removed }) = said else {
         return Err(Refusal::field("body", "a delta after the first message"));
     };
     let mut identities = upserts.iter().filter_map(|fact| match fact {
@@ -68,7 +84,7 @@ pub(crate) fn delta(
         .into_iter()
         .map(|fact| fact.shifted(offset.0))
         .collect();
-    Ok(Delta { upserts, removed })
+    Ok((Delta { upserts, removed }, left_out))
 }
 
 fn in_sequence(expected: u64, got: u64) -> Result<(), Refusal> {
@@ -134,7 +150,7 @@ mod tests {
     #[test]
     fn all_facts_of_a_stream_move_by_the_offset_of_its_first_message() {
         let at = Moment::from_millis(500);
-        let (facts, offset) = snapshot(
+        let First { facts, offset, .. } = snapshot(
             &name("vps-1"),
             first([who("vps-1"), read(9_900)], 10_000),
             at,
@@ -148,7 +164,7 @@ mod tests {
             upserts: vec![read(12_000)],
             removed: vec![FactKey::Device],
         };
-        let shifted = delta(&name("vps-1"), later(&more), 2, offset).unwrap();
+        let (shifted, _) = delta(&name("vps-1"), later(&more), 2, offset).unwrap();
         assert_eq!(shifted.upserts, vec![read(2_500)]);
         assert_eq!(shifted.removed, more.removed);
     }
@@ -156,7 +172,8 @@ mod tests {
     #[test]
     fn a_clock_at_the_end_of_time_is_no_panic() {
         let request = first([who("vps-1"), read(i64::MAX)], i64::MIN);
-        let (facts, _) = snapshot(&name("vps-1"), request, Moment::from_millis(7)).unwrap();
+        let First { facts, .. } =
+            snapshot(&name("vps-1"), request, Moment::from_millis(7)).unwrap();
         assert_eq!(
             facts.get(&FactKey::Source(SourceId::Links)),
             Some(&read(i64::MAX))

@@ -4,11 +4,11 @@ use evidence::{Facts, Moment};
 use proto::wire::ReportRequest;
 use tokio::sync::oneshot;
 use tonic::Streaming;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Intake,
-    check::{self, Offset},
+    check::{self, First, Offset},
     replies::{Replies, Sender},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     clock,
     judge::Change,
     refusal::Refusal,
-    state::{Admitted, StreamId},
+    state::{Admitted, StreamId, identity},
 };
 
 /// Serves the stream until either side ends it. Always tells the owner of the view that it ended.
@@ -59,7 +59,16 @@ impl Stream {
         let Some((first, at)) = first else {
             return Ok(());
         };
-        let (facts, offset) = check::snapshot(&self.agent.node, first, at)?;
+        let First {
+            facts,
+            offset,
+            left_out,
+        } = check::snapshot(&self.agent.node, first, at)?;
+        self.count_later(left_out);
+        if left_out > 0 {
+            let version = version(&facts);
+            info!(node = %self.agent.node, version, own = env!("CARGO_PKG_VERSION"), left_out, "an agent of a later version: some of its facts mean nothing here");
+        }
         let Admitted { id, ended } = self.open(facts, at).await?;
         let replies = Replies::new(sender, self.intake.peers.clone());
         let result = self.follow(id, offset, ended, replies).await;
@@ -126,7 +135,8 @@ impl Stream {
         at: Moment,
     ) -> Result<(), Refusal> {
         let node = self.agent.node.clone();
-        let delta = check::delta(&node, message, sequence, offset)?;
+        let (delta, left_out) = check::delta(&node, message, sequence, offset)?;
+        self.count_later(left_out);
         let (reply, answer) = oneshot::channel();
         self.ask(
             Change::Apply {
@@ -141,6 +151,10 @@ impl Stream {
         .await?;
         self.intake.counters.messages.add();
         Ok(())
+    }
+
+    fn count_later(&self, facts: usize) {
+        self.intake.counters.facts_unknown.add_all(facts);
     }
 
     async fn ask<T>(
@@ -171,4 +185,9 @@ impl Stream {
         // Without an owner there is no view that could be wrong.
         drop(self.intake.changes.send(close).await);
     }
+}
+
+/// Of the agent, as it says itself.
+fn version(facts: &Facts) -> &str {
+    identity(facts).map_or("", |identity| identity.version.as_str())
 }

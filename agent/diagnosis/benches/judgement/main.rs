@@ -74,7 +74,7 @@ fn measure(size: usize, fault: Fault) {
     );
     tell(&name("verdict"), memory() - before, "MB", None);
     drop(verdict);
-    again(view, size, &name);
+    again(view, size, name);
 }
 
 /// Judgements that follow one another: after one node has told all its peers' echoes anew, after nothing, and after what a second

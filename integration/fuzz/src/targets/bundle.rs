@@ -45,7 +45,8 @@ fn run(bytes: &[u8]) {
 fn seeds() -> Vec<Vec<u8>> {
     let facts = wire_facts::all();
     let whole = Body::Snapshot(wire::Snapshot { facts });
-    let Ok(Incoming::Snapshot(facts)) = incoming(Some(whole)) else {
+    let said = incoming(Some(whole)).map(|taken| taken.said);
+    let Ok(Incoming::Snapshot(facts)) = said else {
         panic!("the facts of the seeds are well-formed");
     };
     let conflict = Conflict {

@@ -3,7 +3,7 @@
 use evidence::{Facts, Moment, limits};
 use prost::Message as _;
 use proto::{
-    convert::{Incoming, delta_to_wire, incoming, snapshot_to_wire},
+    convert::{Incoming, Taken, delta_to_wire, incoming, snapshot_to_wire},
     wire::{self, report_request::Body},
 };
 
@@ -21,14 +21,17 @@ fn run(bytes: &[u8]) {
         return;
     };
     let (sequence, now) = (request.sequence, Moment::from_millis(request.now_ms));
-    match incoming(request.body) {
-        Err(error) => drop(error.to_string()),
-        Ok(Incoming::Snapshot(facts)) => {
+    let Taken { said, .. } = match incoming(request.body) {
+        Err(error) => return drop(error.to_string()),
+        Ok(taken) => taken,
+    };
+    match said {
+        Incoming::Snapshot(facts) => {
             let sent = snapshot_to_wire(sequence, now, &facts);
             assert_eq!(carried(&sent), Incoming::Snapshot(facts.clone()));
             check(&facts, request.now_ms);
         }
-        Ok(Incoming::Delta(delta)) => {
+        Incoming::Delta(delta) => {
             let sent = delta_to_wire(sequence, now, &delta);
             assert_eq!(carried(&sent), Incoming::Delta(delta.clone()));
             let mut facts = Facts::new();
@@ -42,7 +45,9 @@ fn carried(request: &wire::ReportRequest) -> Incoming {
     let bytes = request.encode_to_vec();
     let decoded =
         wire::ReportRequest::decode(bytes.as_slice()).expect("what was encoded is well-formed");
-    incoming(decoded.body).expect("what was taken once is taken again")
+    let taken = incoming(decoded.body).expect("what was taken once is taken again");
+    assert_eq!(taken.left_out, 0, "what this version says it knows");
+    taken.said
 }
 
 /// What the collector does next: shifts the facts onto its own timeline, and tells them apart from those before.

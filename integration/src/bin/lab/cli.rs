@@ -53,6 +53,8 @@ pub(crate) enum LabCommand {
     Record(RecordArguments),
     /// Hours of trouble in virtual time: nobody may be accused of what is not so
     Sim(SimArguments),
+    /// Which scenarios the machines of `vagrant/` can carry, and why not
+    Carried(CarriedArguments),
     /// List the scenarios and the running labs
     List,
     #[command(flatten)]
@@ -67,9 +69,19 @@ pub(crate) struct RunArguments {
     /// Leave the lab running afterwards
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Who carries the tunnels
+    /// Who carries the tunnels; `vagrant` are machines that `./dev vagrant up` started
     #[arg(long, default_value_t, value_parser = stage_kind())]
     pub(crate) stage: StageKind,
+    /// With `--stage vagrant`: print what would be typed, and type nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CarriedArguments {
+    /// Write it into this file instead
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "vagrant/SCENARIOS.md")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 /// Names of the stages for messages, and back.
@@ -114,8 +126,14 @@ pub(crate) struct FactsArguments {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
     /// Who carries the tunnels
-    #[arg(long, default_value_t, value_parser = stage_kind())]
+    #[arg(long, default_value_t, value_parser = lab_kind())]
     pub(crate) stage: StageKind,
+}
+
+/// The stages in which a lab is made.
+fn lab_kind() -> impl TypedValueParser<Value = StageKind> {
+    PossibleValuesParser::new(StageKind::LABS.map(StageKind::name))
+        .map(|name| StageKind::named(&name).unwrap_or_default())
 }
 
 fn subject() -> impl TypedValueParser<Value = Subject> {

@@ -4,6 +4,7 @@
 
 mod cli;
 mod inside;
+mod machines;
 mod record;
 mod sim;
 mod vm;
@@ -24,7 +25,7 @@ use integration::{
     fakes,
     lab::{
         boringtun, enter, fake, host, runner::RunResult, sandbox, scenario::Scenario,
-        state::RunningLab,
+        stage_kind::StageKind, state::RunningLab,
     },
     machined,
     vm::guest,
@@ -49,11 +50,15 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
         LabCommand::Run(mut arguments) => {
             arguments.file = find_scenario(&arguments.file)?;
             let scenario = Scenario::load(&arguments.file)?;
-            if let Err(reason) = arguments.stage.carries(&scenario.topology) {
+            if let Err(reason) = arguments.stage.carries(&scenario) {
                 let result = RunResult::not_carried(&scenario, arguments.stage, reason);
                 inside::print(&result, arguments.output)?;
                 return Ok(NOT_CARRIED);
             }
+            if arguments.stage == StageKind::Vagrant {
+                return machines::run(&scenario, &arguments);
+            }
+            anyhow::ensure!(!arguments.dry_run, "--dry-run belongs to --stage vagrant");
             in_sandbox("run", &arguments.to_arguments())
         }
         LabCommand::Up(arguments) => in_sandbox("up", &arguments.to_arguments()),
@@ -69,6 +74,7 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
         LabCommand::Facts(arguments) => in_sandbox("facts", &arguments.to_arguments()),
         LabCommand::Record(arguments) => record::run(&arguments, &scenario_files()?),
         LabCommand::Sim(arguments) => sim::run(&arguments),
+        LabCommand::Carried(arguments) => machines::carried(&arguments, &scenario_files()?),
         LabCommand::List => list(),
         LabCommand::Process(process) => run_process(process),
     }

@@ -75,7 +75,7 @@ fn orders(arguments: &VmArguments) -> anyhow::Result<Orders> {
 fn facts(arguments: &VmArguments) -> Vec<(Subject, StageKind)> {
     let wanted = arguments.facts || arguments.scenarios.is_empty();
     let subjects = Subject::ALL.into_iter().filter(|_| wanted);
-    let both = subjects.flat_map(|subject| StageKind::ALL.map(|stage| (subject, stage)));
+    let both = subjects.flat_map(|subject| StageKind::LABS.map(|stage| (subject, stage)));
     both.filter(|pair| *pair != (Subject::Reader, StageKind::Namespaces))
         .collect()
 }

@@ -8,7 +8,7 @@ use evidence::{
 
 use super::{socket_from_wire, socket_to_wire};
 use crate::{
-    convert::{ConvertError, at_most, short_text},
+    convert::{ConvertError, at_most, known, short_text},
     wire::{self, NameOutcome as Outcome},
 };
 
@@ -61,10 +61,12 @@ fn answer_to_wire(answer: &NameAnswer) -> wire::NameAnswer {
     }
 }
 
+const OUTCOMES: &str = "one of the known outcomes";
+
 fn answer_from_wire(answer: Option<wire::NameAnswer>) -> Result<NameAnswer, ConvertError> {
     let missing = || ConvertError::new("discovery.names", "an answer for each family");
     let answer = answer.ok_or_else(missing)?;
-    let outcome = outcome_from_wire(answer.outcome())?;
+    let outcome = outcome_from_wire(known("discovery.names.outcome", OUTCOMES, answer.outcome)?)?;
     let wire::NameAnswer {
         outcome: _,
         took_us,
@@ -93,8 +95,7 @@ const fn outcome_to_wire(outcome: NameOutcome) -> Outcome {
 fn outcome_from_wire(outcome: Outcome) -> Result<NameOutcome, ConvertError> {
     Ok(match outcome {
         Outcome::Unspecified => {
-            let expected = "one of the known outcomes";
-            return Err(ConvertError::new("discovery.names.outcome", expected));
+            return Err(ConvertError::new("discovery.names.outcome", OUTCOMES));
         }
         Outcome::Found => NameOutcome::Found,
         Outcome::Empty => NameOutcome::Empty,

@@ -6,7 +6,7 @@ use evidence::{
 };
 
 use crate::{
-    convert::{ConvertError, short_text},
+    convert::{ConvertError, known, short_text},
     wire::{self, DiscoveryStageId as Id, StageFailureKind as Kind},
 };
 
@@ -30,8 +30,10 @@ pub(super) fn to_wire(stage: &DiscoveryStage) -> wire::DiscoveryStage {
     }
 }
 
+const STAGES: &str = "one of the known stages";
+
 pub(super) fn from_wire(stage: wire::DiscoveryStage) -> Result<DiscoveryStage, ConvertError> {
-    let id = id_from_wire(stage.stage())?;
+    let id = id_from_wire(known("discovery.stage", STAGES, stage.stage)?)?;
     let wire::DiscoveryStage {
         stage: _,
         at_ms,
@@ -66,7 +68,7 @@ pub(super) fn in_order(
 }
 
 fn failure_from_wire(failure: wire::StageFailure) -> Result<StageFailure, ConvertError> {
-    let kind = kind_from_wire(failure.kind())?;
+    let kind = kind_from_wire(failure.kind());
     let wire::StageFailure { kind: _, text } = failure;
     Ok(StageFailure {
         kind,
@@ -88,8 +90,7 @@ const fn id_to_wire(stage: Stage) -> Id {
 fn id_from_wire(id: Id) -> Result<Stage, ConvertError> {
     Ok(match id {
         Id::Unspecified => {
-            let expected = "one of the known stages";
-            return Err(ConvertError::new("discovery.stage", expected));
+            return Err(ConvertError::new("discovery.stage", STAGES));
         }
         Id::Tcp => Stage::Tcp,
         Id::Proxy => Stage::Proxy,
@@ -117,12 +118,9 @@ const fn kind_to_wire(kind: FailureKind) -> Kind {
     }
 }
 
-fn kind_from_wire(kind: Kind) -> Result<FailureKind, ConvertError> {
-    Ok(match kind {
-        Kind::Unspecified => {
-            let expected = "one of the known kinds of failures";
-            return Err(ConvertError::new("discovery.failure.kind", expected));
-        }
+/// That it is a failure is said by its being there: of a kind of a later version no more is known than that.
+const fn kind_from_wire(kind: Kind) -> FailureKind {
+    match kind {
         Kind::Refused => FailureKind::Refused,
         Kind::Unreachable => FailureKind::Unreachable,
         Kind::Silent => FailureKind::Silent,
@@ -134,6 +132,6 @@ fn kind_from_wire(kind: Kind) -> Result<FailureKind, ConvertError> {
         Kind::Garbage => FailureKind::Garbage,
         Kind::RateLimited => FailureKind::RateLimited,
         Kind::Status => FailureKind::Status,
-        Kind::Other => FailureKind::Other,
-    })
+        Kind::Unspecified | Kind::Other => FailureKind::Other,
+    }
 }
