@@ -2,10 +2,10 @@
 //!
 //! A node is judged by all others together, never by one: of two clocks that differ nobody can say which is right.
 
-use evidence::{Clock, Moment, NodeRef, NtpServer, Offset, WallReading};
+use evidence::{Clock, Moment, NodeRef, NtpServer, Offset, PublicKey, WallReading};
 
 use crate::{
-    mesh::{Member, Mesh},
+    mesh::{Member, Mesh, News},
     timing,
 };
 
@@ -38,8 +38,107 @@ struct Owner<'m, 'a> {
     begun: Moment,
 }
 
-/// Compares all clocks that can be compared.
-pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Clocks<'m, 'a> {
+/// Which clocks were found to be near those of the others, or could not be compared, and until when that holds.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    owners: Vec<(NodeRef, Option<PublicKey>, Clock)>,
+    found: Vec<Option<(Found, Moment)>>,
+    at: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Near,
+    /// Nobody could tell.
+    Nothing,
+}
+
+impl Memo {
+    /// Forgets what rests on what is new.
+    fn take_in(&mut self, mesh: &Mesh<'_>, news: &News, owners: &[Owner<'_, '_>]) {
+        let is_same = |(last, owner): (&(NodeRef, Option<PublicKey>, Clock), &Owner<'_, '_>)| {
+            last.0 == owner.member.node && last.1 == owner.member.key
+        };
+        let later = self.at.replace(mesh.now).is_some_and(|at| at <= mesh.now);
+        let same = later
+            && self.owners.len() == owners.len()
+            && news.speakers.is_empty()
+            && self.owners.iter().zip(owners).all(is_same);
+        let kept = |owner: &Owner<'_, '_>| {
+            let member = owner.member;
+            (member.node.clone(), member.key, *owner.clock)
+        };
+        if !same {
+            self.owners = owners.iter().map(kept).collect();
+            self.found = vec![None; owners.len()];
+            return;
+        }
+        for (place, owner) in owners.iter().enumerate() {
+            let clock = self.owners.get_mut(place).map(|last| &mut last.2);
+            if let Some(clock) = clock.filter(|clock| **clock != *owner.clock) {
+                *clock = *owner.clock;
+                self.forget_around(place);
+            }
+        }
+        let mut places = vec![None; mesh.members.len()];
+        for (place, owner) in owners.iter().enumerate() {
+            if let Some(here) = places.get_mut(owner.member.index) {
+                *here = Some(place);
+            }
+        }
+        let place_of = |index: usize| places.get(index).copied().flatten();
+        for (node, key) in &news.rows {
+            let from = mesh.members.get(&NodeRef::named(node));
+            let Some(from) = from.and_then(|member| place_of(member.index)) else {
+                continue;
+            };
+            for to in mesh
+                .of_key(*key)
+                .iter()
+                .filter_map(|index| place_of(*index))
+            {
+                self.forget_if_near(from, to);
+                self.forget_if_near(to, from);
+            }
+        }
+    }
+
+    /// Forgets one, and all that it was a witness of.
+    fn forget_around(&mut self, place: usize) {
+        let all = self.found.len();
+        for back in 0..=WITNESSES.min(all.saturating_sub(1)) {
+            self.forget((place + all - back) % all);
+        }
+    }
+
+    /// Forgets one if the other is among its witnesses.
+    fn forget_if_near(&mut self, one: usize, other: usize) {
+        let all = self.found.len();
+        if (other + all - one) % all <= WITNESSES {
+            self.forget(one);
+        }
+    }
+
+    fn forget(&mut self, place: usize) {
+        if let Some(found) = self.found.get_mut(place) {
+            *found = None;
+        }
+    }
+
+    fn found(&self, place: usize, now: Moment) -> Option<Found> {
+        let (found, until) = self.found.get(place).copied().flatten()?;
+        (until > now).then_some(found)
+    }
+
+    fn note(&mut self, place: usize, found: Found, until: Moment) {
+        if let Some(here) = self.found.get_mut(place) {
+            *here = Some((found, until));
+        }
+    }
+}
+
+/// Compares all clocks that can be compared, and of those that were near the others only what may have changed.
+pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>, news: &News, memo: &mut Memo) -> Clocks<'m, 'a> {
     let possible = |member: &'m Member<'a>| {
         let clock = own(mesh, member)?;
         let set = clock.stepped.map_or(clock.booted, |step| step.at);
@@ -51,16 +150,32 @@ pub(crate) fn compare<'m, 'a>(mesh: &'m Mesh<'a>) -> Clocks<'m, 'a> {
         (!is_impossible(&clock.reading)).then_some(owner)
     };
     let owners: Vec<Owner<'m, 'a>> = mesh.members.values().filter_map(possible).collect();
-    let measured: Vec<Skewed<'m, 'a>> = (0..owners.len())
-        .filter_map(|place| measure(mesh, &owners, place))
-        .collect();
-    let all = measured.len();
-    let far = |skewed: &Skewed<'_, '_>| duration(skewed.ahead_ms) > timing::SKEW_WARN;
-    let (skewed, near): (Vec<_>, Vec<_>) = measured.into_iter().partition(far);
+    memo.take_in(mesh, news, &owners);
+    let (mut agreeing, mut skewed) = (Vec::new(), Vec::new());
+    for (place, owner) in owners.iter().enumerate() {
+        match memo.found(place, mesh.now) {
+            Some(Found::Near) => agreeing.push(owner.member),
+            Some(Found::Nothing) => {}
+            None => {
+                mesh.trace().take();
+                let measured = measure(mesh, &owners, place);
+                let until = mesh.trace().take();
+                match measured {
+                    None => memo.note(place, Found::Nothing, until),
+                    Some(far) if duration(far.ahead_ms) > timing::SKEW_WARN => skewed.push(far),
+                    Some(near) => {
+                        memo.note(place, Found::Near, until);
+                        agreeing.push(near.member);
+                    }
+                }
+            }
+        }
+    }
+    let all = agreeing.len() + skewed.len();
     let (skewed, tie) = break_tie(mesh, skewed, all);
     Clocks {
         skewed,
-        agreeing: near.into_iter().map(|near| near.member).collect(),
+        agreeing,
         tie,
     }
 }

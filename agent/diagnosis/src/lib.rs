@@ -48,6 +48,7 @@ pub use watch::Watch;
 
 use evidence::{Finding, Ladder, Moment, NodeState, Verdict, limits};
 
+use clocks::Clocks;
 use directions::{Table, Way};
 use mesh::{Member, Mesh, millis};
 
@@ -56,10 +57,9 @@ pub fn diagnose(view: &View, now: Moment) -> Verdict {
     Watch::default().diagnose(view, now)
 }
 
-fn verdict(mesh: &Mesh<'_>, table: &Table) -> Verdict {
-    let clocks = clocks::compare(mesh);
-    let findings = findings::find(mesh, table, &clocks);
-    let gates = gates::gates(mesh, table, &findings, &clocks);
+fn verdict(mesh: &Mesh<'_>, table: &Table, clocks: &Clocks<'_, '_>) -> Verdict {
+    let findings = findings::find(mesh, table, clocks);
+    let gates = gates::gates(mesh, table, &findings, clocks);
     let told = table.told(mesh).into_iter();
     let (findings, findings_left_out) = bounded(findings);
     Verdict {

@@ -3,7 +3,7 @@
 use evidence::{Moment, Verdict};
 
 use crate::{
-    View,
+    View, clocks,
     directions::Table,
     mesh::{Memo, Mesh, Site},
     verdict,
@@ -18,6 +18,7 @@ pub struct Watch {
     memo: Memo,
     sites: Vec<Site>,
     table: Table,
+    clocks: clocks::Memo,
 }
 
 impl Watch {
@@ -26,7 +27,8 @@ impl Watch {
         let news = self.memo.take_in(view, now);
         let mesh = Mesh::new(view, now, (&self.memo, &news), &self.sites);
         self.table.update(&mesh, &news);
-        let verdict = verdict(&mesh, &self.table);
+        let clocks = clocks::compare(&mesh, &news, &mut self.clocks);
+        let verdict = verdict(&mesh, &self.table, &clocks);
         self.sites = mesh.sites();
         verdict
     }
