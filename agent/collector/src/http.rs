@@ -152,8 +152,9 @@ async fn serve_tls(
     mut stopped: watch::Receiver<()>,
 ) {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let incoming = transport::incoming(listener, Arc::new(tls));
-    let connections = bounded(incoming, limits::CONNECTIONS, Arc::clone(counters));
+    let handshakes = Arc::clone(&counters.handshakes);
+    let incoming = transport::incoming(listener, Arc::new(tls), handshakes);
+    let connections = bounded(incoming, limits::BOUNDS, Arc::clone(counters));
     tokio::pin!(connections);
     loop {
         let accepted = tokio::select! {

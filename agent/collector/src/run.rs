@@ -13,7 +13,7 @@ use proto::{
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::spawn_blocking,
     time::timeout,
 };
@@ -29,14 +29,14 @@ use crate::{
     access,
     answer::Answers,
     clock,
-    connections::bounded,
+    connections::{Bounds, bounded},
     counters::Counters,
     gates::Gates,
     health::Healths,
     http::{self, Http, Surface},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
-    mesh::Mesh,
+    mesh::{Mesh, WATCHES},
     pairs::Pairs,
     reflection,
     state::State,
@@ -156,8 +156,12 @@ pub async fn run(
     };
     let router = services(&owner, changes, &memory, &surface)?;
     let connections = bounded(
-        incoming(listener, Arc::new(tls.clone())),
-        limits::CONNECTIONS,
+        incoming(
+            listener,
+            Arc::new(tls.clone()),
+            Arc::clone(&config.counters.handshakes),
+        ),
+        Bounds::of_reports(),
         config.counters,
     );
 
@@ -244,6 +248,7 @@ fn services(
         witness,
         pairs: pairs.clone(),
         memory: memory.clone(),
+        watches: Arc::new(Semaphore::new(WATCHES)),
         counters: Arc::clone(counters),
     };
     let health = Healths {

@@ -2,6 +2,7 @@
 //! repeats what it sees.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod attack;
 mod fixture;
 mod gates;
 mod health;
