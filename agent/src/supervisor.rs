@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use evidence::{Facts, Moment, NodeName};
 use probe_core::{ProbeKey, echo};
 use probe_io::Sighted;
-use proto::trust::{KeyError, KeySource, MeshKey};
+use proto::trust::{AgentProof, KeyError, KeySource, MeshKey, OwnFiles};
 use sources::pressure::Pressure;
 use tokio::{
     sync::{mpsc, watch},
@@ -60,6 +60,8 @@ pub struct Config {
     pub collectors: Vec<String>,
     /// Where the mesh key is, if not in the `kubespan` device.
     pub key: KeySource,
+    /// Certificates of an operator's own authority, instead of derived ones.
+    pub own: Option<OwnFiles>,
     /// Most echo requests a second.
     pub echo_budget: u32,
     /// Where its sources are.
@@ -94,12 +96,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn observe(config: Config) -> anyhow::Result<()> {
+    // What is wrong with the files is told before the mesh key is waited for.
+    let own = config
+        .own
+        .map(|files| AgentProof::own(files, config.node.clone()))
+        .transpose()
+        .context("failed to set up TLS from own certificates")?;
     let (key, secret) = mesh_key(&config.key).await?;
-    let machine = machine().await;
-    let tls = Arc::new(
-        key.agent_config(&config.node, &machine)
+    let proof = match own {
+        Some(own) => own,
+        None => AgentProof::derived(&key, &config.node, &machine().await)
             .context("failed to set up TLS")?,
-    );
+    };
     let probe_key = ProbeKey::from_bytes(*key.probe_key());
     drop(key);
     info!(node = %config.node, collectors = ?config.collectors, "observing");
@@ -115,14 +123,14 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         .map(|collector| {
             tokio::spawn(uplink::run(
                 Collector::Given(collector.clone()),
-                Arc::clone(&tls),
+                proof.clone(),
                 facts.clone(),
             ))
         })
         .collect();
     if uplinks.is_empty() {
         let talos = readings.talos.clone();
-        uplinks.push(tokio::spawn(collectors::follow(talos, tls, facts)));
+        uplinks.push(tokio::spawn(collectors::follow(talos, proof, facts)));
     }
     let observer = Observer::new(
         ObserverConfig {

@@ -10,6 +10,7 @@ use proto::{
     convert::{delta_to_wire, peers_from_wire, snapshot_to_wire},
     limits,
     transport::{DialError, Mark, dial},
+    trust::{AgentProof, OwnError},
     wire::{ReportRequest, ReportResponse, report_client::ReportClient},
 };
 use rand::Rng as _;
@@ -37,6 +38,8 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Why a report stream ended.
 #[derive(Debug)]
 enum Ended {
+    /// The files with the agent's certificates cannot be used any more.
+    Own(OwnError),
     Dial(DialError),
     Status(Status),
     Stuck,
@@ -66,7 +69,7 @@ impl fmt::Display for Collector {
 /// Reports for ever; aborted to stop.
 pub(crate) async fn run(
     collector: Collector,
-    tls: Arc<rustls::ClientConfig>,
+    proof: AgentProof,
     mut facts: watch::Receiver<Published>,
 ) {
     // Without an identity a report is refused, and a refused one waits long before it asks again.
@@ -78,7 +81,7 @@ pub(crate) async fn run(
     let mut told = String::new();
     loop {
         let started = Instant::now();
-        let ended = report(&collector, &tls, &mut facts).await;
+        let ended = report(&collector, &proof, &mut facts).await;
         let reason = text(&ended);
         if reason == told {
             debug!(%collector, %reason, "not reporting");
@@ -97,10 +100,14 @@ pub(crate) async fn run(
 
 async fn report(
     collector: &Collector,
-    tls: &Arc<rustls::ClientConfig>,
+    proof: &AgentProof,
     facts: &mut watch::Receiver<Published>,
 ) -> Ended {
-    let channel = match reach(collector, tls).await {
+    let tls = match proof.config() {
+        Ok(tls) => tls,
+        Err(error) => return Ended::Own(error),
+    };
+    let channel = match reach(collector, &tls).await {
         Ok(channel) => channel,
         Err(error) => return Ended::Dial(error),
     };
@@ -252,7 +259,7 @@ impl<'a> Sender<'a> {
 fn refused(ended: &Ended) -> bool {
     let code = match ended {
         Ended::Status(status) => status.code(),
-        Ended::Dial(_) | Ended::Stuck => return false,
+        Ended::Own(_) | Ended::Dial(_) | Ended::Stuck => return false,
     };
     matches!(
         code,
@@ -265,6 +272,7 @@ fn refused(ended: &Ended) -> bool {
 
 fn text(ended: &Ended) -> String {
     match ended {
+        Ended::Own(error) => chain(error),
         Ended::Dial(error) => chain(error),
         Ended::Status(status) => format!("{:?}: {}", status.code(), status.message()),
         Ended::Stuck => "the connection takes no more messages".to_owned(),
@@ -300,7 +308,8 @@ mod tests {
     #[tokio::test]
     async fn each_address_is_tried_until_one_answers() {
         let name = NodeName::parse("vps-1").unwrap();
-        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
         // Where nobody listens any more a connection is refused at once.
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refused = gone.local_addr().unwrap();
@@ -312,7 +321,7 @@ mod tests {
             addresses,
         };
         let (_published, facts) = watch::channel(Arc::new((Moment::ZERO, identity(&name))));
-        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+        let uplink = tokio::spawn(run(collector, proof, facts));
         let dialled = timeout(Duration::from_secs(20), listener.accept()).await;
         assert!(dialled.is_ok(), "the second address was never tried");
         uplink.abort();
@@ -321,12 +330,13 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_dialled_before_the_node_knows_who_it_is() {
         let name = NodeName::parse("vps-1").unwrap();
-        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let collector = listener.local_addr().unwrap().to_string();
         let (published, facts) = watch::channel(Published::default());
         let collector = Collector::Given(collector);
-        let uplink = tokio::spawn(run(collector, Arc::new(tls.unwrap()), facts));
+        let uplink = tokio::spawn(run(collector, proof, facts));
 
         let early = timeout(Duration::from_millis(300), listener.accept()).await;
         assert!(early.is_err(), "dialled without an identity");

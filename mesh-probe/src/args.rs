@@ -6,7 +6,10 @@ mod install;
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use proto::{limits::PORT, trust::KeySource};
+use proto::{
+    limits::PORT,
+    trust::{KeySource, OwnFiles},
+};
 use thiserror::Error;
 
 pub use adhoc::{
@@ -89,12 +92,50 @@ pub struct Connection {
         conflicts_with_all = ["mesh_key_file", "secrets"]
     )]
     pub credentials: Option<PathBuf>,
+    /// Own certificate in PEM, instead of one derived from the mesh key; docs/certificates.md says who it must be for
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_TLS_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires_all = ["tls_key", "tls_ca"],
+        conflicts_with_all = ["mesh_key_file", "secrets", "credentials"]
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_TLS_KEY",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of the certificates of collectors, in PEM
+    #[arg(
+        long,
+        global = true,
+        env = "MESH_TLS_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub tls_ca: Option<PathBuf>,
     /// Time that connecting, and then each request, may take
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
     pub timeout: Duration,
 }
 
 impl Connection {
+    /// Where own certificates are, if there are any.
+    pub fn own(&self) -> Option<OwnFiles> {
+        Some(OwnFiles {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            authorities: self.tls_ca.clone()?,
+        })
+    }
+
     /// Where to look for the mesh key.
     pub fn key_source(&self) -> KeySource {
         KeySource {

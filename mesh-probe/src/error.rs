@@ -7,7 +7,7 @@ use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
     transport::DialError,
-    trust::{KeyError, TrustError},
+    trust::{KeyError, OwnError, TrustError},
 };
 use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
@@ -58,6 +58,8 @@ pub enum ProbeError {
     },
     #[error("failed to set up TLS")]
     Trust(#[source] TrustError),
+    #[error("no usable own certificate")]
+    Own(#[source] OwnError),
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
     #[error("failed to reach the collector at {target}")]
@@ -169,6 +171,7 @@ impl ProbeError {
             | Self::GraphFile { .. }
             | Self::Key(_)
             | Self::Secret(_)
+            | Self::Own(_)
             | Self::PeerIsSelf
             | Self::OwnKey(_)
             | Self::Talosconfig(_)
@@ -255,7 +258,8 @@ const LOOK: &str = "run it where all WireGuard devices of the node can be read: 
 const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
 
 fn other_key() -> String {
-    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"
+    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml; a collector with own \
+     certificates takes only such (--tls-cert)"
         .to_owned()
 }
 

@@ -4,7 +4,7 @@ mod dial;
 mod listen;
 
 pub use dial::{DialError, Mark, dial};
-pub use listen::{Incoming, ListenError, Unserved, incoming, listen};
+pub use listen::{Incoming, ListenError, Unserved, incoming, incoming_with, listen};
 
 /// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
 /// without it, traffic to a node address is pulled into the tunnel, and dies with the tunnel that it should report on.

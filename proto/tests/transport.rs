@@ -129,7 +129,9 @@ async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_w
     assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        format!("failed the TLS handshake with {address} (is it the same mesh key?)")
+        format!(
+            "failed the TLS handshake with {address} (is it the same mesh key? with own certificates: the same authority and trust domain?)"
+        )
     );
 }
 

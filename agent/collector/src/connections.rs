@@ -15,7 +15,7 @@ use std::{
 use proto::{
     limits,
     transport::Incoming,
-    trust::{Role, caller},
+    trust::{Callers, Role},
 };
 use rustls::pki_types::CertificateDer;
 use tokio::{
@@ -37,6 +37,7 @@ pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     /// When it must have said something; none if it has.
     silent_until: Option<Pin<Box<Sleep>>>,
+    callers: Arc<Callers>,
     counters: Arc<Counters>,
     _place: Place,
 }
@@ -47,6 +48,8 @@ pub(crate) struct Remote {
     pub(crate) address: Option<SocketAddr>,
     /// The client certificate that TLS has verified.
     pub(crate) certificate: Option<CertificateDer<'static>>,
+    /// By what its holder is known.
+    pub(crate) callers: Arc<Callers>,
 }
 
 /// How many connections there may be.
@@ -76,7 +79,7 @@ struct Places {
     bounds: Bounds,
     agents: Arc<Semaphore>,
     readers: Arc<Semaphore>,
-    /// By certificate key; only of those that have a connection.
+    /// By what is pinned of them; only of those that have a connection.
     each: BTreeMap<[u8; 32], Weak<Semaphore>>,
 }
 
@@ -127,6 +130,7 @@ impl Places {
 pub(crate) fn bounded(
     incoming: Incoming,
     bounds: Bounds,
+    callers: Arc<Callers>,
     counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let mut places = Places::new(bounds);
@@ -135,10 +139,11 @@ pub(crate) fn bounded(
             Ok(stream) => stream,
             Err(error) => return Some(Err(error)),
         };
-        match places.take(agent_key(&stream)) {
+        match places.take(agent_key(&stream, &callers)) {
             Ok(place) => Some(Ok(Connection {
                 stream,
                 silent_until: Some(Box::pin(sleep(limits::FIRST_WORD))),
+                callers: Arc::clone(&callers),
                 counters: Arc::clone(&counters),
                 _place: place,
             })),
@@ -151,10 +156,10 @@ pub(crate) fn bounded(
     })
 }
 
-/// The certificate key of an agent; none of anybody else.
-fn agent_key(stream: &TlsStream<TcpStream>) -> Option<[u8; 32]> {
+/// What is pinned of an agent; none of anybody else.
+fn agent_key(stream: &TlsStream<TcpStream>, callers: &Callers) -> Option<[u8; 32]> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    let caller = caller(certificate).ok()?;
+    let caller = callers.caller(certificate).ok()?;
     (caller.role == Role::Agent).then_some(caller.key)
 }
 
@@ -174,6 +179,7 @@ impl Connected for Connection {
         Remote {
             address: tcp.peer_addr().ok().map(plain),
             certificate: chain.first().cloned(),
+            callers: Arc::clone(&self.callers),
         }
     }
 }
@@ -293,7 +299,12 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let server = Arc::new(key.server_config().unwrap());
         let connections = incoming(listener, server, Arc::default());
-        let mut connections = Box::pin(bounded(connections, FEW, Arc::clone(&counters)));
+        let mut connections = Box::pin(bounded(
+            connections,
+            FEW,
+            Arc::new(Callers::Derived),
+            Arc::clone(&counters),
+        ));
         let dialled = || dial(&target, Mark::None, Arc::clone(&tls));
 
         let _a = dialled().await;

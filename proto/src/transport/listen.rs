@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -98,9 +98,18 @@ pub fn incoming(
     tls: Arc<ServerConfig>,
     unserved: Arc<Unserved>,
 ) -> Incoming {
+    incoming_with(listener, watch::channel(tls).1, unserved)
+}
+
+/// The same with a configuration that may change: each handshake begins with the newest.
+pub fn incoming_with(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    unserved: Arc<Unserved>,
+) -> Incoming {
     let (sender, receiver) = mpsc::channel(ACCEPTED);
     let handshakes = Handshakes {
-        tls: TlsAcceptor::from(tls),
+        tls,
         running: JoinSet::new(),
         places: Places::default(),
         unserved,
@@ -133,7 +142,7 @@ async fn accept(
 
 /// Handshakes that are going on.
 struct Handshakes {
-    tls: TlsAcceptor,
+    tls: watch::Receiver<Arc<ServerConfig>>,
     running: JoinSet<io::Result<TlsStream<TcpStream>>>,
     places: Places<AbortHandle>,
     unserved: Arc<Unserved>,
@@ -147,7 +156,7 @@ impl Handshakes {
             oldest.abort();
             self.unserved.displaced.fetch_add(1, Ordering::Relaxed);
         }
-        let tls = self.tls.clone();
+        let tls = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
         let handle = self.running.spawn(async move {
             drop(stream.set_nodelay(true));
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
