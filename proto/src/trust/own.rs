@@ -89,12 +89,12 @@ pub enum OwnError {
         certificate: PathBuf,
     },
     /// The certificate is not for this program.
-    #[error("the certificate in {} has {source}", path.display())]
+    #[error("the certificate in {} has {reason}", path.display())]
     Id {
         /// Which file.
         path: PathBuf,
         /// What is wrong with its name.
-        source: IdError,
+        reason: IdError,
     },
     /// The certificate is for another node.
     #[error("the certificate in {} is for the node {got}, and this is {expected}", path.display())]
@@ -200,9 +200,9 @@ impl OwnFiles {
         let id = chain.first().map_or(Err(IdError::Malformed), |own| {
             MeshId::of(own)?.with_role(roles, role)
         });
-        let id = id.map_err(|source| OwnError::Id {
+        let id = id.map_err(|reason| OwnError::Id {
             path: self.certificate.clone(),
-            source,
+            reason,
         })?;
         let key = private_key(&self.key)?;
         let certified = CertifiedKey::from_der(chain, key, &provider());
