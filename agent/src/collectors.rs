@@ -3,10 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
-use proto::limits::PORT;
+use proto::{limits::PORT, trust::AgentProof};
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn},
@@ -46,7 +45,7 @@ impl Drop for Uplink {
 /// Follows for ever what Talos says, with an uplink to each control plane that it names.
 pub(crate) async fn follow(
     mut talos: watch::Receiver<Option<Reading<TalosReading>>>,
-    tls: Arc<rustls::ClientConfig>,
+    proof: AgentProof,
     facts: watch::Receiver<Published>,
     listed: Uplinks,
 ) {
@@ -89,7 +88,7 @@ pub(crate) async fn follow(
                 name: name.clone(),
                 addresses: receiver,
             };
-            let reporting = uplink::run(collector, Arc::clone(&tls), facts.clone(), listed.clone());
+            let reporting = uplink::run(collector, proof.clone(), facts.clone(), listed.clone());
             let task = spawn(reporting);
             let uplink = Uplink {
                 addresses: sender,
@@ -296,16 +295,12 @@ mod tests {
     #[tokio::test]
     async fn uplinks_come_and_go_with_control_planes_and_stay_while_talos_is_silent() {
         let name = evidence::NodeName::parse("vps-1").unwrap();
-        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
         let (sender, talos) = watch::channel(None);
         // Nothing is dialled: the node has no identity yet.
         let (published, facts) = watch::channel(Published::default());
-        let following = spawn(follow(
-            talos,
-            Arc::new(tls.unwrap()),
-            facts,
-            Uplinks::default(),
-        ));
+        let following = spawn(follow(talos, proof, facts, Uplinks::default()));
         // One receiver is the follower's own; each uplink has one more.
         let reach = async |uplinks: usize| {
             let reached = timeout(Duration::from_secs(20), async {

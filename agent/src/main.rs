@@ -9,7 +9,10 @@ use clap::{
 };
 use evidence::NodeName;
 use mesh_agent::{AnswersConfig, Config, DiscoveryConfig, Machined, SourcesConfig};
-use proto::{limits, trust::KeySource};
+use proto::{
+    limits,
+    trust::{KeySource, OwnFiles},
+};
 use sources::discovery::{ClusterId, Endpoint};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
@@ -36,6 +39,16 @@ struct Arguments {
     /// Talos secrets.yaml whose cluster.secret is the mesh key.
     #[arg(long)]
     secrets: Option<PathBuf>,
+    /// Own certificate in PEM, instead of one derived from the mesh key; docs/certificates.md says who it must be for. The mesh key
+    /// is needed all the same: it authenticates probes.
+    #[arg(long, env = "MESH_TLS_CERT", value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[arg(long, env = "MESH_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Authorities of the certificates of collectors, in PEM.
+    #[arg(long, env = "MESH_TLS_CA", value_name = "FILE", requires = "tls_cert")]
+    tls_ca: Option<PathBuf>,
     /// Most echo requests a second; fewer make detection slower, never wrong.
     #[arg(long, env = "MESH_ECHO_BUDGET", default_value_t = mesh_agent::ECHO_BUDGET, value_parser = clap::value_parser!(u32).range(1..=i64::from(mesh_agent::ECHO_BUDGET)))]
     echo_budget: u32,
@@ -123,8 +136,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // A variable that is set to nothing gives one empty name.
     let mut collectors = arguments.collectors;
     collectors.retain(|collector| !collector.is_empty());
+    let own = arguments
+        .tls_cert
+        .zip(arguments.tls_key)
+        .zip(arguments.tls_ca);
+    let own = own.map(|((certificate, key), authorities)| OwnFiles {
+        certificate,
+        key,
+        authorities,
+    });
     let config = Config {
         node,
+        own,
         collectors,
         key: KeySource {
             file: arguments.mesh_key_file,

@@ -24,7 +24,7 @@ use anyhow::{Context as _, ensure};
 use evidence::{Facts, Moment, NodeName, limits};
 use probe_core::{ProbeKey, echo};
 use probe_io::{Sighted, clock};
-use proto::trust::{KeyError, KeySource, MeshKey, agent_server_config};
+use proto::trust::{AgentProof, KeyError, KeySource, MeshKey, OwnFiles, agent_server_config};
 use sources::pressure::Pressure;
 use tokio::{
     sync::{mpsc, watch},
@@ -64,6 +64,8 @@ pub struct Config {
     pub collectors: Vec<String>,
     /// Where the mesh key is, if not in the `kubespan` device.
     pub key: KeySource,
+    /// Certificates of an operator's own authority, instead of derived ones.
+    pub own: Option<OwnFiles>,
     /// Most echo requests a second.
     pub echo_budget: u32,
     /// Where its sources are.
@@ -106,11 +108,17 @@ async fn observe(config: Config) -> anyhow::Result<()> {
         given <= most,
         "at most {most} collectors can be reported to, got {given}"
     );
+    // What is wrong with the files is told before the mesh key is waited for.
+    let own = config
+        .own
+        .map(|files| AgentProof::own(files, config.node.clone()))
+        .transpose()
+        .context("failed to set up TLS from own certificates")?;
     let (published, facts) = watch::channel(Published::default());
     let uplinks = Uplinks::default();
     let (waits, waits_for) = watch::channel(Some("the mesh key"));
     let (credentials, known) = watch::channel(None);
-    let own = Own {
+    let answering = Own {
         node: config.node.clone(),
         started: clock::moment(),
         waits_for,
@@ -120,16 +128,19 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     // From now on: an agent that waits says for what.
     let _answers = EndsWith(tokio::spawn(answers::serve(
         config.answers,
-        Answers::new(own),
+        Answers::new(answering),
         known,
     )));
     let (key, secret) = mesh_key(&config.key).await?;
     waits.send_replace(Some("the links of the node"));
     let machine = machine().await;
-    let tls = Arc::new(
-        key.agent_config(&config.node, &machine)
-            .context("failed to set up TLS")?,
-    );
+    let proof = match own {
+        Some(own) => own,
+        None => {
+            AgentProof::derived(&key, &config.node, &machine).context("failed to set up TLS")?
+        }
+    };
+    // Whoever asks an agent itself does so by what is derived from the mesh key, also beside own certificates.
     let server = agent_server_config(&key, &config.node, &machine)
         .context("failed to set up TLS for whoever asks")?;
     credentials.send_replace(Some(Arc::new(server)));
@@ -144,16 +155,15 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let readings = read(config.sources, secret, tap, tap_state);
     let reporting: Vec<_> = if config.collectors.is_empty() {
         let talos = readings.talos.clone();
-        let follow = collectors::follow(talos, tls, facts, uplinks);
+        let follow = collectors::follow(talos, proof, facts, uplinks);
         vec![EndsWith(tokio::spawn(follow))]
     } else {
         let given = config.collectors.iter().cloned().map(Collector::Given);
         let report = |collector| {
-            let (tls, facts) = (Arc::clone(&tls), facts.clone());
             EndsWith(tokio::spawn(uplink::run(
                 collector,
-                tls,
-                facts,
+                proof.clone(),
+                facts.clone(),
                 uplinks.clone(),
             )))
         };

@@ -10,6 +10,7 @@ use proto::{
     convert::peers_from_wire,
     limits,
     transport::{DialError, Mark, Reached, dial_collector},
+    trust::{AgentProof, OwnError},
     wire::{ReportRequest, ReportResponse, report_client::ReportClient},
 };
 use rand::Rng as _;
@@ -40,6 +41,8 @@ const STUCK: Duration = Duration::from_secs(5);
 /// Why a report stream ended.
 #[derive(Debug)]
 enum Ended {
+    /// The files with the agent's certificates cannot be used any more.
+    Own(OwnError),
     Dial(DialError),
     Status(Status),
     Stuck,
@@ -69,7 +72,7 @@ impl fmt::Display for Collector {
 /// Reports for ever; aborted to stop.
 pub(crate) async fn run(
     collector: Collector,
-    tls: Arc<rustls::ClientConfig>,
+    proof: AgentProof,
     mut facts: watch::Receiver<Published>,
     uplinks: Uplinks,
 ) {
@@ -82,7 +85,7 @@ pub(crate) async fn run(
     let mut told = String::new();
     loop {
         let started = Instant::now();
-        let ended = report(&collector, &tls, &facts, &place).await;
+        let ended = report(&collector, &proof, &facts, &place).await;
         let reason = text(&ended);
         place.ended(&reason, clock::moment());
         if reason == told {
@@ -102,11 +105,15 @@ pub(crate) async fn run(
 
 async fn report(
     collector: &Collector,
-    tls: &Arc<rustls::ClientConfig>,
+    proof: &AgentProof,
     facts: &watch::Receiver<Published>,
     place: &Place,
 ) -> Ended {
-    let (Reached { channel, address }, way) = match reach(collector, tls).await {
+    let tls = match proof.config() {
+        Ok(tls) => tls,
+        Err(error) => return Ended::Own(error),
+    };
+    let (Reached { channel, address }, way) = match reach(collector, &tls).await {
         Ok(reached) => reached,
         Err(error) => return Ended::Dial(error),
     };
@@ -227,7 +234,7 @@ fn note_peers(response: ReportResponse) {
 fn refused(ended: &Ended) -> bool {
     let code = match ended {
         Ended::Status(status) => status.code(),
-        Ended::Dial(_) | Ended::Stuck => return false,
+        Ended::Own(_) | Ended::Dial(_) | Ended::Stuck => return false,
     };
     matches!(
         code,
@@ -240,6 +247,7 @@ fn refused(ended: &Ended) -> bool {
 
 fn text(ended: &Ended) -> String {
     match ended {
+        Ended::Own(error) => chain(error),
         Ended::Dial(error) => chain(error),
         Ended::Status(status) => format!("{:?}: {}", status.code(), status.message()),
         Ended::Stuck => "the connection takes no more messages".to_owned(),
@@ -275,7 +283,8 @@ mod tests {
     #[tokio::test]
     async fn each_address_is_tried_until_one_answers() {
         let name = NodeName::parse("vps-1").unwrap();
-        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
         // Where nobody listens any more a connection is refused at once.
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refused = gone.local_addr().unwrap();
@@ -287,12 +296,7 @@ mod tests {
             addresses,
         };
         let (_published, facts) = watch::channel(Arc::new((Moment::ZERO, identity(&name))));
-        let uplink = tokio::spawn(run(
-            collector,
-            Arc::new(tls.unwrap()),
-            facts,
-            Uplinks::default(),
-        ));
+        let uplink = tokio::spawn(run(collector, proof, facts, Uplinks::default()));
         let dialled = timeout(Duration::from_secs(20), listener.accept()).await;
         assert!(dialled.is_ok(), "the second address was never tried");
         uplink.abort();
@@ -301,17 +305,13 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_dialled_before_the_node_knows_who_it_is() {
         let name = NodeName::parse("vps-1").unwrap();
-        let tls = MeshKey::from_bytes([1; 32].into()).agent_config(&name, b"machine");
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let collector = listener.local_addr().unwrap().to_string();
         let (published, facts) = watch::channel(Published::default());
         let collector = Collector::Given(collector);
-        let uplink = tokio::spawn(run(
-            collector,
-            Arc::new(tls.unwrap()),
-            facts,
-            Uplinks::default(),
-        ));
+        let uplink = tokio::spawn(run(collector, proof, facts, Uplinks::default()));
 
         let early = timeout(Duration::from_millis(300), listener.accept()).await;
         assert!(early.is_err(), "dialled without an identity");

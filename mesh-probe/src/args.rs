@@ -1,13 +1,14 @@
 //! What can be typed. Nothing here asks the system; only [`clap`] reads the environment.
 
 mod adhoc;
+mod connection;
 mod direct;
 mod install;
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use proto::{limits::PORT, trust::KeySource};
+use proto::limits::PORT;
 use thiserror::Error;
 
 pub use adhoc::{
@@ -15,6 +16,7 @@ pub use adhoc::{
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
+pub use connection::Connection;
 pub use direct::{AgentArgs, AgentTarget, AgentTargetError, DirectArgs};
 pub use install::{InstallArgs, InstallCommand, PlanArgs};
 
@@ -64,50 +66,6 @@ pub struct Cli {
     pub direct: DirectArgs,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Where the collector is, and what proves us to it.
-#[derive(Debug, Args)]
-pub struct Connection {
-    /// Where the collector listens; the port may be left out (21820). For gate and wait there may be several
-    #[arg(
-        long,
-        global = true,
-        env = "MESH_COLLECTOR",
-        hide_env_values = true,
-        value_delimiter = ',',
-        value_name = "HOST:PORT"
-    )]
-    pub collector: Vec<Target>,
-    /// File with the mesh key in base64; the key itself may also be in `MESH_KEY`
-    #[arg(long, global = true, value_name = "FILE")]
-    pub mesh_key_file: Option<PathBuf>,
-    /// Talos' secrets.yaml, whose cluster.secret is the mesh key
-    #[arg(long, global = true, value_name = "FILE")]
-    pub secrets: Option<PathBuf>,
-    /// A reader's credentials, as `mesh-probe key` prints them: instead of the mesh key
-    #[arg(
-        long,
-        global = true,
-        env = "MESH_CREDENTIALS",
-        hide_env_values = true,
-        value_name = "FILE",
-        conflicts_with_all = ["mesh_key_file", "secrets"]
-    )]
-    pub credentials: Option<PathBuf>,
-    /// Time that connecting, and then each request, may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = positive)]
-    pub timeout: Duration,
-}
-
-impl Connection {
-    /// Where to look for the mesh key.
-    pub fn key_source(&self) -> KeySource {
-        KeySource {
-            file: self.mesh_key_file.clone(),
-            secrets: self.secrets.clone(),
-        }
-    }
 }
 
 /// How an answer is printed.

@@ -89,14 +89,16 @@ impl Collector {
         if connection.collector.is_empty() {
             return Err(ProbeError::NoCollector);
         }
-        let tls = if let Some(file) = &connection.credentials {
+        let tls = if let Some(own) = connection.own() {
+            own.reader_config().map_err(ProbeError::Own)?
+        } else if let Some(file) = &connection.credentials {
             let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
-            credentials.client_config()
+            credentials.client_config().map_err(ProbeError::Trust)?
         } else {
             let key = connection.key_source().load().map_err(ProbeError::Key)?;
-            key.reader_config()
+            key.reader_config().map_err(ProbeError::Trust)?
         };
-        let tls = Arc::new(tls.map_err(ProbeError::Trust)?);
+        let tls = Arc::new(tls);
         let one = |target: &Target| Self {
             target: target.clone(),
             tls: Arc::clone(&tls),

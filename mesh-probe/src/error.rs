@@ -9,7 +9,7 @@ use proto::{
     convert::ConvertError,
     limits::AGENT_PORT,
     transport::DialError,
-    trust::{KeyError, TrustError},
+    trust::{KeyError, OwnError, TrustError},
 };
 use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
@@ -60,6 +60,8 @@ pub enum ProbeError {
     },
     #[error("failed to set up TLS")]
     Trust(#[source] TrustError),
+    #[error("no usable own certificate")]
+    Own(#[source] OwnError),
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
     #[error("failed to reach the collector at {target}")]
@@ -201,6 +203,7 @@ impl ProbeError {
             | Self::GraphFile { .. }
             | Self::Key(_)
             | Self::Secret(_)
+            | Self::Own(_)
             | Self::PeerIsSelf
             | Self::OwnKey(_)
             | Self::Talosconfig(_)
@@ -329,7 +332,8 @@ fn listens(target: &AgentTarget) -> String {
 }
 
 fn other_key() -> String {
-    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml"
+    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml; a collector with own \
+     certificates takes only such (--tls-cert)"
         .to_owned()
 }
 

@@ -10,10 +10,17 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const MAX_WAIT: Duration = Duration::from_hours(1);
 /// Streams one connection may have open at a time.
 pub const STREAMS_PER_CONNECTION: u32 = 32;
-/// Connections the collector holds at a time: 1024 agents, and readers.
-pub const CONNECTIONS: usize = 1024 + 256;
-/// TLS handshakes a collector has going at a time: all agents of a large mesh that come back at once take four rounds.
-pub const HANDSHAKES: usize = 256;
+/// Connections of agents that the collector holds at a time: each of 1024 has one, and some have an old one that has not
+/// ended yet.
+pub const CONNECTIONS_OF_AGENTS: usize = 1024 + 256;
+/// Connections of one agent: one, and old ones that have not ended yet.
+pub const CONNECTIONS_OF_AN_AGENT: usize = 8;
+/// Connections of readers that the collector holds at a time. They take no place of an agent.
+pub const READER_CONNECTIONS: usize = 256;
+/// Time after the TLS handshake in which a client must have said something.
+pub const FIRST_WORD: Duration = Duration::from_secs(10);
+/// TLS handshakes a collector has going at a time: all agents of a large mesh may come back at once.
+pub const HANDSHAKES: usize = 1024;
 /// Time a client may take for the TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time a client waits after the handshake for the first bytes of the collector, or for its refusal.

@@ -14,9 +14,14 @@
 //!
 //! While a mesh key is changed, a collector serves two ([`server_config`]): a client says by which authority it knows its
 //! collector, and gets the certificate of that one.
+//!
+//! An operator who has an authority brings certificates of that instead ([`OwnFiles`]); then nothing of TLS is derived.
 
 mod certificate;
 mod credentials;
+mod id;
+mod own;
+mod proof;
 mod serve;
 mod source;
 
@@ -34,8 +39,11 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use certificate::Authority;
-pub use certificate::{AGENT_NAME, Caller, CallerError, Role, caller};
+pub use certificate::{AGENT_NAME, Caller, CallerError, Callers, Role, caller};
 pub use credentials::{Credentials, CredentialsError};
+pub use id::IdError;
+pub use own::{OwnError, OwnFiles, Stamp};
+pub use proof::AgentProof;
 pub use serve::{agent_server_config, server_config};
 pub use source::{KeyError, KeySource, MESH_KEY_VARIABLE};
 

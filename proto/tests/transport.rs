@@ -2,17 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use evidence::NodeName;
 use proto::{
     limits,
-    transport::{DialError, Incoming, Mark, ReachedAgent, dial, dial_agent, incoming, listen},
+    transport::{
+        DialError, Incoming, Mark, ReachedAgent, Unserved, dial, dial_agent, incoming, listen,
+    },
     trust::{Credentials, MeshKey, Role, agent_server_config, caller, server_config},
 };
 use rustls::{ClientConfig, ServerConfig};
 use socket2::SockRef;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 /// Bound on every wait.
@@ -25,7 +36,7 @@ fn key(byte: u8) -> MeshKey {
 fn serve(tls: ServerConfig) -> (SocketAddr, Incoming) {
     let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    (address, incoming(listener, Arc::new(tls)))
+    (address, incoming(listener, Arc::new(tls), Arc::default()))
 }
 
 async fn reach(address: SocketAddr, tls: ClientConfig) -> Result<(), DialError> {
@@ -56,7 +67,7 @@ async fn who_listens_on_all_addresses_of_ipv6_is_reached_over_both_families() {
     let (listener, _) = listen("[::]:0".parse().unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();
     let tls = key(1).server_config().unwrap();
-    let _connections = incoming(listener, Arc::new(tls));
+    let _connections = incoming(listener, Arc::new(tls), Arc::default());
     for host in ["127.0.0.1", "::1"] {
         let address = SocketAddr::new(host.parse().unwrap(), port);
         let reached = reach(address, key(1).reader_config().unwrap()).await;
@@ -120,7 +131,9 @@ async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_w
     assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        format!("failed the TLS handshake with {address} (is it the same mesh key?)")
+        format!(
+            "failed the TLS handshake with {address} (is it the same mesh key? with own certificates: the same authority and trust domain?)"
+        )
     );
 }
 
@@ -158,19 +171,49 @@ async fn a_collector_that_is_slow_to_speak_is_not_taken_for_one_that_refuses() {
 }
 
 #[tokio::test]
-async fn handshakes_are_bounded_and_one_that_ends_makes_room() {
-    let (address, mut connections) = serve(key(1).server_config().unwrap());
+async fn who_connects_and_says_nothing_keeps_nobody_out() {
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let unserved = Arc::new(Unserved::default());
+    let tls = Arc::new(key(1).server_config().unwrap());
+    let _connections = incoming(listener, tls, Arc::clone(&unserved));
+    let displaced = || unserved.displaced.load(Ordering::Relaxed);
     let mut silent = Vec::new();
     for _ in 0..limits::HANDSHAKES {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
-    let client = tokio::spawn(reach(address, key(1).reader_config().unwrap()));
-    let early = timeout(Duration::from_millis(100), connections.recv()).await;
-    assert!(early.is_err(), "one more handshake than the limit allows");
-    silent.pop();
-    let accepted = timeout(BOUND, connections.recv()).await.unwrap();
-    assert!(accepted.unwrap().is_ok());
-    client.abort();
+    assert_eq!(displaced(), 0, "no more than the limit allows");
+    let reached = reach(address, key(1).reader_config().unwrap()).await;
+    assert!(reached.is_ok(), "{reached:?}");
+    assert_eq!(displaced(), 1);
+    // The oldest one had to go, and sees it.
+    let ended = timeout(BOUND, silent[0].read(&mut [0])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn handshakes_that_come_to_nothing_are_counted_by_why() {
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let unserved = Arc::new(Unserved::default());
+    let tls = Arc::new(key(1).server_config().unwrap());
+    let _connections = incoming(listener, tls, Arc::clone(&unserved));
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let strange = reach(address, key(2).reader_config().unwrap()).await;
+    assert!(strange.is_err(), "another mesh key");
+    let mut garbage = TcpStream::connect(address).await.unwrap();
+    garbage.write_all(&[0; 4096]).await.unwrap();
+    let ended = timeout(limits::TLS_HANDSHAKE * 2, silent.read(&mut [0])).await;
+    assert!(ended.is_ok(), "still open");
+    let all = async {
+        while unserved.failed.load(Ordering::Relaxed) < 2
+            || unserved.late.load(Ordering::Relaxed) < 1
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(BOUND, all).await.unwrap();
+    assert_eq!(unserved.displaced.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

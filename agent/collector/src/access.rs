@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use evidence::NodeName;
-use proto::trust::{Caller, Role, caller};
+use proto::trust::{Caller, Role};
 use tonic::{Request, Status};
 
 use crate::{connections::Remote, counters::Counters};
@@ -12,9 +12,9 @@ use crate::{connections::Remote, counters::Counters};
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) node: NodeName,
-    /// SHA-256 of its certificate's public key.
+    /// What is pinned: [`Caller::key`].
     pub(crate) key: [u8; 32],
-    /// Which mesh key its certificate comes from.
+    /// Which mesh key, or trust domain, its certificate comes from.
     pub(crate) mesh: String,
     pub(crate) from: Option<SocketAddr>,
 }
@@ -66,10 +66,11 @@ fn verified(remote: Option<&Remote>, counters: &Counters) -> Result<Caller, Stat
         counters.callers_unknown.add();
         Status::unauthenticated(text)
     };
-    let certificate = remote
-        .and_then(|remote| remote.certificate.as_ref())
+    let (remote, certificate) = remote
+        .and_then(|remote| Some((remote, remote.certificate.as_ref()?)))
         .ok_or_else(|| unknown("no client certificate".to_owned()))?;
-    caller(certificate).map_err(|error| unknown(error.to_string()))
+    let caller = remote.callers.caller(certificate);
+    caller.map_err(|error| unknown(error.to_string()))
 }
 
 fn remote<T>(request: &Request<T>) -> Option<&Remote> {

@@ -1,24 +1,33 @@
-//! A bound on the connections that are open. The transport's own bound ends with the TLS handshake.
+//! Bounds on the connections that are open. The transport's own bound ends with the TLS handshake.
+//!
+//! Readers have places of their own, and an agent has a few: so whoever holds the credentials of a reader, or of one node, can keep
+//! no other agent out.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
-use proto::transport::Incoming;
+use proto::{
+    limits,
+    transport::Incoming,
+    trust::{Callers, Role},
+};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::counters::Counters;
 
@@ -26,7 +35,11 @@ use crate::counters::Counters;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    _place: OwnedSemaphorePermit,
+    /// When it must have said something; none if it has.
+    silent_until: Option<Pin<Box<Sleep>>>,
+    callers: Arc<Callers>,
+    counters: Arc<Counters>,
+    _place: Place,
 }
 
 /// The other end of a connection; every request carries it.
@@ -35,30 +48,119 @@ pub(crate) struct Remote {
     pub(crate) address: Option<SocketAddr>,
     /// The client certificate that TLS has verified.
     pub(crate) certificate: Option<CertificateDer<'static>>,
+    /// By what its holder is known.
+    pub(crate) callers: Arc<Callers>,
 }
 
-/// Passes connections on; closes and counts those over `limit`.
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) agents: usize,
+    /// Of one agent.
+    pub(crate) each: usize,
+    /// Readers, and whoever else TLS has let in.
+    pub(crate) readers: usize,
+}
+
+impl Bounds {
+    /// Those of the gRPC listener.
+    pub(crate) const fn of_reports() -> Self {
+        Self {
+            agents: limits::CONNECTIONS_OF_AGENTS,
+            each: limits::CONNECTIONS_OF_AN_AGENT,
+            readers: limits::READER_CONNECTIONS,
+        }
+    }
+}
+
+/// The places that are left.
+#[derive(Debug)]
+struct Places {
+    bounds: Bounds,
+    agents: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
+    /// By what is pinned of them; only of those that have a connection.
+    each: BTreeMap<[u8; 32], Weak<Semaphore>>,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    _shared: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            agents: Arc::new(Semaphore::new(bounds.agents)),
+            readers: Arc::new(Semaphore::new(bounds.readers)),
+            each: BTreeMap::new(),
+        }
+    }
+
+    /// A place for an agent with that certificate key, or for anybody else; else which bound is reached.
+    fn take(&mut self, agent: Option<[u8; 32]>) -> Result<Place, (&'static str, usize)> {
+        let Some(key) = agent else {
+            let shared = Arc::clone(&self.readers).try_acquire_owned();
+            return shared
+                .map(|shared| Place {
+                    _shared: shared,
+                    _own: None,
+                })
+                .map_err(|_| ("readers", self.bounds.readers));
+        };
+        self.each.retain(|_, places| places.strong_count() > 0);
+        let known = self.each.get(&key).and_then(Weak::upgrade);
+        let own = known.unwrap_or_else(|| Arc::new(Semaphore::new(self.bounds.each)));
+        self.each.insert(key, Arc::downgrade(&own));
+        let full = |_| ("one agent", self.bounds.each);
+        let own = own.try_acquire_owned().map_err(full)?;
+        let full = |_| ("agents", self.bounds.agents);
+        let shared = Arc::clone(&self.agents).try_acquire_owned().map_err(full)?;
+        Ok(Place {
+            _shared: shared,
+            _own: Some(own),
+        })
+    }
+}
+
+/// Passes connections on; closes and counts those over a bound.
 pub(crate) fn bounded(
     incoming: Incoming,
-    limit: usize,
+    bounds: Bounds,
+    callers: Arc<Callers>,
     counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(limit));
+    let mut places = Places::new(bounds);
     ReceiverStream::new(incoming).filter_map(move |accepted| {
-        let place = Arc::clone(&places).try_acquire_owned();
-        match (accepted, place) {
-            (Ok(stream), Ok(place)) => Some(Ok(Connection {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => return Some(Err(error)),
+        };
+        match places.take(agent_key(&stream, &callers)) {
+            Ok(place) => Some(Ok(Connection {
                 stream,
+                silent_until: Some(Box::pin(sleep(limits::FIRST_WORD))),
+                callers: Arc::clone(&callers),
+                counters: Arc::clone(&counters),
                 _place: place,
             })),
-            (Ok(_), Err(_)) => {
+            Err((of, limit)) => {
                 counters.connections_refused.add();
-                warn!(limit, "too many connections, one was closed");
+                warn!(of, limit, "too many connections, one was closed");
                 None
             }
-            (Err(error), _) => Some(Err(error)),
         }
     })
+}
+
+/// What is pinned of an agent; none of anybody else.
+fn agent_key(stream: &TlsStream<TcpStream>, callers: &Callers) -> Option<[u8; 32]> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let caller = callers.caller(certificate).ok()?;
+    (caller.role == Role::Agent).then_some(caller.key)
 }
 
 impl Connection {
@@ -77,6 +179,7 @@ impl Connected for Connection {
         Remote {
             address: tcp.peer_addr().ok().map(plain),
             certificate: chain.first().cloned(),
+            callers: Arc::clone(&self.callers),
         }
     }
 }
@@ -92,7 +195,19 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(silent_until) = &mut self.silent_until else {
+            return read;
+        };
+        if buffer.filled().len() > before {
+            self.silent_until = None;
+        } else if read.is_pending() && silent_until.as_mut().poll(cx).is_ready() {
+            self.counters.connections_silent.add();
+            debug!("a connection on which nothing was said is closed");
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -150,6 +265,31 @@ mod tests {
         }
     }
 
+    const FEW: Bounds = Bounds {
+        agents: 3,
+        each: 2,
+        readers: 1,
+    };
+
+    #[test]
+    fn readers_take_no_place_of_an_agent_and_one_agent_none_of_another() {
+        let mut places = Places::new(FEW);
+        let (one, other) = (Some([1; 32]), Some([2; 32]));
+        let reader = places.take(None).unwrap();
+        assert_eq!(places.take(None).unwrap_err(), ("readers", 1));
+        let first = places.take(one).unwrap();
+        let second = places.take(one).unwrap();
+        assert_eq!(places.take(one).unwrap_err(), ("one agent", 2));
+        let third = places.take(other).unwrap();
+        assert_eq!(places.take(other).unwrap_err(), ("agents", 3));
+        drop((reader, first));
+        assert!(places.take(None).is_ok());
+        let again = places.take(one).unwrap();
+        drop((second, third, again));
+        assert!(places.take(other).is_ok());
+        assert_eq!(places.each.len(), 1, "who is gone is forgotten");
+    }
+
     #[tokio::test]
     async fn a_connection_over_the_limit_is_closed_and_a_closed_one_makes_room() {
         let key = MeshKey::from_bytes([1; 32].into());
@@ -157,8 +297,14 @@ mod tests {
         let target = listener.local_addr().unwrap().to_string();
         let tls = Arc::new(key.reader_config().unwrap());
         let counters = Arc::new(Counters::default());
-        let connections = incoming(listener, Arc::new(key.server_config().unwrap()));
-        let mut connections = Box::pin(bounded(connections, 1, Arc::clone(&counters)));
+        let server = Arc::new(key.server_config().unwrap());
+        let connections = incoming(listener, server, Arc::default());
+        let mut connections = Box::pin(bounded(
+            connections,
+            FEW,
+            Arc::new(Callers::Derived),
+            Arc::clone(&counters),
+        ));
         let dialled = || dial(&target, Mark::None, Arc::clone(&tls));
 
         let _a = dialled().await;

@@ -1,6 +1,11 @@
 //! What the collector counts. Every refusal has a counter, so that nothing is dropped in silence.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use proto::transport::Unserved;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -31,8 +36,12 @@ pub struct Counters {
     pub messages: Counter,
     /// Judgements made.
     pub judgements: Counter,
-    /// Connections over the limit.
+    /// TLS handshakes that came to nothing, on all listeners.
+    pub handshakes: Arc<Unserved>,
+    /// Connections over a limit.
     pub connections_refused: Counter,
+    /// Connections on which nothing was said after the handshake.
+    pub connections_silent: Counter,
     /// Calls without a usable client certificate.
     pub callers_unknown: Counter,
     /// Calls that the caller's role does not allow.
@@ -59,6 +68,8 @@ pub struct Counters {
     pub verdicts_oversized: Counter,
     /// Waits over the limit.
     pub waits_refused: Counter,
+    /// Watches over the limit.
+    pub watches_refused: Counter,
     /// HTTP requests.
     pub http_requests: Counter,
     /// HTTP connections over the limit.
@@ -82,7 +93,9 @@ impl Counters {
             streams_opened,
             messages,
             judgements,
+            handshakes,
             connections_refused,
+            connections_silent,
             callers_unknown,
             roles_refused,
             names_refused,
@@ -96,6 +109,7 @@ impl Counters {
             streams_replaced,
             verdicts_oversized,
             waits_refused,
+            watches_refused,
             http_requests,
             http_connections_refused,
             http_requests_refused,
@@ -104,11 +118,23 @@ impl Counters {
             store_dropped,
             store_damaged,
         } = self;
+        let Unserved {
+            failed,
+            late,
+            displaced,
+        } = &**handshakes;
+        let handshakes = [
+            ("collector_handshakes_failed_total", failed),
+            ("collector_handshakes_late_total", late),
+            ("collector_handshakes_displaced_total", displaced),
+        ];
+        let handshakes = handshakes.map(|(name, count)| (name, count.load(Ordering::Relaxed)));
         [
             ("collector_streams_opened_total", streams_opened),
             ("collector_messages_total", messages),
             ("collector_judgements_total", judgements),
             ("collector_connections_refused_total", connections_refused),
+            ("collector_connections_silent_total", connections_silent),
             ("collector_callers_unknown_total", callers_unknown),
             ("collector_roles_refused_total", roles_refused),
             ("collector_names_refused_total", names_refused),
@@ -122,6 +148,7 @@ impl Counters {
             ("collector_streams_replaced_total", streams_replaced),
             ("collector_verdicts_oversized_total", verdicts_oversized),
             ("collector_waits_refused_total", waits_refused),
+            ("collector_watches_refused_total", watches_refused),
             ("collector_http_requests_total", http_requests),
             (
                 "collector_http_connections_refused_total",
@@ -138,5 +165,6 @@ impl Counters {
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))
+        .chain(handshakes)
     }
 }

@@ -20,7 +20,6 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use proto::transport;
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -31,7 +30,7 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::server::Connected as _;
 use tracing::{debug, warn};
 
-use crate::{access, connections::bounded, counters::Counters};
+use crate::{access, certificates::Tls, connections::bounded, counters::Counters};
 
 pub(crate) use routes::Surface;
 use routes::{Details, router};
@@ -63,7 +62,7 @@ pub enum Open {
 pub(crate) async fn serve(
     http: Http,
     surface: Surface,
-    tls: ServerConfig,
+    tls: Arc<Tls>,
     stopped: watch::Receiver<()>,
 ) {
     let Http { listener, open } = http;
@@ -78,7 +77,7 @@ pub(crate) async fn serve(
         router = router.layer(middleware::from_fn(host::own));
     }
     if open == Open::Tls {
-        serve_tls(listener, tls, router, &counters, stopped).await;
+        serve_tls(listener, &tls, router, &counters, stopped).await;
     } else {
         serve_plain(listener, router, &counters, stopped).await;
     }
@@ -146,14 +145,15 @@ async fn begins_with_http2(stream: &TcpStream) -> io::Result<bool> {
 
 async fn serve_tls(
     listener: TcpListener,
-    mut tls: ServerConfig,
+    tls: &Tls,
     router: axum::Router,
     counters: &Arc<Counters>,
     mut stopped: watch::Receiver<()>,
 ) {
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let incoming = transport::incoming(listener, Arc::new(tls));
-    let connections = bounded(incoming, limits::CONNECTIONS, Arc::clone(counters));
+    let handshakes = Arc::clone(&counters.handshakes);
+    let incoming = transport::incoming_with(listener, tls.https.clone(), handshakes);
+    let callers = Arc::clone(&tls.callers);
+    let connections = bounded(incoming, limits::BOUNDS, callers, Arc::clone(counters));
     tokio::pin!(connections);
     loop {
         let accepted = tokio::select! {

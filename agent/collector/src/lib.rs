@@ -10,11 +10,12 @@
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
 //! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see
 //! that), `answer` (the one answer to all of them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they
-//! ask), `access` (who may ask).
+//! ask), `access` (who may ask), `certificates` (by what they are known).
 #![forbid(unsafe_code)]
 
 mod access;
 mod answer;
+mod certificates;
 mod clock;
 mod connections;
 mod contract;
@@ -36,6 +37,7 @@ mod streams;
 mod verdicts;
 mod witness;
 
+pub use certificates::{Proof, ProofError};
 pub use counters::{Counter, Counters};
 pub use http::{Http, Open};
 pub use judge::Judge;

@@ -16,14 +16,15 @@ use diagnosis::{
     graph::{LARGEST_FILE, Problems, parse},
 };
 use evidence::NodeName;
-use mesh_collector::{Config, Http, Open, StoreConfig, run};
+use mesh_collector::{Config, Http, Open, Proof, StoreConfig, run};
 use proto::{
     limits::PORT,
     transport::listen,
-    trust::{KeyError, KeySource},
+    trust::{KeyError, KeySource, OwnFiles},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -43,7 +44,7 @@ const MOST_OTHER_KEYS: usize = 2;
     name = "mesh-collector",
     version,
     after_help = "The mesh key is read from --mesh-key-file, else from --secrets, else from the environment variable \
-                  MESH_KEY (base64 of 32 bytes).\nRUST_LOG sets what is logged (default: info).\n\n\
+                  MESH_KEY (base64 of 32 bytes). With --tls-cert none is needed.\nRUST_LOG sets what is logged (default: info).\n\n\
                   Exit codes: 0 stopped by a signal, 2 usage, 1 anything else."
 )]
 struct Arguments {
@@ -59,6 +60,26 @@ struct Arguments {
     /// File with another mesh key whose holders are served too, while keys are changed; repeatable
     #[arg(long, value_name = "FILE")]
     also_accept: Vec<PathBuf>,
+    /// Own certificate in PEM, instead of one derived from a mesh key; docs/certificates.md says who it must be for
+    #[arg(
+        long,
+        env = "MESH_TLS_CERT",
+        value_name = "FILE",
+        requires_all = ["tls_key", "tls_client_ca"],
+        conflicts_with_all = ["mesh_key_file", "secrets", "also_accept"]
+    )]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, env = "MESH_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Authorities of the certificates of agents and readers, in PEM
+    #[arg(
+        long,
+        env = "MESH_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_client_ca: Option<PathBuf>,
     /// YAML file with the gate graph; docs/gates.md has its fields [default: the built-in chain]
     #[arg(long, env = "MESH_GATES", value_name = "FILE")]
     gates: Option<PathBuf>,
@@ -145,35 +166,21 @@ fn start_log() {
 async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     let expectation = expectation(&arguments)?;
     let http = http(&arguments)?;
+    let proof = proof(&arguments)?;
     let Arguments {
         listen: address,
-        mesh_key_file: file,
-        secrets,
-        also_accept,
         store,
         forget,
         ..
     } = arguments;
-    let mesh_key = KeySource { file, secrets }.load()?;
-    if also_accept.len() > MOST_OTHER_KEYS {
-        bail!(KeyError::TooMany(MOST_OTHER_KEYS));
-    }
-    let other = |file| KeySource {
-        file: Some(file),
-        secrets: None,
-    };
-    let also_accepted = also_accept
-        .into_iter()
-        .map(|file| other(file).load())
-        .collect::<Result<Vec<_>, _>>()?;
     let shutdown = Signals::new()?;
+    allow_descriptors();
     let (listener, marked) = listen(address)?;
     if !marked {
         // Matters only on a node of the mesh; elsewhere nothing pulls the answers into a tunnel.
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
     }
-    let mut config = Config::new(mesh_key, expectation);
-    config.also_accepted = also_accepted;
+    let mut config = Config::proving(proof, expectation);
     config.store = store.map(|folder| StoreConfig { folder, forget });
     for (address, open) in http {
         let (listener, _) = listen(address)?;
@@ -182,6 +189,39 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     }
     run(listener, config, shutdown.first()).await?;
     Ok(())
+}
+
+/// Own certificates, or the mesh key and others that are accepted: never both.
+fn proof(arguments: &Arguments) -> anyhow::Result<Proof> {
+    let Arguments {
+        mesh_key_file: file,
+        secrets,
+        also_accept,
+        tls_cert,
+        tls_key,
+        tls_client_ca,
+        ..
+    } = arguments;
+    if let (Some(certificate), Some(key), Some(authorities)) = (tls_cert, tls_key, tls_client_ca) {
+        return Ok(Proof::Own(OwnFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            authorities: authorities.clone(),
+        }));
+    }
+    let source = |file: Option<&PathBuf>, secrets: Option<&PathBuf>| KeySource {
+        file: file.cloned(),
+        secrets: secrets.cloned(),
+    };
+    let mesh_key = source(file.as_ref(), secrets.as_ref()).load()?;
+    if also_accept.len() > MOST_OTHER_KEYS {
+        bail!(KeyError::TooMany(MOST_OTHER_KEYS));
+    }
+    let others = also_accept
+        .iter()
+        .map(|file| source(Some(file), None).load())
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Proof::of_all(mesh_key, others))
 }
 
 /// Flags go before the file, and the file before the defaults.
@@ -230,6 +270,18 @@ fn http(arguments: &Arguments) -> Result<Vec<(SocketAddr, Open)>, Usage> {
     }
     listeners.extend(arguments.https.map(|address| (address, Open::Tls)));
     Ok(listeners)
+}
+
+/// As many descriptors as the machine lets this user have: what is usual, 1,024, is less than the connections of a large mesh.
+fn allow_descriptors() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        warn!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// The signals that stop the collector; registered before it listens, so that none is missed.

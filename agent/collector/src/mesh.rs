@@ -12,6 +12,7 @@ use proto::{
         HistoryRequest, HistoryResponse, PairsPage, PairsRequest, Verdict,
     },
 };
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -25,12 +26,17 @@ use crate::{
     witness::Witness,
 };
 
+/// Watches of the verdict at a time. Each holds a verdict or two that its reader has not taken yet.
+pub(crate) const WATCHES: usize = 256;
+
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) verdicts: Verdicts,
     pub(crate) witness: Witness,
     pub(crate) pairs: Pairs,
     pub(crate) memory: Memory,
+    /// Places for watches, [`WATCHES`] in all.
+    pub(crate) watches: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -50,9 +56,18 @@ impl wire::mesh_server::Mesh for Mesh {
         request: Request<GetRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         access::reader(&request, &self.counters)?;
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| {
+            self.counters.watches_refused.add();
+            Status::resource_exhausted(format!(
+                "{WATCHES} readers watch already: ask again later, or ask once"
+            ))
+        })?;
         let counters = Arc::clone(&self.counters);
         let mut last = None;
         let verdicts = self.verdicts.clone().watch(move |judged| {
+            // It is given back with the watch.
+            let _place = &place;
             if last == Some(judged.revision) {
                 return Ok(None);
             }

@@ -6,14 +6,14 @@ use diagnosis::{Expectation, hold::Hold, standing::Standing, timing};
 use evidence::{NodeName, PairPast};
 use proto::{
     limits,
-    transport::incoming,
-    trust::{MeshKey, TrustError, server_config},
+    transport::incoming_with,
+    trust::MeshKey,
     wire::{gate_server::GateServer, mesh_server::MeshServer, report_server::ReportServer},
 };
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::spawn_blocking,
     time::timeout,
 };
@@ -28,8 +28,9 @@ use tracing::{info, warn};
 use crate::{
     access,
     answer::Answers,
+    certificates::{Proof, ProofError, Tls},
     clock,
-    connections::bounded,
+    connections::{Bounds, bounded},
     contract,
     counters::Counters,
     gates::Gates,
@@ -37,7 +38,7 @@ use crate::{
     http::{self, Http, Surface},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
-    mesh::Mesh,
+    mesh::{Mesh, WATCHES},
     pairs::Pairs,
     reflection,
     state::State,
@@ -54,10 +55,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// What a collector needs to know.
 #[derive(Debug)]
 pub struct Config {
-    /// The secret that all trust is derived from.
-    pub mesh_key: MeshKey,
-    /// Other mesh keys whose holders are served as well, while keys are changed.
-    pub also_accepted: Vec<MeshKey>,
+    /// Where trust comes from.
+    pub proof: Proof,
     /// Which nodes must be there.
     pub expectation: Expectation,
     /// The function that judges.
@@ -75,11 +74,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// A collector that judges with [`diagnosis::Watch::diagnose`].
+    /// A collector that judges with [`diagnosis::Watch::diagnose`], and derives all trust from a mesh key.
     pub fn new(mesh_key: MeshKey, expectation: Expectation) -> Self {
+        Self::proving(Proof::of(mesh_key), expectation)
+    }
+
+    /// The same with trust from elsewhere.
+    pub fn proving(proof: Proof, expectation: Expectation) -> Self {
         Self {
-            mesh_key,
-            also_accepted: Vec::new(),
+            proof,
             expectation,
             judge: diagnosis::Watch::diagnose,
             patience: timing::STANDS,
@@ -95,8 +98,8 @@ impl Config {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// No certificates could be had.
-    #[error("failed to set up trust from the mesh key")]
-    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The listener has no address.
     #[error("failed to read the address of the listener")]
     Listener(#[source] io::Error),
@@ -127,12 +130,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let keys: Vec<MeshKey> = [config.mesh_key]
-        .into_iter()
-        .chain(config.also_accepted)
-        .collect();
-    let tls = server_config(&keys)?;
-    drop(keys);
+    let tls = Arc::new(Tls::start(config.proof)?);
     let counters = Arc::clone(&config.counters);
     let (memory, pins, pasts) = remember(config.store, &counters).await;
     let graph = config.expectation.graph.clone();
@@ -157,15 +155,20 @@ pub async fn run(
     };
     let router = services(&owner, changes, &memory, &surface)?;
     let connections = bounded(
-        incoming(listener, Arc::new(tls.clone())),
-        limits::CONNECTIONS,
+        incoming_with(
+            listener,
+            tls.grpc.clone(),
+            Arc::clone(&config.counters.handshakes),
+        ),
+        Bounds::of_reports(),
+        Arc::clone(&tls.callers),
         config.counters,
     );
 
     let (stop, stopped) = watch::channel(());
     for http in config.http {
         // One that ends by itself takes no other down: gates are also asked by gRPC.
-        let served = http::serve(http, surface.clone(), tls.clone(), stopped.clone());
+        let served = http::serve(http, surface.clone(), Arc::clone(&tls), stopped.clone());
         tokio::spawn(served);
     }
     drop(surface);
@@ -245,6 +248,7 @@ fn services(
         witness,
         pairs: pairs.clone(),
         memory: memory.clone(),
+        watches: Arc::new(Semaphore::new(WATCHES)),
         counters: Arc::clone(counters),
     };
     let health = Healths {

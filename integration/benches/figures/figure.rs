@@ -84,3 +84,13 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or(f64::NAN)
 }
+
+/// What so great a share of the values does not exceed.
+pub(crate) fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let below = |value: usize| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+    let wanted = share * below(values.len());
+    let mut places = (1..=values.len()).zip(values);
+    let found = places.find(|(place, _)| below(*place) >= wanted);
+    found.map_or(f64::NAN, |(_, value)| value)
+}

@@ -2,11 +2,13 @@
 //!
 //! Each bench runs in namespaces of its own. A new one is a module with `run`, and its line in [`BENCHES`].
 
+mod attack;
 mod cpu;
 mod delay;
 mod disturbance;
 mod echo;
 mod figure;
+mod load;
 mod namespace;
 mod path_mtu;
 mod tap;
@@ -23,12 +25,14 @@ use figure::Figure;
 
 type Run = fn() -> anyhow::Result<Vec<Figure>>;
 
-const BENCHES: [(&str, Run); 5] = [
+const BENCHES: [(&str, Run); 7] = [
     ("wireguard-read-1000", wireguard::run),
     ("echo-probes-per-cpu-second", echo::run),
     ("tap-cost-per-foreign-packet", tap::run),
     ("path-mtu", path_mtu::run),
     ("transfer-beside-agents", disturbance::run),
+    ("collector-load", load::run),
+    ("collector-attack", attack::run),
 ];
 
 fn main() -> ExitCode {
@@ -43,6 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<()> {
+    if let Some(ended) = load::play() {
+        return ended;
+    }
     if wireguard::is_reader() {
         return wireguard::read_once();
     }

@@ -1,4 +1,4 @@
-//! Our readers against the real ones: COSI's own state server with genuine Talos resources, and the discovery service; and our
+//! Our readers against the real ones: COSI's own state server with genuine Talos resources, the discovery service, and the probe of gRPC health; and our
 //! documents before Talos' own judges of machine configs.
 //!
 //! `./dev conformance` runs it: it needs Go and the module registry, so it is no part of the ordinary tests.
@@ -9,9 +9,12 @@
     reason = "a test harness reports on standard output"
 )]
 
+#[path = "../../../proto/tests/support/authority.rs"]
+mod authority;
 mod compare;
 mod cosi;
 mod discovery;
+mod health;
 mod machines;
 mod protocol;
 mod readers;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     runtime.block_on(cosi::run(&mut report));
     runtime.block_on(discovery::run(&mut report));
     machines::run(&mut report);
+    runtime.block_on(health::run(&mut report));
     let text = report.text();
     println!("{text}");
     fs::write(own().join(FILE), &text).unwrap();

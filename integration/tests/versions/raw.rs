@@ -73,7 +73,7 @@ pub(crate) fn serve(key: &MeshKey, answers: Answers) -> SocketAddr {
     let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let tls = Arc::new(key.server_config().unwrap());
-    let connections = ReceiverStream::new(incoming(listener, tls));
+    let connections = ReceiverStream::new(incoming(listener, tls, Arc::default()));
     let answers = Arc::new(answers);
     let served = Server::builder()
         .add_service(Gates(Arc::clone(&answers)))

@@ -168,7 +168,7 @@ impl Fake {
 /// Serves until the runtime of the test ends.
 pub(crate) fn serve(fake: Fake, address: SocketAddr, tls: ServerConfig) {
     let (listener, _) = listen(address).unwrap();
-    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls)));
+    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls), Arc::default()));
     let served = Server::builder().add_service(StateServer::new(fake));
     tokio::spawn(served.serve_with_incoming(connections));
 }

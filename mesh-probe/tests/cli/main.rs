@@ -3,6 +3,8 @@
 
 mod adhoc;
 mod apid;
+#[path = "../../../proto/tests/support/authority.rs"]
+mod authority;
 mod documents;
 mod exit_codes;
 mod fixture;
@@ -13,6 +15,7 @@ mod install;
 mod key;
 mod namespace;
 mod node;
+mod own;
 mod program;
 mod screens;
 mod server;

@@ -164,7 +164,7 @@ pub(crate) fn serve(canned: Canned) -> SocketAddr {
 pub(crate) fn serve_at(address: SocketAddr, canned: Canned, tls: ServerConfig) -> SocketAddr {
     let (listener, _) = listen(address).unwrap();
     let address = listener.local_addr().unwrap();
-    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls)));
+    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls), Arc::default()));
     let served = Server::builder()
         .add_service(GateServer::new(canned.clone()))
         .add_service(MeshServer::new(canned))

@@ -88,7 +88,7 @@ pub(crate) fn at(address: SocketAddr, lab: &Lab, node: &str) -> Running {
 
 fn served(listener: TcpListener, tls: ServerConfig, lab: &Lab, node: &str) -> Running {
     let address = listener.local_addr().unwrap();
-    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls)));
+    let connections = ReceiverStream::new(incoming(listener, Arc::new(tls), Arc::default()));
     let served = Server::builder()
         .add_service(service(lab, node))
         .serve_with_incoming(connections);

@@ -87,7 +87,9 @@ pub enum DialError {
     #[error("no answer from {0} within 3 s")]
     ConnectTimeout(SocketAddr),
     /// TLS failed, here or at the collector: most often another mesh key.
-    #[error("failed the TLS handshake with {address} (is it the same mesh key?)")]
+    #[error(
+        "failed the TLS handshake with {address} (is it the same mesh key? with own certificates: the same authority and trust domain?)"
+    )]
     Tls {
         /// Where.
         address: SocketAddr,

@@ -1,13 +1,23 @@
 //! The server's side.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -56,45 +66,199 @@ fn open(address: SocketAddr) -> io::Result<(TcpListener, bool)> {
     Ok((TcpListener::from_std(socket.into())?, marked))
 }
 
-/// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
-/// delays nobody; over [`limits::HANDSHAKES`] of them at once, new clients wait in the kernel. Connections that are done
-/// with the handshake are not bounded here: that is for whoever receives and holds them.
-pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> Incoming {
-    incoming_few(listener, tls, limits::HANDSHAKES)
+/// What became of connections that were never served, since the start.
+#[derive(Debug, Default)]
+pub struct Unserved {
+    /// Handshakes that failed: no TLS, no certificate, or that of somebody else.
+    pub failed: AtomicU64,
+    /// Handshakes that were not done in time.
+    pub late: AtomicU64,
+    /// Handshakes that had to make room for newer ones.
+    pub displaced: AtomicU64,
 }
 
-/// The same with another bound on handshakes at a time.
+/// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
+/// delays nobody; over [`limits::HANDSHAKES`] of them at once, the oldest one of the address that has most is given up for
+/// each new one: so whoever opens connections and says nothing keeps no one else out. Connections that are done
+/// with the handshake are not bounded here: that is for whoever receives and holds them.
+pub fn incoming(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    unserved: Arc<Unserved>,
+) -> Incoming {
+    incoming_with(listener, watch::channel(tls).1, unserved)
+}
+
+/// The same with another bound on handshakes at a time, and without counts.
 pub fn incoming_few(listener: TcpListener, tls: Arc<ServerConfig>, handshakes: usize) -> Incoming {
-    let (sender, receiver) = mpsc::channel(ACCEPTED.min(handshakes));
-    tokio::spawn(accept(listener, TlsAcceptor::from(tls), handshakes, sender));
+    let tls = watch::channel(tls).1;
+    start(listener, tls, handshakes, Arc::default())
+}
+
+/// The same with a configuration that may change: each handshake begins with the newest.
+pub fn incoming_with(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    unserved: Arc<Unserved>,
+) -> Incoming {
+    start(listener, tls, limits::HANDSHAKES, unserved)
+}
+
+fn start(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    most: usize,
+    unserved: Arc<Unserved>,
+) -> Incoming {
+    let (sender, receiver) = mpsc::channel(ACCEPTED.min(most));
+    let handshakes = Handshakes {
+        tls,
+        most,
+        running: JoinSet::new(),
+        places: Places::default(),
+        unserved,
+    };
+    tokio::spawn(accept(listener, handshakes, sender));
     receiver
 }
 
 async fn accept(
     listener: TcpListener,
-    tls: TlsAcceptor,
-    handshakes: usize,
+    mut handshakes: Handshakes,
     sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(handshakes));
-    while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
-        let accepted = tokio::select! {
+    loop {
+        tokio::select! {
             () = sender.closed() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors, most likely: give the others time to end.
-            sleep(std::time::Duration::from_millis(100)).await;
-            continue;
-        };
-        let (tls, sender) = (tls.clone(), sender.clone());
-        tokio::spawn(async move {
-            drop(stream.set_nodelay(true));
-            // A failed handshake concerns only that client; it learns why by the TLS alert.
-            if let Ok(Ok(stream)) = timeout(limits::TLS_HANDSHAKE, tls.accept(stream)).await {
-                drop(sender.send(Ok(stream)).await);
+            Some(done) = handshakes.next_done(), if !handshakes.running.is_empty() => {
+                if let Some(stream) = done {
+                    drop(sender.send(Ok(stream)).await);
+                }
             }
-            drop(permit);
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => handshakes.begin(stream, from.ip().to_canonical()),
+                // Out of descriptors, most likely: give the others time to end.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+/// Handshakes that are going on.
+struct Handshakes {
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    most: usize,
+    running: JoinSet<io::Result<TlsStream<TcpStream>>>,
+    places: Places<AbortHandle>,
+    unserved: Arc<Unserved>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, stream: TcpStream, from: IpAddr) {
+        if self.places.taken() >= self.most
+            && let Some(oldest) = self.places.displace()
+        {
+            oldest.abort();
+            self.unserved.displaced.fetch_add(1, Ordering::Relaxed);
+        }
+        let tls = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
+        let handle = self.running.spawn(async move {
+            drop(stream.set_nodelay(true));
+            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            timeout(limits::TLS_HANDSHAKE, tls.accept(stream))
+                .await
+                .map_err(late)?
         });
+        self.places.take(from, handle);
+    }
+
+    /// The next that has ended: a connection, if it went well. Nothing is lost when it is dropped.
+    async fn next_done(&mut self) -> Option<Option<TlsStream<TcpStream>>> {
+        let ended = self.running.join_next_with_id().await?;
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        self.places.leave(|handle| handle.id() == id);
+        // A failed handshake concerns only that client; it learns why by the TLS alert. A displaced one is counted already.
+        Some(match ended {
+            Ok((_, Ok(stream))) => Some(stream),
+            Ok((_, Err(error))) => {
+                let count = match error.kind() {
+                    io::ErrorKind::TimedOut => &self.unserved.late,
+                    _ => &self.unserved.failed,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(_) => None,
+        })
+    }
+}
+
+/// Who holds the places, in the order in which they came.
+#[derive(Debug)]
+struct Places<T> {
+    holders: VecDeque<(IpAddr, T)>,
+}
+
+impl<T> Default for Places<T> {
+    fn default() -> Self {
+        Self {
+            holders: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> Places<T> {
+    fn taken(&self) -> usize {
+        self.holders.len()
+    }
+
+    fn take(&mut self, from: IpAddr, holder: T) {
+        self.holders.push_back((from, holder));
+    }
+
+    fn leave(&mut self, is_meant: impl Fn(&T) -> bool) {
+        let place = self.holders.iter().position(|(_, holder)| is_meant(holder));
+        if let Some(place) = place {
+            self.holders.remove(place);
+        }
+    }
+
+    /// Takes its place from the oldest one of the address that has most; of several such addresses, of the one that came first.
+    fn displace(&mut self) -> Option<T> {
+        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for (from, _) in &self.holders {
+            *counts.entry(*from).or_default() += 1;
+        }
+        let most = counts.values().max().copied()?;
+        let oldest = self
+            .holders
+            .iter()
+            .position(|(from, _)| counts.get(from) == Some(&most));
+        self.holders.remove(oldest?).map(|(_, holder)| holder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_most_handshakes_going_makes_room() {
+        let at = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let mut places = Places::default();
+        for (from, holder) in [(1, "a"), (2, "b"), (3, "c"), (2, "d"), (3, "e")] {
+            places.take(at(from), holder);
+        }
+        assert_eq!(places.displace(), Some("b"));
+        assert_eq!(places.displace(), Some("c"));
+        // One each is left: the oldest goes.
+        assert_eq!(places.displace(), Some("a"));
+        places.leave(|holder| *holder == "d");
+        assert_eq!(places.taken(), 1);
+        assert_eq!(places.displace(), Some("e"));
+        assert_eq!(places.displace(), None);
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use zeroize::Zeroizing;
 
-use super::{TrustError, expand};
+use super::{IdError, TrustError, expand, id::MeshId};
 
 /// The name in every agent's certificate, beside that of its node: agents are dialled by address, and say who they are.
 pub const AGENT_NAME: &str = "agent.mesh.internal";
@@ -65,9 +65,11 @@ pub struct Caller {
     pub role: Role,
     /// The node, for agents.
     pub node: Option<NodeName>,
-    /// SHA-256 of the certificate's public key: pinned per node.
+    /// What is pinned per node. SHA-256 of the certificate's public key, where that is derived and so never changes; of its
+    /// SPIFFE ID where an authority vouches for it, and a renewed certificate comes with another key.
     pub key: [u8; 32],
-    /// Which mesh key the authority was derived from: no secret, and the same for all that hold the key.
+    /// Which mesh key the authority was derived from: no secret, and the same for all that hold the key. With an operator's own
+    /// authority: the trust domain.
     pub mesh: String,
 }
 
@@ -83,6 +85,39 @@ pub enum CallerError {
     /// The subject is no node name.
     #[error("client certificate names {0:?}, which is not a node name")]
     Subject(String),
+    /// One of an operator's own authority, without the name that it needs.
+    #[error("client certificate has {0}")]
+    Id(#[from] IdError),
+}
+
+/// How a collector knows its callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// By the derived authority that issued their certificate.
+    Derived,
+    /// By the SPIFFE ID in it.
+    Own {
+        /// The trust domain that they must be of.
+        domain: String,
+    },
+}
+
+impl Callers {
+    /// Says who holds a certificate that TLS has already verified.
+    pub fn caller(&self, certificate: &[u8]) -> Result<Caller, CallerError> {
+        match self {
+            Self::Derived => caller(certificate),
+            Self::Own { domain } => {
+                let id = MeshId::of(certificate)?.in_domain(domain)?;
+                Ok(Caller {
+                    key: Sha256::digest(id.to_string()).into(),
+                    role: id.role,
+                    node: id.node,
+                    mesh: id.domain,
+                })
+            }
+        }
+    }
 }
 
 /// A certificate and its key.
@@ -176,7 +211,7 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// Says who holds a certificate that TLS has already verified.
+/// Says who holds a derived certificate that TLS has already verified.
 pub fn caller(certificate: &[u8]) -> Result<Caller, CallerError> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CallerError::Malformed)?;
     let issuer = common_name(parsed.issuer());

@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
+use crate::connections::Bounds;
+
 /// Connections of one listener at a time.
 pub(super) const CONNECTIONS: usize = 256;
+/// The same over TLS: agents may ask, too, and few do.
+pub(super) const BOUNDS: Bounds = Bounds {
+    agents: CONNECTIONS,
+    each: 8,
+    readers: CONNECTIONS,
+};
 /// Requests that one connection of HTTP/2 may have open at a time.
 pub(super) const STREAMS: u32 = 32;
 /// Headers of one request.

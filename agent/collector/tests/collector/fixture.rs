@@ -11,7 +11,7 @@ use evidence::{
     Delta, Fact, FactKey, Facts, Gate, Identity, Ladder, Moment, NodeName, NodeRef, NodeState,
     Peer, Phase, PublicKey, Tally, Verdict,
 };
-use mesh_collector::{Config, Counters, Http, Judge, Open, RunError, StoreConfig, run};
+use mesh_collector::{Config, Counters, Http, Judge, Open, Proof, RunError, StoreConfig, run};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
@@ -70,7 +70,7 @@ impl Collector {
     }
 
     pub(crate) fn judging_by(judge: Judge) -> Self {
-        Self::with(judge, Vec::new(), None)
+        Self::with(judge, Proof::of(mesh_key(1)), None)
     }
 
     /// One with a store.
@@ -79,15 +79,20 @@ impl Collector {
             folder: folder.to_owned(),
             forget: Vec::new(),
         };
-        Self::with(picture, Vec::new(), Some(store))
+        Self::with(picture, Proof::of(mesh_key(1)), Some(store))
+    }
+
+    /// One with the certificates of an operator's own authority.
+    pub(crate) fn proving(proof: Proof) -> Self {
+        Self::with(picture, proof, None)
     }
 
     /// One that serves the holders of other mesh keys, too.
     pub(crate) fn also_accepting(keys: Vec<MeshKey>) -> Self {
-        Self::with(picture, keys, None)
+        Self::with(picture, Proof::of_all(mesh_key(1), keys), None)
     }
 
-    fn with(judge: Judge, also_accepted: Vec<MeshKey>, store: Option<StoreConfig>) -> Self {
+    fn with(judge: Judge, proof: Proof, store: Option<StoreConfig>) -> Self {
         let (listener, address) = listener();
         let levels = vec![
             Level::new(MESH, &[], Check::Mesh),
@@ -97,9 +102,8 @@ impl Collector {
             graph: Graph::new(levels).unwrap(),
             ..Expectation::default()
         };
-        let mut config = Config::new(mesh_key(1), expectation);
+        let mut config = Config::proving(proof, expectation);
         config.judge = judge;
-        config.also_accepted = also_accepted;
         config.store = store;
         config.patience = Duration::ZERO;
         config.confirm = Duration::ZERO;
@@ -169,7 +173,16 @@ impl Collector {
 
     /// The first verdict for which `condition` holds.
     pub(crate) async fn until(&self, condition: impl Fn(&Verdict) -> bool) -> Verdict {
-        let mut mesh = self.mesh().await;
+        self.until_on(self.reader().await, condition).await
+    }
+
+    /// The same for a reader that is connected already.
+    pub(crate) async fn until_on(
+        &self,
+        reader: Channel,
+        condition: impl Fn(&Verdict) -> bool,
+    ) -> Verdict {
+        let mut mesh = MeshClient::new(reader).max_decoding_message_size(MESSAGE_BYTES);
         let mut verdicts = soon(mesh.watch(GetRequest {})).await.unwrap().into_inner();
         loop {
             let verdict = soon(verdicts.message()).await.unwrap().unwrap();

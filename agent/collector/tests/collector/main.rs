@@ -2,12 +2,16 @@
 //! repeats what it sees.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod attack;
+#[path = "../../../../proto/tests/support/authority.rs"]
+mod authority;
 mod fixture;
 mod gates;
 mod health;
 mod http;
 mod limits;
 mod mesh;
+mod own;
 mod page;
 mod pinning;
 mod program;

@@ -136,3 +136,28 @@ fn a_store_that_cannot_be_used_is_told_and_the_collector_serves() {
         .filter(|line| line.contains("kept in memory only"));
     assert_eq!(told.count(), 1, "{said:#?}");
 }
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_it_may_be() {
+    let mut command = Command::new("sh");
+    let script = "ulimit -S -n 64; exec \"$0\" --listen 127.0.0.1:0";
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_mesh-collector")])
+        .env("MESH_KEY", KEY)
+        .env("RUST_LOG", "info")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let serves = lines.any(|line| line.unwrap().contains("collector serves"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(serves);
+    let limits = limits.unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let values: Vec<_> = files.unwrap().split_whitespace().collect();
+    assert_eq!(values[3], values[4], "{files:?}");
+}

@@ -1,7 +1,7 @@
 //! The certificate of whoever calls. TLS has verified it before; what is in it is read all the same with care.
 
 use evidence::NodeName;
-use proto::trust::{MeshKey, Role, caller};
+use proto::trust::{Callers, MeshKey, Role, caller};
 use rustls::{ClientConfig, SignatureScheme};
 use zeroize::Zeroizing;
 
@@ -14,13 +14,17 @@ pub(crate) const TARGET: Target = Target {
 };
 
 fn run(bytes: &[u8]) {
-    match caller(bytes) {
-        Err(error) => drop(error.to_string()),
-        Ok(caller) => assert_eq!(
-            caller.node.is_some(),
-            caller.role == Role::Agent,
-            "{caller:?}"
-        ),
+    let domain = "example.org".to_owned();
+    let own = Callers::Own { domain }.caller(bytes);
+    for found in [caller(bytes), own] {
+        match found {
+            Err(error) => drop(error.to_string()),
+            Ok(caller) => assert_eq!(
+                caller.node.is_some(),
+                caller.role == Role::Agent,
+                "{caller:?}"
+            ),
+        }
     }
 }
 
