@@ -228,10 +228,12 @@ impl Owner {
         let view = self.state.lend();
         let at = clock::now();
         let nodes = view.nodes.len();
-        let make = move || (diagnosis::pairs(&view, &filter, at), view);
-        let Some((page, view)) = Self::apart(nodes, make).await else {
+        let mut watch = mem::take(&mut self.watch);
+        let make = move || (watch.pairs(&view, &filter, at), view, watch);
+        let Some((page, view, watch)) = Self::apart(nodes, make).await else {
             return;
         };
+        self.watch = watch;
         self.state.give_back(view);
         // A reader who does not wait any more needs no page.
         drop(reply.send(page));

@@ -36,7 +36,10 @@ pub struct Page {
 pub fn pairs(view: &View, filter: &PairFilter, now: Moment) -> Page {
     let mut memo = Memo::default();
     let news = memo.take_in(view, now);
-    let mesh = Mesh::new(view, now, (&memo, &news), &[]);
+    of(&Mesh::new(view, now, (&memo, &news), &[]), filter)
+}
+
+pub(crate) fn of(mesh: &Mesh<'_>, filter: &PairFilter) -> Page {
     let is = |wanted: &Option<String>, node: &NodeRef| {
         wanted.as_ref().is_none_or(|name| node.to_string() == *name)
     };
@@ -54,7 +57,7 @@ pub fn pairs(view: &View, filter: &PairFilter, now: Moment) -> Page {
         after.is_none_or(|after| (&a.node, &b.node) > (&after.from, &after.to))
     };
     let not_good = |a, b| {
-        let outcomes = flaps::marked(&mesh, (a, b), Outcomes::of(&mesh, a, b));
+        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b));
         outcomes.health() != PairHealth::Good
     };
     let all = from
@@ -63,7 +66,7 @@ pub fn pairs(view: &View, filter: &PairFilter, now: Moment) -> Page {
         .filter(|(a, b)| a.index != b.index && concerned(a, b) && later(a, b));
     let mut wanted = all.filter(|(a, b)| !filter.not_good || not_good(a, b));
     let pairs = wanted.by_ref().take(limits::PAGE);
-    let pairs = pairs.map(|(a, b)| pair::ladder_of(&mesh, a, b)).collect();
+    let pairs = pairs.map(|(a, b)| pair::ladder_of(mesh, a, b)).collect();
     Page {
         pairs,
         more: wanted.next().is_some(),

@@ -10,7 +10,7 @@ mod support;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use diagnosis::{History, NodeView, Recorder, Stream, View, Watch, diagnose};
+use diagnosis::{History, NodeView, PairFilter, Recorder, Stream, View, Watch, diagnose, pairs};
 use evidence::{Fact, FactKey, Moment, NodeRef, PairPast, Rung};
 use proptest::{
     collection::vec,
@@ -157,6 +157,13 @@ fn follow(mut view: View, events: &[(i64, Event)]) -> Result<(), TestCaseError> 
             "after pause {}",
             step
         );
+        if pause % 2 == 0 {
+            // Whoever asks for ladders takes no news from the next judgement.
+            let all = PairFilter::default();
+            happen(&mut view, event, *pause, now);
+            prop_assert_eq!(watch.pairs(&view, &all, now), pairs(&view, &all, now));
+            continue;
+        }
         match event {
             Event::Recorded => drop(recorder.observe(&mut view, &verdict, now)),
             Event::Back => now = now.shifted(-5_000),
