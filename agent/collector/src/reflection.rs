@@ -1,11 +1,16 @@
 //! Reflection v1 and v1alpha, so that grpcurl needs no schema. It tells what calls there are, and nothing of the mesh.
 
 use axum::Router;
+use proto::wire::{gate_server, mesh_server, report_server};
 use tonic_reflection::server::{
     Builder, Error,
     v1::{ServerReflection, ServerReflectionServer},
     v1alpha,
 };
+
+const HEALTH: &str = tonic_health::pb::health_server::SERVICE_NAME;
+const V1: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
+const V1ALPHA: &str = tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME;
 
 /// All services of the main listener.
 pub(crate) fn v1() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
@@ -18,10 +23,19 @@ pub(crate) fn v1alpha()
     everything().build_v1alpha()
 }
 
+/// What a collector serves: the contract has what agents serve, too.
 fn everything<'b>() -> Builder<'b> {
-    Builder::configure()
+    let served = [
+        HEALTH,
+        report_server::SERVICE_NAME,
+        gate_server::SERVICE_NAME,
+        mesh_server::SERVICE_NAME,
+    ];
+    let all = Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let both = [V1, V1ALPHA].into_iter();
+    both.chain(served).fold(all, Builder::with_service_name)
 }
 
 /// What the HTTP listeners have of gRPC: health.
