@@ -104,7 +104,7 @@ pub(super) fn line(record: &Record) -> Option<String> {
     (line.len() <= LINE_BYTES).then_some(line)
 }
 
-/// What a line says, without its end; none if it was not written so by [`line`].
+/// What a line says, without its end; none if it was not written so by [`line()`].
 pub(super) fn read(line: &[u8]) -> Option<Record> {
     let (told, rest) = line.split_at_checked(2 * CHECKED)?;
     let json = rest.strip_prefix(b" ")?;

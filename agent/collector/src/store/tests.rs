@@ -111,8 +111,9 @@ fn a_half_line_at_the_end_is_left_out_and_is_no_damage() {
     let (store, counters) = opened(folder.path());
     assert_eq!(subjects(&store), ["a", "b"]);
     assert_eq!(counters.store_damaged.get(), 0);
-    assert_eq!(files(&folder), ["history"]);
+    // The writer may just be making the file anew, beside it, until it has ended.
     store.writer.close();
+    assert_eq!(files(&folder), ["history"]);
 }
 
 #[test]
