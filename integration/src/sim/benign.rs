@@ -59,6 +59,7 @@ pub fn follow(world: &mut World, reference: &mut Reference, until: Micros) {
     let mut named = String::new();
     while world.now < until {
         let Some(verdict) = world.next_verdict() else {
+            reference.look(world);
             continue;
         };
         if world.log.is_some() {

@@ -167,7 +167,7 @@ impl Reference {
         let now = world.now;
         self.verdicts += 1;
         self.excuses.retain(|excuse| excuse.until >= now);
-        self.follow(world);
+        self.look(world);
         let wrong: Vec<String> = verdict
             .roots()
             .filter(|root| !self.is_true(root, now))
@@ -179,7 +179,8 @@ impl Reference {
         self.check_recovery(verdict, now);
     }
 
-    fn follow(&mut self, world: &World) {
+    /// Follows what is true: a way that worked for a moment between two troubles is one that broke anew.
+    pub fn look(&mut self, world: &World) {
         let now = world.now;
         let lost = |node: usize| {
             let node = &world.nodes[node];

@@ -158,14 +158,18 @@ impl World {
         self.push(at, Event::Do(action));
     }
 
-    /// Runs to the next judgement; `None` while the collector is down.
+    /// Runs to the next judgement; `None` while the collector is down, and each time that something was done on the way:
+    /// what is true between two things that are done is seen by nobody who looks at judgements only.
     pub fn next_verdict(&mut self) -> Option<Verdict> {
-        self.run_until(self.judge_at);
+        if self.run_until(self.judge_at) {
+            return None;
+        }
         self.judge_at += self.judge_every;
         self.collector.judge(self.now)
     }
 
-    fn run_until(&mut self, until: Micros) {
+    /// Stops early where something was done, and says so.
+    fn run_until(&mut self, until: Micros) -> bool {
         while let Some(Reverse(due)) = self.queue.peek() {
             if due.at > until {
                 break;
@@ -174,9 +178,14 @@ impl World {
                 break;
             };
             self.now = due.at.max(self.now);
+            let is_done = matches!(due.what, Event::Do(_));
             self.handle(due.what);
+            if is_done {
+                return true;
+            }
         }
         self.now = until.max(self.now);
+        false
     }
 
     fn push(&mut self, at: Micros, what: Event) {
