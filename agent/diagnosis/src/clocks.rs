@@ -87,16 +87,13 @@ impl Memo {
             }
         }
         let place_of = |index: usize| places.get(index).copied().flatten();
-        for (node, key) in &news.rows {
+        for (node, keys) in &news.rows {
             let from = mesh.members.get(&NodeRef::named(node));
             let Some(from) = from.and_then(|member| place_of(member.index)) else {
                 continue;
             };
-            for to in mesh
-                .of_key(*key)
-                .iter()
-                .filter_map(|index| place_of(*index))
-            {
+            let told = keys.iter().flat_map(|key| mesh.of_key(*key));
+            for to in told.filter_map(|index| place_of(*index)) {
                 self.forget_if_near(from, to);
                 self.forget_if_near(to, from);
             }

@@ -146,11 +146,11 @@ impl Table {
                 self.set_due((two, one));
             }
         }
-        for (node, place) in &news.rows {
+        for (node, places) in &news.rows {
             let Some(from) = mesh.members.get(&NodeRef::named(node)) else {
                 continue;
             };
-            for to in mesh.of_key(*place) {
+            for to in places.iter().flat_map(|place| mesh.of_key(*place)) {
                 self.set_due((from.index, *to));
                 self.set_due((*to, from.index));
             }

@@ -2,11 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
 };
 
-use evidence::{Edition, Facts, Moment, NodeName, NodeRef, OfPeer, PublicKey};
+use evidence::{Edition, Facts, Moment, NodeName, NodeRef, OfPeer, Peer, PublicKey};
 
 use crate::{
     View,
@@ -27,19 +26,21 @@ pub(crate) struct Memo {
 }
 
 /// What one node says.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Heard {
     edition: Edition,
     /// By the places of the keys.
     pub(super) row: Vec<Option<Arc<OfPeer>>>,
+    /// Of how many keys.
+    said_of: usize,
     pub(super) holdings: Holdings,
 }
 
 /// What is new since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// What is said of a key, by the node and the place of the key.
-    pub(crate) rows: Vec<(NodeName, usize)>,
+    /// Nodes that say something else, with the places of the keys of which they do.
+    pub(crate) rows: Vec<(NodeName, Vec<usize>)>,
     /// Whose device gives addresses to other peers than before.
     pub(crate) holdings: BTreeSet<NodeName>,
     /// Places of keys that somebody dials elsewhere than before.
@@ -83,10 +84,22 @@ impl Memo {
             }
             news.speakers.insert(name);
         }
-        let knows_all = !self.learn(view, now);
+        let mut strangers = self.claimed(view);
         for (name, node) in &view.nodes {
-            if gather::is_fresh(node, now) && !(knows_all && self.has_heard(name, &node.facts)) {
-                self.hear(name, &node.facts, &mut news);
+            if gather::is_fresh(node, now) && !self.has_heard(name, &node.facts) {
+                self.hear(name, &node.facts, &mut news, &mut strangers);
+            }
+        }
+        if strangers.is_empty() {
+            return news;
+        }
+        // What nobody had a place for may have been said by anybody.
+        for key in std::mem::take(&mut strangers) {
+            self.keys.give(key);
+        }
+        for (name, node) in &view.nodes {
+            if gather::is_fresh(node, now) {
+                self.hear(name, &node.facts, &mut news, &mut strangers);
             }
         }
         news
@@ -116,29 +129,11 @@ impl Memo {
         self.keys.len() > least || self.reader.len() > least.saturating_mul(Holdings::ADDRESSES)
     }
 
-    /// Gives a place to each key that somebody has or lists; says whether one is new.
-    fn learn(&mut self, view: &View, now: Moment) -> bool {
-        let mut new = BTreeSet::new();
-        for (name, node) in &view.nodes {
-            let claimed = gather::identity(node).and_then(|identity| identity.public_key);
-            new.extend(claimed.filter(|key| self.keys.of(key).is_none()));
-            if !gather::is_fresh(node, now) || self.has_heard(name, &node.facts) {
-                continue;
-            }
-            let mut next = 0;
-            for (key, said) in node.facts.of_peers() {
-                match self.place_near(key, next) {
-                    Some(place) => next = place + 1,
-                    None if said.peer().is_some() => drop(new.insert(*key)),
-                    None => {}
-                }
-            }
-        }
-        let is_any = !new.is_empty();
-        for key in new {
-            self.keys.give(key);
-        }
-        is_any
+    /// The keys that nodes have and that have no place yet.
+    fn claimed(&self, view: &View) -> BTreeSet<PublicKey> {
+        let identities = view.nodes.values().filter_map(gather::identity);
+        let claimed = identities.filter_map(|identity| identity.public_key);
+        claimed.filter(|key| self.keys.of(key).is_none()).collect()
     }
 
     /// The place of a key that is mostly the next one, as both come in the order of keys.
@@ -153,40 +148,52 @@ impl Memo {
         heard.is_some_and(|heard| heard.edition.is(facts.edition()))
     }
 
-    fn hear(&mut self, name: &NodeName, facts: &Facts, news: &mut News) {
+    /// Takes in what a node says, in one walk that touches only what is new. Keys in its device that have no place are told.
+    fn hear(
+        &mut self,
+        name: &NodeName,
+        facts: &Facts,
+        news: &mut News,
+        strangers: &mut BTreeSet<PublicKey>,
+    ) {
         let mut heard = self.heard.remove(name).unwrap_or_else(|| {
             news.speakers.insert(name.clone());
-            Heard {
-                edition: facts.edition().clone(),
-                row: Vec::new(),
-                holdings: Holdings::default(),
-            }
+            Heard::default()
         });
         heard.edition = facts.edition().clone();
-        let row = self.row(facts);
-        let mut moved = false;
-        let before = std::mem::take(&mut heard.row);
-        for place in 0..row.len().max(before.len()) {
-            let (old, new) = (at(&before, place), at(&row, place));
-            if same(old, new) {
+        heard.row.resize(self.keys.len(), None);
+        let (mut moved, mut places) = (false, Vec::new());
+        let (mut next, mut said_of) = (0, 0);
+        for (key, said) in facts.of_peers() {
+            let Some(place) = self.place_near(key, next) else {
+                if said.peer().is_some() {
+                    strangers.insert(*key);
+                }
                 continue;
+            };
+            next = place + 1;
+            said_of += 1;
+            let Some(here) = heard.row.get_mut(place) else {
+                continue;
+            };
+            if !here.as_ref().is_some_and(|old| Arc::ptr_eq(old, said)) {
+                let old = here.replace(Arc::clone(said));
+                heard.said_of += usize::from(old.is_none());
+                moved |= self.note(place, (old.as_deref(), Some(said)), news);
+                places.push(place);
             }
-            news.rows.push((name.clone(), place));
-            let (old, new) = (
-                old.and_then(|said| said.peer()),
-                new.and_then(|said| said.peer()),
-            );
-            if old.is_some() != new.is_some() {
-                self.count(place, new.is_some());
+        }
+        if heard.said_of > said_of {
+            for (place, old) in self.take_unsaid(facts, &mut heard) {
+                moved |= self.note(place, (Some(&old), None), news);
+                places.push(place);
             }
-            let endpoint = |peer: Option<&evidence::Peer>| -> Option<SocketAddr> { peer?.endpoint };
-            if endpoint(old).map(|to| to.ip()) != endpoint(new).map(|to| to.ip()) {
-                news.dialled.insert(place);
-            }
-            moved |= old.map(|peer| &peer.allowed_ips) != new.map(|peer| &peer.allowed_ips);
+        }
+        if !places.is_empty() {
+            news.rows.push((name.clone(), places));
         }
         if moved {
-            let peers = row.iter().enumerate().filter_map(|(place, said)| {
+            let peers = heard.row.iter().enumerate().filter_map(|(place, said)| {
                 Some((
                     place,
                     self.keys.at(place)?,
@@ -196,24 +203,38 @@ impl Memo {
             heard.holdings = self.reader.read(peers);
             news.holdings.insert(name.clone());
         }
-        heard.row = row;
         self.heard.insert(name.clone(), heard);
     }
 
-    /// What a node says of each key that has a place.
-    fn row(&self, facts: &Facts) -> Vec<Option<Arc<OfPeer>>> {
-        let mut row = vec![None; self.keys.len()];
-        let mut next = 0;
-        for (key, said) in facts.of_peers() {
-            let Some(place) = self.place_near(key, next) else {
-                continue;
-            };
-            if let Some(here) = row.get_mut(place) {
-                *here = Some(Arc::clone(said));
-            }
-            next = place + 1;
+    /// Takes out what was said of keys of which nothing is said any more.
+    fn take_unsaid(&self, facts: &Facts, heard: &mut Heard) -> Vec<(usize, Arc<OfPeer>)> {
+        let is_said = |key: &PublicKey| facts.of_peer(key).is_some();
+        let row = heard.row.iter_mut().zip(self.keys.iter()).enumerate();
+        let unsaid = row.filter_map(|(place, (here, key))| {
+            let old = here.take_if(|_| !is_said(key))?;
+            Some((place, old))
+        });
+        let unsaid: Vec<_> = unsaid.collect();
+        heard.said_of -= unsaid.len();
+        unsaid
+    }
+
+    /// Notes that a node says something else of a key; says whether its device gives that peer other addresses.
+    fn note(
+        &mut self,
+        place: usize,
+        (old, new): (Option<&OfPeer>, Option<&OfPeer>),
+        news: &mut News,
+    ) -> bool {
+        let (old, new) = (old.and_then(OfPeer::peer), new.and_then(OfPeer::peer));
+        if old.is_some() != new.is_some() {
+            self.count(place, new.is_some());
         }
-        row
+        let dials = |peer: Option<&Peer>| peer?.endpoint.map(|to| to.ip());
+        if dials(old) != dials(new) {
+            news.dialled.insert(place);
+        }
+        old.map(|peer| &peer.allowed_ips) != new.map(|peer| &peer.allowed_ips)
     }
 
     fn unlist(&mut self, heard: &Heard) {
@@ -231,17 +252,5 @@ impl Memo {
         if let Some(by) = self.listed.get_mut(place) {
             *by = if more { *by + 1 } else { by.saturating_sub(1) };
         }
-    }
-}
-
-fn at(row: &[Option<Arc<OfPeer>>], place: usize) -> Option<&Arc<OfPeer>> {
-    row.get(place)?.as_ref()
-}
-
-fn same(a: Option<&Arc<OfPeer>>, b: Option<&Arc<OfPeer>>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
     }
 }
