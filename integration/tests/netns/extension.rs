@@ -70,6 +70,9 @@ pub(crate) fn the_services_of_the_extension_report_from_their_containers() {
     for agent in &agents {
         agent.is_as_declared();
     }
+    let folder = scratch.path().join("vps-1").join("mesh-agent");
+    let socket = container::kept(&folder, "/run/mesh-agent").join("agent.sock");
+    answers_outside_of_its_container(&lab, "vps-1", &socket);
     keeps_what_it_needs(&lab, "vps-1", "0000000000003000");
     keeps_what_it_needs(&lab, "vps-2", "0000000000003002");
     // Talos kills after ten seconds whom the signal has not ended, and what is the first process must mean to end.
@@ -106,6 +109,19 @@ fn gaps(lab: &TestLab) -> Vec<String> {
             gaps.map(move |gap| format!("{name}: {}", gap.as_str().unwrap_or("?")))
         })
         .collect()
+}
+
+/// Who is root on the node can ask the agent, by a socket that nobody else can open.
+fn answers_outside_of_its_container(lab: &TestLab, host: &str, socket: &Path) {
+    let socket = socket.display();
+    let said = lab.shell(
+        host,
+        &format!("mesh-probe agent unix:{socket} -o json; stat -c %a {socket}"),
+    );
+    let (document, mode) = said.trim_end().rsplit_once('\n').unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["status"]["node"], host, "{document}");
+    assert_eq!(mode, "600");
 }
 
 /// Of all that Talos gives, the agent keeps two capabilities (12, 13) and one more (1) where machined's socket is shut for it.
