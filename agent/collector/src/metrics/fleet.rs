@@ -31,7 +31,7 @@ fn exported() -> BTreeSet<String> {
         revision: 1,
         hold: Hold::new(std::time::Duration::ZERO),
     };
-    let text = render(Some(&judged), &Counters::default(), Some(1));
+    let text = table(Some(&judged), &Counters::default(), Some(1)).text();
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     families
         .filter_map(|rest| rest.split(' ').next())
