@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use evidence::{Confidence, Ladder, NodeRef, Outcome, Phase, Rung, Verdict};
 
 use crate::{counters::Counters, verdicts::Judged};
-use table::{Kind, Table};
+pub(crate) use table::{Family, Kind, Number, Sample, Table};
 
 /// Series of single pairs, where they are told at all.
 pub(crate) const PAIR_SERIES: usize = 256;
@@ -267,4 +267,4 @@ fn name(node: &NodeRef) -> Option<&str> {
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ fn node(name: &str) -> NodeRef {
 }
 
 /// A mesh of so many nodes, of which nobody reaches anybody, and a key that nobody has a name for.
-fn collapsed(nodes: usize) -> Judged {
+pub(crate) fn collapsed(nodes: usize) -> Judged {
     let mut all: Vec<NodeRef> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
     all.push(NodeRef::Unnamed {
         key: PublicKey::from_bytes([7; 32]),
