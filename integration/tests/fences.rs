@@ -338,6 +338,15 @@ fn the_collector_can_neither_open_raw_sockets_nor_speak_netlink() {
     assert!(built_from.contains("diagnosis") && built_from.contains("tonic"));
 }
 
+/// An agent is in the memory of every node: what exports to other systems is in the collector alone.
+#[test]
+fn the_agent_is_not_built_from_what_exports() {
+    let members = Member::all();
+    let exports = |name: &str| closure(&members, name).contains("opentelemetry-proto");
+    assert!(exports("mesh-collector"));
+    assert!(!exports("mesh-agent"));
+}
+
 #[test]
 fn devices_are_configured_by_the_lab_alone() {
     let members = Member::all();

@@ -7,14 +7,17 @@
 #[path = "../../diagnosis/benches/judgement/mesh.rs"]
 mod mesh;
 
-use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
 use diagnosis::{Expectation, View, Watch, diagnose};
 use evidence::{Moment, Verdict};
-use mesh_collector::{Config, Http, Open, run};
-use proto::{transport::listen, trust::KeySource};
+use mesh_collector::{Config, Http, Open, Proof, run};
+use proto::{
+    transport::listen,
+    trust::{KeySource, OwnFiles},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep},
@@ -43,6 +46,15 @@ struct Arguments {
     /// Where HTTPS is served, to readers
     #[arg(long)]
     https: Option<SocketAddr>,
+    /// Own certificate, instead of one that is derived from a mesh key
+    #[arg(long, requires_all = ["tls_key", "tls_client_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long)]
+    tls_key: Option<PathBuf>,
+    /// Authorities of readers' certificates
+    #[arg(long)]
+    tls_client_ca: Option<PathBuf>,
     /// It ends by itself after so many seconds
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -96,6 +108,9 @@ async fn main() -> anyhow::Result<()> {
         hostile,
         http,
         https,
+        tls_cert,
+        tls_key,
+        tls_client_ca,
         seconds,
     } = Arguments::parse();
     let watched = Watched {
@@ -104,11 +119,21 @@ async fn main() -> anyhow::Result<()> {
         from: Instant::now() + WELL,
     };
     WATCHED.get_or_init(|| watched);
-    let mesh_key = KeySource {
-        file: None,
-        secrets: None,
+    let proof = match (tls_cert, tls_key, tls_client_ca) {
+        (Some(certificate), Some(key), Some(authorities)) => Proof::Own(OwnFiles {
+            certificate,
+            key,
+            authorities,
+        }),
+        _ => Proof::of(
+            KeySource {
+                file: None,
+                secrets: None,
+            }
+            .load()?,
+        ),
     };
-    let mut config = Config::new(mesh_key.load()?, Expectation::default());
+    let mut config = Config::proving(proof, Expectation::default());
     config.judge = judge;
     for (address, open) in [(http, Open::Everything), (https, Open::Tls)] {
         if let Some(address) = address {

@@ -84,6 +84,16 @@ pub struct Counters {
     pub store_dropped: Counter,
     /// Damaged stores that were set aside.
     pub store_damaged: Counter,
+    /// Calls to a receiver of OpenTelemetry.
+    pub otlp_requests: Counter,
+    /// Of these, such that came to nothing.
+    pub otlp_requests_failed: Counter,
+    /// Points of metrics that the receiver did not take and never will.
+    pub otlp_points_rejected: Counter,
+    /// The same of changes.
+    pub otlp_records_rejected: Counter,
+    /// Changes that were never sent, as too many waited.
+    pub otlp_records_dropped: Counter,
 }
 
 impl Counters {
@@ -117,6 +127,11 @@ impl Counters {
             store_failures,
             store_dropped,
             store_damaged,
+            otlp_requests,
+            otlp_requests_failed,
+            otlp_points_rejected,
+            otlp_records_rejected,
+            otlp_records_dropped,
         } = self;
         let Unserved {
             failed,
@@ -162,6 +177,14 @@ impl Counters {
             ("collector_store_failures_total", store_failures),
             ("collector_store_dropped_total", store_dropped),
             ("collector_store_damaged_total", store_damaged),
+            ("collector_otlp_requests_total", otlp_requests),
+            ("collector_otlp_requests_failed_total", otlp_requests_failed),
+            ("collector_otlp_points_rejected_total", otlp_points_rejected),
+            (
+                "collector_otlp_records_rejected_total",
+                otlp_records_rejected,
+            ),
+            ("collector_otlp_records_dropped_total", otlp_records_dropped),
         ]
         .into_iter()
         .map(|(name, counter)| (name, counter.get()))

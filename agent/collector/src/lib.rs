@@ -10,7 +10,7 @@
 //! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
 //! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see
 //! that), `answer` (the one answer to all of them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they
-//! ask), `access` (who may ask), `certificates` (by what they are known).
+//! ask), `otlp` (what is pushed), `access` (who may ask), `certificates` (by what they are known).
 #![forbid(unsafe_code)]
 
 mod access;
@@ -27,6 +27,7 @@ mod intake;
 mod judge;
 mod mesh;
 mod metrics;
+mod otlp;
 mod pairs;
 mod reflection;
 mod refusal;
@@ -41,6 +42,7 @@ pub use certificates::{Proof, ProofError};
 pub use counters::{Counter, Counters};
 pub use http::{Http, Open};
 pub use judge::Judge;
+pub use otlp::{Otlp, SettingsError};
 pub use run::{Config, RunError, run};
 pub use store::StoreConfig;
 pub use streams::{OpenStream, Streams};

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -16,7 +17,7 @@ use diagnosis::{
     graph::{LARGEST_FILE, Problems, parse},
 };
 use evidence::NodeName;
-use mesh_collector::{Config, Http, Open, Proof, StoreConfig, run};
+use mesh_collector::{Config, Http, Open, Otlp, Proof, SettingsError, StoreConfig, run};
 use proto::{
     limits::PORT,
     transport::listen,
@@ -44,7 +45,9 @@ const MOST_OTHER_KEYS: usize = 2;
     name = "mesh-collector",
     version,
     after_help = "The mesh key is read from --mesh-key-file, else from --secrets, else from the environment variable \
-                  MESH_KEY (base64 of 32 bytes). With --tls-cert none is needed.\nRUST_LOG sets what is logged (default: info).\n\n\
+                  MESH_KEY (base64 of 32 bytes). With --tls-cert none is needed.\nRUST_LOG sets what is logged (default: info).\n\
+                  OTEL_EXPORTER_OTLP_ENDPOINT, .._HEADERS, .._CERTIFICATE, .._TIMEOUT, .._INSECURE, OTEL_METRIC_EXPORT_INTERVAL, OTEL_SERVICE_NAME, \
+                  OTEL_RESOURCE_ATTRIBUTES and OTEL_SDK_DISABLED are honoured.\n\n\
                   Exit codes: 0 stopped by a signal, 2 usage, 1 anything else."
 )]
 struct Arguments {
@@ -113,6 +116,15 @@ struct Arguments {
         requires = "store"
     )]
     forget: Vec<NodeName>,
+    /// Push metrics and changes to this OpenTelemetry receiver over gRPC: http://HOST:PORT or https://HOST:PORT [default: none]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Let --otlp-endpoint be http:// beyond loopback: names, findings and headers in plain
+    #[arg(long)]
+    otlp_insecure: bool,
+    /// Time between two pushes of the metrics [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    otlp_interval: Option<Duration>,
 }
 
 /// A call that cannot work as written.
@@ -130,6 +142,8 @@ enum Usage {
     },
     #[error("the gate graph cannot be used:\n{0}")]
     Graph(Problems),
+    #[error(transparent)]
+    Otlp(#[from] SettingsError),
 }
 
 #[tokio::main]
@@ -166,6 +180,7 @@ fn start_log() {
 async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     let expectation = expectation(&arguments)?;
     let http = http(&arguments)?;
+    let otlp = otlp(&arguments)?;
     let proof = proof(&arguments)?;
     let Arguments {
         listen: address,
@@ -181,6 +196,7 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
     }
     let mut config = Config::proving(proof, expectation);
+    config.otlp = otlp;
     config.store = store.map(|folder| StoreConfig { folder, forget });
     for (address, open) in http {
         let (listener, _) = listen(address)?;
@@ -270,6 +286,19 @@ fn http(arguments: &Arguments) -> Result<Vec<(SocketAddr, Open)>, Usage> {
     }
     listeners.extend(arguments.https.map(|address| (address, Open::Tls)));
     Ok(listeners)
+}
+
+/// Variables hold the headers, as they are secrets: arguments are seen by all users of a machine.
+fn otlp(arguments: &Arguments) -> Result<Option<Otlp>, Usage> {
+    let endpoint = arguments.otlp_endpoint.as_deref();
+    let variable = |name: &str| env::var(name).ok();
+    let otlp = Otlp::asked(
+        endpoint,
+        arguments.otlp_insecure,
+        arguments.otlp_interval,
+        variable,
+    )?;
+    Ok(otlp)
 }
 
 /// As many descriptors as the machine lets this user have: what is usual, 1,024, is less than the connections of a large mesh.

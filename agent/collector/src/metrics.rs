@@ -1,53 +1,60 @@
-//! The exporter: the classic text format of Prometheus, which every version and `promtool check metrics` reads.
+//! What is exported: to Prometheus in its classic text format, which every version and `promtool check metrics` reads, and by
+//! `otlp`. Both write the same table.
 //!
 //! How many series there are does not depend on how bad things are: levels, rungs and codes are counted, pairs only while they
 //! fail and only so many, and how many were left out is a number too. Nodes stand by their names, never by their keys.
 
-mod text;
+mod table;
 
 use std::collections::BTreeMap;
 
 use evidence::{Confidence, Ladder, NodeRef, Outcome, Phase, Rung, Verdict};
 
 use crate::{counters::Counters, verdicts::Judged};
-use text::{Kind, Text};
+pub(crate) use table::{Family, Kind, Number, Sample, Table};
+
+/// Series of single pairs, where they are told at all.
+pub(crate) const PAIR_SERIES: usize = 256;
 
 /// All that is exported. Without a judgement only what is counted is; single nodes and pairs only if `most` pairs may be told.
-pub(crate) fn render(judged: Option<&Judged>, counters: &Counters, most: Option<usize>) -> String {
-    let mut text = Text::default();
-    text.family(
-        "mesh_collector_info",
-        Kind::Gauge,
-        "Always 1; the version of the collector.",
-    )
-    .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    text.family(
-        "mesh_collector_judged",
-        Kind::Gauge,
-        "Whether there is a judgement that is young enough to answer from.",
-    )
-    .value(&[], u64::from(judged.is_some()));
+pub(crate) fn table(judged: Option<&Judged>, counters: &Counters, most: Option<usize>) -> Table {
+    let mut table = Table::default();
+    table
+        .family(
+            "mesh_collector_info",
+            Kind::Gauge,
+            "Always 1; the version of the collector.",
+        )
+        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    table
+        .family(
+            "mesh_collector_judged",
+            Kind::Gauge,
+            "Whether there is a judgement that is young enough to answer from.",
+        )
+        .value(&[], u64::from(judged.is_some()));
     if let Some(judged) = judged {
-        gates(&mut text, &judged.verdict);
-        nodes(&mut text, &judged.verdict, most.is_some());
-        findings(&mut text, &judged.verdict);
-        pairs(&mut text, &judged.verdict, most);
+        gates(&mut table, &judged.verdict);
+        nodes(&mut table, &judged.verdict, most.is_some());
+        findings(&mut table, &judged.verdict);
+        pairs(&mut table, &judged.verdict, most);
     }
     for (name, value) in counters.all() {
         let name = format!("mesh_{name}");
         let about = "Counted by the collector since it started.";
-        text.family(&name, Kind::Counter, about).value(&[], value);
+        table.family(name, Kind::Counter, about).value(&[], value);
     }
-    text.finish()
+    table
 }
 
-fn gates(text: &mut Text, verdict: &Verdict) {
-    let mut each = |name: &str, about: &str, yes: &dyn Fn(&evidence::Gate) -> bool| {
-        let family = text.family(name, Kind::Gauge, about);
-        for gate in &verdict.gates {
-            family.value(&[("level", &gate.level)], u64::from(yes(gate)));
-        }
-    };
+fn gates(table: &mut Table, verdict: &Verdict) {
+    let mut each =
+        |name: &'static str, about: &'static str, yes: &dyn Fn(&evidence::Gate) -> bool| {
+            let mut family = table.family(name, Kind::Gauge, about);
+            for gate in &verdict.gates {
+                family.value(&[("level", &gate.level)], u64::from(yes(gate)));
+            }
+        };
     each(
         "mesh_gate_ready",
         "Whether a level's own checks are good. Unknown is 0.",
@@ -70,30 +77,32 @@ fn gates(text: &mut Text, verdict: &Verdict) {
     );
 }
 
-fn nodes(text: &mut Text, verdict: &Verdict, named: bool) {
+fn nodes(table: &mut Table, verdict: &Verdict, named: bool) {
     let reporting = verdict.nodes.iter().filter(|node| node.reporting).count();
     let unnamed = verdict
         .nodes
         .iter()
         .filter(|node| name(&node.node).is_none());
     let unnamed = unnamed.count();
-    text.family(
-        "mesh_nodes",
-        Kind::Gauge,
-        "Nodes of the mesh, by whether their agents report.",
-    )
-    .value(&[("state", "reporting")], reporting)
-    .value(&[("state", "silent")], verdict.nodes.len() - reporting);
-    text.family(
-        "mesh_nodes_unnamed",
-        Kind::Gauge,
-        "Keys in devices of nodes that no agent has reported for.",
-    )
-    .value(&[], unnamed);
+    table
+        .family(
+            "mesh_nodes",
+            Kind::Gauge,
+            "Nodes of the mesh, by whether their agents report.",
+        )
+        .value(&[("state", "reporting")], reporting)
+        .value(&[("state", "silent")], verdict.nodes.len() - reporting);
+    table
+        .family(
+            "mesh_nodes_unnamed",
+            Kind::Gauge,
+            "Keys in devices of nodes that no agent has reported for.",
+        )
+        .value(&[], unnamed);
     if !named {
         return;
     }
-    let family = text.family(
+    let mut family = table.family(
         "mesh_node_reporting",
         Kind::Gauge,
         "Whether the agent of a node reports.",
@@ -116,7 +125,7 @@ fn nodes(text: &mut Text, verdict: &Verdict, named: bool) {
             broken.entry(to).or_default().1 += 1;
         }
     }
-    let family = text.family(
+    let mut family = table.family(
         "mesh_node_directions_broken",
         Kind::Gauge,
         "Directions from and to a node that fail at some rung.",
@@ -128,14 +137,14 @@ fn nodes(text: &mut Text, verdict: &Verdict, named: bool) {
     }
 }
 
-fn findings(text: &mut Text, verdict: &Verdict) {
+fn findings(table: &mut Table, verdict: &Verdict) {
     let mut count: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for root in verdict.roots() {
         *count
             .entry((&root.code, root.confidence.as_str()))
             .or_default() += 1;
     }
-    let family = text.family(
+    let mut family = table.family(
         "mesh_findings",
         Kind::Gauge,
         "What is wrong: roots by code and confidence. mesh-probe explain CODE has the page.",
@@ -154,7 +163,7 @@ fn findings(text: &mut Text, verdict: &Verdict) {
     }
 }
 
-fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
+fn pairs(table: &mut Table, verdict: &Verdict, most: Option<usize>) {
     const OUTCOMES: [Outcome; 6] = [
         Outcome::Pass,
         Outcome::Warn,
@@ -167,7 +176,7 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
     for state in verdict.pairs.iter().flat_map(|ladder| &ladder.rungs) {
         *count.entry((state.rung, state.outcome)).or_default() += 1;
     }
-    let family = text.family(
+    let mut family = table.family(
         "mesh_directions",
         Kind::Gauge,
         "Ordered pairs of nodes, by rung and outcome; in a mesh of more than 32 nodes only of those that are not good.",
@@ -183,32 +192,35 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
     }
     let rtts = verdict.pairs.iter().filter_map(|ladder| ladder.rtt_us);
     let worst = rtts.max().unwrap_or(0);
-    text.family(
-        "mesh_rtt_worst_seconds",
-        Kind::Gauge,
-        "Longest round-trip time of any direction; 0 if none is known.",
-    )
-    .seconds(&[], worst.into());
+    table
+        .family(
+            "mesh_rtt_worst_seconds",
+            Kind::Gauge,
+            "Longest round-trip time of any direction; 0 if none is known.",
+        )
+        .seconds(&[], worst.into());
     let tally = verdict.all_pairs();
-    text.family(
-        "mesh_pairs",
-        Kind::Gauge,
-        "Ordered pairs of nodes, all of them, by whether they carry.",
-    )
-    .value(&[("health", "good")], tally.good)
-    .value(&[("health", "broken")], tally.broken)
-    .value(&[("health", "unproved")], tally.unproved);
+    table
+        .family(
+            "mesh_pairs",
+            Kind::Gauge,
+            "Ordered pairs of nodes, all of them, by whether they carry.",
+        )
+        .value(&[("health", "good")], tally.good)
+        .value(&[("health", "broken")], tally.broken)
+        .value(&[("health", "unproved")], tally.unproved);
     let unhealthy: Vec<&Ladder> = verdict
         .pairs
         .iter()
         .filter(|ladder| ladder.broken_at.is_some())
         .collect();
-    text.family(
-        "mesh_directions_broken",
-        Kind::Gauge,
-        "Ordered pairs of nodes that fail at some rung.",
-    )
-    .value(&[], tally.broken);
+    table
+        .family(
+            "mesh_directions_broken",
+            Kind::Gauge,
+            "Ordered pairs of nodes that fail at some rung.",
+        )
+        .value(&[], tally.broken);
     let Some(most) = most else {
         return;
     };
@@ -218,7 +230,7 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         .collect();
     let unnamed = unhealthy.len() - named.len();
     let told = named.get(..most.min(named.len())).unwrap_or_default();
-    let family = text.family(
+    let mut family = table.family(
         "mesh_direction_broken",
         Kind::Gauge,
         "Always 1; a direction that fails, and the lowest rung at which it does.",
@@ -227,16 +239,17 @@ fn pairs(text: &mut Text, verdict: &Verdict, most: Option<usize>) {
         let rung = ladder.broken_at.map_or("", Rung::as_str);
         family.value(&[("from", from), ("to", to), ("rung", rung)], 1);
     }
-    text.family(
-        "mesh_directions_left_out",
-        Kind::Gauge,
-        "Directions that fail and have no series of their own, by why.",
-    )
-    .value(
-        &[("reason", "limit")],
-        tally.broken.saturating_sub(number(told.len() + unnamed)),
-    )
-    .value(&[("reason", "unnamed")], unnamed);
+    table
+        .family(
+            "mesh_directions_left_out",
+            Kind::Gauge,
+            "Directions that fail and have no series of their own, by why.",
+        )
+        .value(
+            &[("reason", "limit")],
+            tally.broken.saturating_sub(number(told.len() + unnamed)),
+        )
+        .value(&[("reason", "unnamed")], unnamed);
 }
 
 fn number(len: usize) -> u64 {
@@ -254,4 +267,4 @@ fn name(node: &NodeRef) -> Option<&str> {
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -39,6 +39,7 @@ use crate::{
     intake::Intake,
     judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
     mesh::{Mesh, WATCHES},
+    otlp::{Otlp, Queue, Source, push},
     pairs::Pairs,
     reflection,
     state::State,
@@ -69,6 +70,8 @@ pub struct Config {
     pub http: Vec<Http>,
     /// Where history and pinned keys are kept over restarts; in memory only if nowhere.
     pub store: Option<StoreConfig>,
+    /// Where to push metrics and changes over OTLP, if anywhere.
+    pub otlp: Option<Otlp>,
     /// What is counted; keep a clone to read it.
     pub counters: Arc<Counters>,
 }
@@ -89,6 +92,7 @@ impl Config {
             confirm: timing::CONFIRMED,
             http: Vec::new(),
             store: None,
+            otlp: None,
             counters: Arc::default(),
         }
     }
@@ -132,7 +136,9 @@ pub async fn run(
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let tls = Arc::new(Tls::start(config.proof)?);
     let counters = Arc::clone(&config.counters);
-    let (memory, pins, pasts) = remember(config.store, &counters).await;
+    let (mut memory, pins, pasts) = remember(config.store, &counters).await;
+    let waiting = Queue::new(Arc::clone(&counters));
+    memory.export = config.otlp.is_some().then(|| waiting.clone());
     let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
     let state = State::new(clock::now(), config.expectation).remembering(pins, pasts);
@@ -171,6 +177,16 @@ pub async fn run(
         let served = http::serve(http, surface.clone(), Arc::clone(&tls), stopped.clone());
         tokio::spawn(served);
     }
+    let export = config.otlp.map(|otlp| {
+        let source = Source {
+            verdicts: surface.answers.verdicts.clone(),
+            queue: waiting,
+            counters: Arc::clone(&surface.counters),
+            port: address.port(),
+        };
+        // It ends with nothing that others wait for.
+        tokio::spawn(push(otlp, source, stopped.clone()))
+    });
     drop(surface);
     let mut owner = tokio::spawn(owner.run(dropped(stopped.clone())));
     let mut server = tokio::spawn(async move {
@@ -192,6 +208,10 @@ pub async fn run(
     if let Some(store) = memory.store {
         // The bound on it is its own.
         drop(spawn_blocking(move || store.close()).await);
+    }
+    if let Some(export) = export {
+        // The bound on what is left to push is shorter than this one.
+        drop(timeout(DRAIN, export).await);
     }
     if timeout(DRAIN, server).await.is_err() {
         warn!(seconds = DRAIN.as_secs(), "open calls did not end in time");
@@ -215,6 +235,7 @@ async fn remember(
     let memory = Memory {
         recent: Recent::of(restored.transitions),
         store: Some(writer),
+        export: None,
     };
     (memory, restored.pins, restored.pasts)
 }

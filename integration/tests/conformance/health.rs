@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use diagnosis::{Expectation, View};
+use diagnosis::{Expectation, View, Watch};
 use evidence::{Gate, Moment, Phase, Verdict};
 use mesh_collector::{Config, Http, Open, Proof, run as collect};
 use proto::{
@@ -47,7 +47,7 @@ pub(crate) async fn run(report: &mut Report) {
 }
 
 /// The underlay is ready, the mesh is not, nobody measures anything else.
-fn judge(_: &View, _: Moment) -> Verdict {
+fn judge(_: &mut Watch, _: &View, _: Moment) -> Verdict {
     let gate = |level: &str, phase| Gate {
         level: level.to_owned(),
         phase,

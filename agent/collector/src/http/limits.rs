@@ -36,8 +36,6 @@ pub(super) const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Time after which a browser asks for the page again.
 pub(super) const REFRESH: Duration = Duration::from_secs(10);
-/// Series of single pairs in `/metrics`.
-pub(super) const PAIR_SERIES: usize = 256;
 /// After connections could not be accepted.
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Between two looks at the first bytes of a connection.

@@ -194,10 +194,10 @@ async fn metrics(State(shared): Asking) -> Response {
     } = &shared.surface;
     let judged = answers.verdicts.current().ok();
     let most = match shared.details {
-        Details::Told => Some(limits::PAIR_SERIES),
+        Details::Told => Some(metrics::PAIR_SERIES),
         Details::Hidden => None,
     };
-    let text = metrics::render(judged.as_deref(), counters, most);
+    let text = metrics::table(judged.as_deref(), counters, most).text();
     ([(header::CONTENT_TYPE, METRICS)], text).into_response()
 }
 

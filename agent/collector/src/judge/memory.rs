@@ -5,12 +5,14 @@ use std::sync::Arc;
 use evidence::{PairPast, Transition};
 
 use super::Recent;
-use crate::{access::Agent, store::Writer, verdicts::Judged};
+use crate::{access::Agent, otlp::Queue, store::Writer, verdicts::Judged};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) recent: Recent,
     pub(crate) store: Option<Writer>,
+    /// Where changes wait to be exported, if they are.
+    pub(crate) export: Option<Queue>,
 }
 
 impl Memory {
@@ -21,6 +23,9 @@ impl Memory {
             if !pasts.is_empty() {
                 store.pasts(pasts);
             }
+        }
+        if let Some(queue) = &self.export {
+            queue.changed(&transitions);
         }
         self.recent.add(transitions);
     }

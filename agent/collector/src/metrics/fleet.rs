@@ -31,7 +31,7 @@ fn exported() -> BTreeSet<String> {
         revision: 1,
         hold: Hold::new(std::time::Duration::ZERO),
     };
-    let text = render(Some(&judged), &Counters::default(), Some(1));
+    let text = table(Some(&judged), &Counters::default(), Some(1)).text();
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     families
         .filter_map(|rest| rest.split(' ').next())
@@ -91,6 +91,7 @@ fn the_scrape_trusts_the_name_that_collectors_have() {
 #[test]
 fn the_dashboard_asks_the_chosen_prometheus_about_the_chosen_clusters() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    assert_eq!(dashboard["editable"], false);
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let variables: Vec<_> = variables.iter().map(|one| &one["name"]).collect();
     assert_eq!(variables, ["datasource", "cluster"]);
@@ -102,6 +103,12 @@ fn the_dashboard_asks_the_chosen_prometheus_about_the_chosen_clusters() {
             assert_eq!(target["datasource"]["uid"], "${datasource}", "{panel}");
             let asks = target["expr"].as_str().unwrap();
             assert!(asks.contains("cluster=~\"$cluster\""), "{asks}");
+            // A fixed range is too short for one who scrapes seldom, and Grafana knows how often that is.
+            let rates = asks.matches("rate(").count();
+            assert_eq!(asks.matches("[$__rate_interval]").count(), rates, "{asks}");
         }
+        let unit = &panel["fieldConfig"]["defaults"]["unit"];
+        let named = panel["type"] == "state-timeline" || unit.is_string();
+        assert!(named, "{panel}");
     }
 }

@@ -12,7 +12,7 @@ fn node(name: &str) -> NodeRef {
 }
 
 /// A mesh of so many nodes, of which nobody reaches anybody, and a key that nobody has a name for.
-fn collapsed(nodes: usize) -> Judged {
+pub(crate) fn collapsed(nodes: usize) -> Judged {
     let mut all: Vec<NodeRef> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
     all.push(NodeRef::Unnamed {
         key: PublicKey::from_bytes([7; 32]),
@@ -67,7 +67,7 @@ fn series<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 #[test]
 fn single_pairs_are_told_up_to_a_bound_and_the_rest_is_counted() {
     let judged = collapsed(20);
-    let text = render(Some(&judged), &Counters::default(), Some(100));
+    let text = table(Some(&judged), &Counters::default(), Some(100)).text();
     assert_eq!(series(&text, "mesh_direction_broken").len(), 100);
     assert_eq!(
         series(&text, "mesh_directions_left_out"),
@@ -87,7 +87,7 @@ fn single_pairs_are_told_up_to_a_bound_and_the_rest_is_counted() {
 fn pairs_that_the_verdict_does_not_tell_are_counted_all_the_same() {
     let mut judged = collapsed(3);
     judged.verdict.tally.broken = 1_047_552;
-    let text = render(Some(&judged), &Counters::default(), Some(100));
+    let text = table(Some(&judged), &Counters::default(), Some(100)).text();
     for line in [
         "mesh_pairs{health=\"broken\"} 1047552",
         "mesh_directions_broken 1047552",
@@ -99,7 +99,7 @@ fn pairs_that_the_verdict_does_not_tell_are_counted_all_the_same() {
 
 #[test]
 fn without_details_nobody_is_named_and_all_is_counted() {
-    let text = render(Some(&collapsed(3)), &Counters::default(), None);
+    let text = table(Some(&collapsed(3)), &Counters::default(), None).text();
     assert!(!text.contains("node-0"), "{text}");
     assert_eq!(
         series(&text, "mesh_directions_broken"),
@@ -110,7 +110,7 @@ fn without_details_nobody_is_named_and_all_is_counted() {
 #[test]
 fn no_key_is_told() {
     let key = PublicKey::from_bytes([7; 32]);
-    let text = render(Some(&collapsed(3)), &Counters::default(), Some(100));
+    let text = table(Some(&collapsed(3)), &Counters::default(), Some(100)).text();
     let short = key.short();
     assert!(
         !text.contains(&short) && !text.contains(&key.to_string()),
@@ -125,7 +125,7 @@ fn no_key_is_told() {
 #[test]
 fn a_mesh_that_gets_worse_adds_no_series_but_those_of_pairs() {
     let count = |judged: &Judged| {
-        let text = render(Some(judged), &Counters::default(), Some(0));
+        let text = table(Some(judged), &Counters::default(), Some(0)).text();
         text.lines().filter(|line| !line.starts_with('#')).count()
     };
     let mut well = collapsed(20);
@@ -138,7 +138,7 @@ fn a_mesh_that_gets_worse_adds_no_series_but_those_of_pairs() {
 
 #[test]
 fn every_family_is_told_once_and_every_sample_belongs_to_one() {
-    let text = render(Some(&collapsed(3)), &Counters::default(), Some(100));
+    let text = table(Some(&collapsed(3)), &Counters::default(), Some(100)).text();
     let mut families = BTreeSet::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -157,15 +157,15 @@ fn every_family_is_told_once_and_every_sample_belongs_to_one() {
 
 #[test]
 fn without_a_judgement_no_gate_is_told() {
-    let text = render(None, &Counters::default(), Some(100));
+    let text = table(None, &Counters::default(), Some(100)).text();
     assert!(!text.contains("mesh_gate"), "{text}");
     assert!(text.contains("mesh_collector_judged 0\n"), "{text}");
 }
 
 #[test]
 fn a_label_cannot_leave_its_quotes() {
-    let mut text = Text::default();
+    let mut text = Table::default();
     text.family("a", Kind::Gauge, "b")
         .value(&[("c", "d\"\\\ne")], 1_u64);
-    assert!(text.finish().ends_with("a{c=\"d\\\"\\\\\\ne\"} 1\n"));
+    assert!(text.text().ends_with("a{c=\"d\\\"\\\\\\ne\"} 1\n"));
 }

@@ -11,7 +11,9 @@ use evidence::{
     Delta, Fact, FactKey, Facts, Gate, Identity, Ladder, Moment, NodeName, NodeRef, NodeState,
     Peer, Phase, PublicKey, Tally, Verdict,
 };
-use mesh_collector::{Config, Counters, Http, Judge, Open, Proof, RunError, StoreConfig, run};
+use mesh_collector::{
+    Config, Counters, Http, Judge, Open, Otlp, Proof, RunError, StoreConfig, run,
+};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire, verdict_from_wire},
     limits::MESSAGE_BYTES,
@@ -70,7 +72,7 @@ impl Collector {
     }
 
     pub(crate) fn judging_by(judge: Judge) -> Self {
-        Self::with(judge, Proof::of(mesh_key(1)), None)
+        Self::with(judge, Proof::of(mesh_key(1)), |_| {})
     }
 
     /// One with a store.
@@ -79,20 +81,29 @@ impl Collector {
             folder: folder.to_owned(),
             forget: Vec::new(),
         };
-        Self::with(picture, Proof::of(mesh_key(1)), Some(store))
+        Self::with(picture, Proof::of(mesh_key(1)), |config| {
+            config.store = Some(store);
+        })
+    }
+
+    /// One that pushes to a receiver of OpenTelemetry.
+    pub(crate) fn exporting(otlp: Otlp) -> Self {
+        Self::with(picture, Proof::of(mesh_key(1)), |config| {
+            config.otlp = Some(otlp);
+        })
     }
 
     /// One with the certificates of an operator's own authority.
     pub(crate) fn proving(proof: Proof) -> Self {
-        Self::with(picture, proof, None)
+        Self::with(picture, proof, |_| {})
     }
 
     /// One that serves the holders of other mesh keys, too.
     pub(crate) fn also_accepting(keys: Vec<MeshKey>) -> Self {
-        Self::with(picture, Proof::of_all(mesh_key(1), keys), None)
+        Self::with(picture, Proof::of_all(mesh_key(1), keys), |_| {})
     }
 
-    fn with(judge: Judge, proof: Proof, store: Option<StoreConfig>) -> Self {
+    fn with(judge: Judge, proof: Proof, change: impl FnOnce(&mut Config)) -> Self {
         let (listener, address) = listener();
         let levels = vec![
             Level::new(MESH, &[], Check::Mesh),
@@ -104,7 +115,7 @@ impl Collector {
         };
         let mut config = Config::proving(proof, expectation);
         config.judge = judge;
-        config.store = store;
+        change(&mut config);
         config.patience = Duration::ZERO;
         config.confirm = Duration::ZERO;
         let [bare, detailed, https] = [Open::Gates, Open::Everything, Open::Tls].map(|open| {

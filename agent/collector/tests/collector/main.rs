@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod limits;
 mod mesh;
+mod otlp;
 mod own;
 mod page;
 mod pinning;

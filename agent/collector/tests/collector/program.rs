@@ -84,6 +84,33 @@ fn http_beyond_loopback_has_to_be_asked_for() {
 }
 
 #[test]
+fn an_export_that_cannot_be_is_a_usage_error() {
+    for (arguments, told) in [
+        (
+            ["--otlp-endpoint", "http://192.0.2.1:4317"],
+            "--otlp-insecure",
+        ),
+        (
+            ["--otlp-endpoint", "192.0.2.1:4317"],
+            "expected http://HOST:PORT",
+        ),
+    ] {
+        let (code, text) = failed(program(&arguments));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(told), "{text}");
+    }
+    let mut command = program(&["--otlp-endpoint", "http://127.0.0.1:4317"]);
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "a=b,c2VjcmV0");
+    let (code, text) = failed(command);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("OTEL_EXPORTER_OTLP_HEADERS: item 2"),
+        "{text}"
+    );
+    assert!(!text.contains("c2VjcmV0"), "{text}");
+}
+
+#[test]
 fn a_key_file_that_cannot_be_read_is_an_error_with_its_cause() {
     let (code, text) = failed(program(&["--mesh-key-file", "/nonexistent/key"]));
     assert_eq!(code, Some(1), "{text}");
