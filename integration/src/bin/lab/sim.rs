@@ -7,13 +7,20 @@ use std::{
     time::Instant,
 };
 
-use integration::sim::{
-    benign::{self, CHAPTER},
-    time::HOUR,
-    trouble::Story,
+use integration::{
+    lab::scenario::Scenario,
+    sim::{
+        self,
+        benign::{self, CHAPTER},
+        time::HOUR,
+        trouble::Story,
+    },
 };
 
-use crate::cli::SimArguments;
+use crate::{
+    cli::{RunArguments, SimArguments},
+    inside,
+};
 
 /// What all chapters together came to.
 #[derive(Debug, Default)]
@@ -108,4 +115,12 @@ fn replay(arguments: &SimArguments) -> anyhow::Result<u8> {
         writeln!(out, "{fault:?} was named after {} s", time / 1_000_000)?;
     }
     Ok(u8::from(!outcome.reference.flaws.is_empty()))
+}
+
+/// `lab run --stage sim`: a scenario in virtual time.
+pub(crate) fn stage(scenario: &Scenario, arguments: &RunArguments) -> anyhow::Result<u8> {
+    anyhow::ensure!(!arguments.keep, "--keep does not belong to --stage sim");
+    let result = sim::stage::run(scenario, arguments.seed, &mut io::stderr())?;
+    inside::print(&result, arguments.output)?;
+    Ok(u8::from(!result.pass))
 }
