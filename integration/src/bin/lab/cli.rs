@@ -183,6 +183,9 @@ pub(crate) struct SimArguments {
     /// Play the one chapter of this seed and print what happens in it
     #[arg(long)]
     pub(crate) replay: bool,
+    /// In clusters of so many nodes, instead of the usual four to six
+    #[arg(long, value_parser = clap::value_parser!(u8).range(8..=250))]
+    pub(crate) nodes: Option<u8>,
     /// How many chapters at a time
     #[arg(long, default_value_t = 2, value_parser = at_once())]
     pub(crate) threads: usize,

@@ -12,7 +12,7 @@ use integration::{
     sim::{
         self,
         benign::{self, CHAPTER},
-        time::HOUR,
+        time::{HOUR, SECOND},
         trouble::Story,
     },
 };
@@ -26,6 +26,8 @@ use crate::{
 #[derive(Debug, Default)]
 struct Sum {
     chapters: u64,
+    /// Of virtual time.
+    seconds: u64,
     verdicts: u64,
     datagrams: u64,
     ready: u64,
@@ -69,8 +71,9 @@ pub(crate) fn run(arguments: &SimArguments) -> anyhow::Result<u8> {
     );
     writeln!(
         out,
-        "{} chapters, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
+        "{} chapters of {:.1} h together, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
         sum(|sum| sum.chapters),
+        sum(|sum| sum.seconds) as f64 / 3600.0,
         sum(|sum| sum.verdicts),
         sum(|sum| sum.datagrams),
         sum(|sum| sum.ready),
@@ -81,19 +84,23 @@ pub(crate) fn run(arguments: &SimArguments) -> anyhow::Result<u8> {
 
 fn play(arguments: &SimArguments, seed: u64, sum: &mut Sum) {
     let outcome = if arguments.faults {
-        Story::from_seed(seed, 3).play(seed, false)
+        Story::from_seed(seed, 3, arguments.nodes).play(seed, false)
     } else {
-        benign::chapter(seed, false)
+        benign::chapter(seed, arguments.nodes, false)
     };
     let reference = outcome.reference;
     sum.chapters += 1;
+    sum.seconds += u64::try_from(outcome.world.now / SECOND).unwrap_or(0);
     sum.verdicts += reference.verdicts;
     sum.datagrams += outcome.world.datagrams;
     sum.ready += reference.ready;
     sum.well += reference.well;
-    let faults = if arguments.faults { " --faults" } else { "" };
+    let mut again = String::from(if arguments.faults { " --faults" } else { "" });
+    if let Some(nodes) = arguments.nodes {
+        again += &format!(" --nodes {nodes}");
+    }
     for flaw in reference.flaws {
-        let line = format!("seed {seed}: {flaw}\n  again: lab sim --replay{faults} --seed {seed}");
+        let line = format!("seed {seed}: {flaw}\n  again: lab sim --replay{again} --seed {seed}");
         // A reader that is gone must not end the run.
         drop(writeln!(io::stdout(), "{line}"));
         sum.flaws.push(line);
@@ -103,9 +110,9 @@ fn play(arguments: &SimArguments, seed: u64, sum: &mut Sum) {
 fn replay(arguments: &SimArguments) -> anyhow::Result<u8> {
     let seed = arguments.seed;
     let outcome = if arguments.faults {
-        Story::from_seed(seed, 3).play(seed, true)
+        Story::from_seed(seed, 3, arguments.nodes).play(seed, true)
     } else {
-        benign::chapter(seed, true)
+        benign::chapter(seed, arguments.nodes, true)
     };
     let mut out = io::stdout().lock();
     for line in outcome.world.log.iter().flatten() {

@@ -15,6 +15,8 @@ use crate::sim::{
     wireguard::Out,
 };
 
+/// Nodes of a cluster whose handshakes are in the log: those of a larger one would be all of it.
+const DETAILED: usize = 32;
 /// Bytes of a VLAN tag.
 const TAG: usize = 4;
 
@@ -70,7 +72,9 @@ impl World {
             Direction::Out => ends.1,
         };
         if let Some(bytes) = message.handshake() {
-            self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            if self.nodes.len() <= DETAILED {
+                self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            }
             self.sighted(node, direction, ends, &bytes);
             return;
         }
