@@ -1,7 +1,5 @@
 //! Clusters in virtual time.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use integration::sim::{
     benign,
     fault::{Action, Fault},

@@ -235,15 +235,14 @@ impl Network {
         {
             return None;
         }
-        let (site, target, inside) = match reachable {
-            Some(target) => (self.site(target), target, to),
-            None => {
-                let mut sites = self.plan.sites.iter();
-                let site = sites.position(|site| to.ip() == site.wan)?;
-                let inside = self.routers.get_mut(site)?.inward(seen, to, now)?;
-                let target = self.addresses.get(&inside.ip()).copied()?;
-                (Some(site), target, inside)
-            }
+        let (site, target, inside) = if let Some(target) = reachable {
+            (self.site(target), target, to)
+        } else {
+            let mut sites = self.plan.sites.iter();
+            let site = sites.position(|site| to.ip() == site.wan)?;
+            let inside = self.routers.get_mut(site)?.inward(seen, to, now)?;
+            let target = self.addresses.get(&inside.ip()).copied()?;
+            (Some(site), target, inside)
         };
         if let Some(site) = site {
             self.router_lets_pass(site, Heading::Inward, (seen, inside), datagram)?;

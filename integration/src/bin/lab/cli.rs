@@ -83,8 +83,8 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CarriedArguments {
     /// Write it into this file instead, or where the project keeps it
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    pub(crate) write: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) write: Option<PathBuf>,
     /// Who is to carry them
     #[arg(long, value_enum, default_value_t = CarriedStage::Vagrant)]
     pub(crate) stage: CarriedStage,

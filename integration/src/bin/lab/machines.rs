@@ -45,20 +45,20 @@ pub(crate) fn run(scenario: &Scenario, arguments: &RunArguments) -> anyhow::Resu
 
 pub(crate) fn carried(arguments: &CarriedArguments, files: &[PathBuf]) -> anyhow::Result<u8> {
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenario::load(file)).collect();
-    let (text, usual) = match arguments.stage {
+    let (text, place) = match arguments.stage {
         CarriedStage::Vagrant => (table::document(&scenarios?), "vagrant/SCENARIOS.md"),
         CarriedStage::Sim => (
             sim::table::document(&scenarios?),
             "integration/SIMULATED.md",
         ),
     };
-    let file = arguments
-        .write
-        .as_ref()
-        .map(|file| file.clone().unwrap_or_else(|| usual.into()));
+    // Without a value it is empty.
+    let usual = |file: &PathBuf| file.as_os_str().is_empty();
+    let file = arguments.write.clone();
+    let file = file.map(|file| if usual(&file) { place.into() } else { file });
     match file {
         Some(file) => {
-            fs::write(&file, text).with_context(|| format!("write {}", file.display()))?
+            fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         }
         None => write!(io::stdout(), "{text}")?,
     }

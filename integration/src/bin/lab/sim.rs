@@ -71,9 +71,9 @@ pub(crate) fn run(arguments: &SimArguments) -> anyhow::Result<u8> {
     );
     writeln!(
         out,
-        "{} chapters of {:.1} h together, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
+        "{} chapters of {} minutes together, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
         sum(|sum| sum.chapters),
-        sum(|sum| sum.seconds) as f64 / 3600.0,
+        sum(|sum| sum.seconds) / 60,
         sum(|sum| sum.verdicts),
         sum(|sum| sum.datagrams),
         sum(|sum| sum.ready),
@@ -97,7 +97,7 @@ fn play(arguments: &SimArguments, seed: u64, sum: &mut Sum) {
     sum.well += reference.well;
     let mut again = String::from(if arguments.faults { " --faults" } else { "" });
     if let Some(nodes) = arguments.nodes {
-        again += &format!(" --nodes {nodes}");
+        again.extend([" --nodes ".to_owned(), nodes.to_string()]);
     }
     for flaw in reference.flaws {
         let line = format!("seed {seed}: {flaw}\n  again: lab sim --replay{again} --seed {seed}");

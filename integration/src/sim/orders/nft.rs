@@ -93,9 +93,8 @@ fn whole(place: &Place<'_>, table: &str, chain: &str, body: &str) -> Result<Vec<
 fn head(body: &str) -> Result<(Hook, &str), String> {
     let (head, rest) = body.split_once(';').ok_or("a chain without a head")?;
     let words: Vec<&str> = head.split_whitespace().collect();
-    let hook = match words[..] {
-        ["type", "filter", "hook", hook, "priority", _] => hook,
-        _ => return Err(format!("a chain of `{}`", head.trim())),
+    let ["type", "filter", "hook", hook, "priority", _] = words[..] else {
+        return Err(format!("a chain of `{}`", head.trim()));
     };
     let hook = match hook {
         "input" => Hook::Input,
