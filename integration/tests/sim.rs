@@ -1,7 +1,13 @@
 //! Clusters in virtual time.
 
 use integration::sim::{
-    fault::Fault, nat::NatKind, plan::Plan, reference::FlawKind, trouble::Story,
+    benign,
+    fault::{Action, Fault},
+    nat::NatKind,
+    plan::Plan,
+    reference::FlawKind,
+    time::SECOND,
+    trouble::Story,
 };
 
 fn home() -> Plan {
@@ -39,4 +45,23 @@ fn no_gate_stays_open_over_a_blocked_port() {
         .iter()
         .any(|flaw| flaw.kind == FlawKind::OpenGate);
     assert!(!open, "{:?}", reference.flaws);
+}
+
+/// Larger ones are played by `lab sim --nodes`.
+#[test]
+fn in_a_mesh_of_24_nodes_a_blocked_port_is_named_and_nothing_else() {
+    let plan = benign::large(24, 0);
+    assert_eq!(plan.nodes.len(), 24);
+    let behind_nat = plan.named("site-1-2").unwrap();
+    let fault = Fault::block_to(&plan, behind_nat);
+    let story = Story {
+        plan,
+        events: vec![(30 * SECOND, Action::Break(fault))],
+        ends: 55 * SECOND,
+    };
+    let reference = story.play(1, false).reference;
+    let named: Vec<_> = reference.times.iter().map(|(fault, _)| *fault).collect();
+    assert_eq!(named, [fault], "{:?}", reference.flaws);
+    let flaws: Vec<_> = reference.flaws.iter().map(ToString::to_string).collect();
+    assert!(flaws.is_empty(), "{flaws:#?}");
 }

@@ -34,15 +34,26 @@ const WATCH: Duration = Duration::from_secs(30);
 /// The gate that must be open before anything is broken.
 const START_GATE: &str = "mesh";
 
-/// What carries out a scenario: a lab of this machine, or machines that somebody else started.
+/// What carries out a scenario: a lab of this machine, machines that somebody else started, or a simulation.
 pub trait Staged {
     /// Starts collector and agents; it is not waited for any of them.
     fn start_programs(&mut self) -> Result<(), LabError>;
     fn perform(&mut self, action: &Action) -> Result<(), LabError>;
     /// What the collector says now; that it says nothing (or nothing readable) is an ordinary answer.
-    fn verdict(&self) -> Result<Result<Verdict, String>, LabError>;
+    fn verdict(&mut self) -> Result<Result<Verdict, String>, LabError>;
     /// Programs that ended by themselves.
     fn fallen(&mut self) -> Vec<String>;
+
+    /// The stage's time: that of this machine, unless it has one of its own.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Lets so much of that time pass.
+    fn pass(&mut self, time: Duration) -> Result<(), LabError> {
+        thread::sleep(time);
+        Ok(())
+    }
 }
 
 /// Makes a lab and runs the scenario in it; `log` gets what is done and when.
@@ -68,10 +79,10 @@ pub fn play(
     log: &mut dyn Write,
 ) -> Result<RunResult, LabError> {
     let mut run = Run {
+        begin: stage.now(),
         stage,
         kind,
         log,
-        begin: Instant::now(),
         last: Verdict::default(),
         silence: None,
         accused: BTreeSet::new(),
@@ -181,11 +192,12 @@ impl Run<'_> {
     fn apply_steps(&mut self, scenario: &Scenario) -> Result<Vec<Action>, LabError> {
         let mut steps: Vec<_> = scenario.steps.iter().enumerate().collect();
         steps.sort_by(|(_, one), (_, other)| one.at.total_cmp(&other.at));
-        let begin = Instant::now();
+        let begin = self.stage.now();
         let mut heal = Vec::new();
         for (number, step) in steps {
             let due = begin + Duration::from_secs_f64(step.at);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let left = due.saturating_duration_since(self.stage.now());
+            self.stage.pass(left)?;
             let remedy = step.fault.remedy(&scenario.topology, number);
             let remedy = remedy.map_err(|error| LabError::Impossible(error.to_string()))?;
             self.perform(&remedy.apply)?;
@@ -262,13 +274,13 @@ impl Run<'_> {
         hold: Duration,
         wanted: impl Fn(&Verdict) -> bool,
     ) -> Result<Option<f64>, LabError> {
-        let begin = Instant::now();
+        let begin = self.stage.now();
         let poll = self.kind.poll();
         let mut since: Option<Instant> = None;
         loop {
-            let asked = Instant::now();
+            let asked = self.stage.now();
             let holds = self.ask()? && wanted(&self.last);
-            let answered = Instant::now();
+            let answered = self.stage.now();
             since = if holds {
                 since.or(Some(answered))
             } else {
@@ -278,8 +290,10 @@ impl Run<'_> {
                 Some(first) if answered.duration_since(first) >= hold => {
                     return Ok(Some(seconds(first.duration_since(begin))));
                 }
-                None if begin.elapsed() >= limit => return Ok(None),
-                _ => thread::sleep(poll.saturating_sub(asked.elapsed())),
+                None if answered.duration_since(begin) >= limit => return Ok(None),
+                _ => self
+                    .stage
+                    .pass(poll.saturating_sub(answered.duration_since(asked)))?,
             }
         }
     }
@@ -325,7 +339,7 @@ impl Run<'_> {
 
     /// A log that cannot be written must not change the result.
     fn note(&mut self, what: &dyn fmt::Display) {
-        let at = seconds(self.begin.elapsed());
+        let at = seconds(self.stage.now().duration_since(self.begin));
         drop(writeln!(self.log, "{at:7.2} s  {what}"));
     }
 }

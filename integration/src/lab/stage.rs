@@ -50,7 +50,7 @@ impl Staged for Stage {
         }
     }
 
-    fn verdict(&self) -> Result<Result<Verdict, String>, LabError> {
+    fn verdict(&mut self) -> Result<Result<Verdict, String>, LabError> {
         let output = self.programs.ask(&self.lab, &["status", "-o", "json"])?;
         let status: Result<MeshStatus, _> = serde_json::from_slice(&output.stdout);
         Ok(status.map(|status| status.verdict).map_err(|error| {

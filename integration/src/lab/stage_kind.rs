@@ -9,6 +9,7 @@ use crate::{
         scenario::Scenario,
         topology::{Implementation, Topology},
     },
+    sim,
     vagrant::carried,
 };
 
@@ -27,10 +28,12 @@ pub enum StageKind {
     Kernel,
     /// Talos nodes on libvirt, as `vagrant/` describes them.
     Vagrant,
+    /// A cluster in virtual time, on one thread.
+    Sim,
 }
 
 impl StageKind {
-    pub const ALL: [Self; 3] = [Self::Namespaces, Self::Kernel, Self::Vagrant];
+    pub const ALL: [Self; 4] = [Self::Namespaces, Self::Kernel, Self::Vagrant, Self::Sim];
     /// Those in which a lab is made for each run.
     pub const LABS: [Self; 2] = [Self::Namespaces, Self::Kernel];
 
@@ -39,6 +42,7 @@ impl StageKind {
             Self::Namespaces => "namespaces",
             Self::Kernel => "kernel",
             Self::Vagrant => "vagrant",
+            Self::Sim => "sim",
         }
     }
 
@@ -52,6 +56,7 @@ impl StageKind {
             Self::Namespaces => Ok(()),
             Self::Kernel => kernel_carries(&scenario.topology),
             Self::Vagrant => carried::carried(scenario),
+            Self::Sim => sim::carried::carried(scenario),
         }
     }
 
@@ -69,7 +74,7 @@ impl StageKind {
     /// How long to wait here for what takes up to `limit` on a machine of its own.
     pub fn patience(self, limit: Duration) -> Duration {
         match self {
-            Self::Namespaces => limit,
+            Self::Namespaces | Self::Sim => limit,
             Self::Kernel => limit * KERNEL_PATIENCE,
             Self::Vagrant => limit * VAGRANT_PATIENCE,
         }
@@ -79,7 +84,7 @@ impl StageKind {
     /// of an emulated one, which the programs under test would then lack.
     pub fn poll(self) -> Duration {
         match self {
-            Self::Namespaces => Duration::from_millis(250),
+            Self::Namespaces | Self::Sim => Duration::from_millis(250),
             Self::Kernel => Duration::from_secs(3),
             Self::Vagrant => Duration::from_secs(1),
         }

@@ -35,9 +35,24 @@ pub fn plan(seed: u64) -> Plan {
     }
 }
 
-/// Plays one chapter.
-pub fn chapter(seed: u64, log: bool) -> Outcome {
-    let plan = plan(seed);
+/// A large cluster: a half of it by itself, a quarter behind one translation, and two sites that are routed. Sites that both
+/// translate would not reach each other.
+pub fn large(nodes: u8, seed: u64) -> Plan {
+    let nat = [
+        NatKind::PortRestricted,
+        NatKind::FullCone,
+        NatKind::Symmetric,
+    ];
+    let nat = nat[usize::try_from(seed % 3).unwrap_or(0)];
+    let (home, routed) = ((nodes / 4).max(2), (nodes / 8).max(2));
+    let public = nodes.saturating_sub(home + 2 * routed).max(1);
+    let routed = (NatKind::None, routed);
+    Plan::mixed(public, &[(nat, home), routed, routed])
+}
+
+/// Plays one chapter, in one of the usual clusters or in one of so many nodes.
+pub fn chapter(seed: u64, nodes: Option<u8>, log: bool) -> Outcome {
+    let plan = nodes.map_or_else(|| plan(seed), |nodes| large(nodes, seed));
     let mut random = StdRng::seed_from_u64(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let mut world = World::new(&plan, random.random());
     world.log = log.then(Vec::new);

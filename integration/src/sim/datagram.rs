@@ -116,6 +116,16 @@ impl Message {
 }
 
 impl Datagram {
+    /// The first byte of the UDP payload: the type of a message of `WireGuard`.
+    pub fn first_byte(&self) -> u8 {
+        match self {
+            Self::WireGuard(Message::Initiation { .. }) => 1,
+            Self::WireGuard(Message::Response { .. }) => 2,
+            Self::WireGuard(Message::Data { .. }) => 4,
+            Self::Past { bytes } => bytes.first().copied().unwrap_or_default(),
+        }
+    }
+
     /// Bytes of the IP packet (IPv4).
     pub fn packet_length(&self) -> usize {
         let payload = match self {

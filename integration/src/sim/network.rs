@@ -1,11 +1,17 @@
 //! The ways between nodes: delay, jitter, loss, order, copies, and what stands in the way.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use rand::{Rng as _, rngs::StdRng};
 
+use crate::lab::topology::INTERNET;
+
 use super::{
     datagram::{Datagram, Message},
+    firewall::{Firewalls, Heading, Hook, Packet},
     nat::{Nat, NatKind},
     plan::{Plan, TUNNEL_PORT},
     time::{MILLI, Micros},
@@ -82,7 +88,9 @@ pub struct Network {
     plan: Plan,
     pub routers: Vec<Nat>,
     pub rules: Vec<Rule>,
+    pub firewalls: Firewalls,
     pub weather: Weather,
+    addresses: BTreeMap<IpAddr, usize>,
     delays: BTreeMap<(usize, usize), Micros>,
     last: BTreeMap<(usize, usize), Micros>,
     random: StdRng,
@@ -109,15 +117,25 @@ impl Network {
             delays.insert((b, a), way + random.random_range(0..MILLI));
         }
         let routers = plan.sites.iter();
+        let nodes = plan.nodes.iter().enumerate();
         Self {
+            addresses: nodes
+                .map(|(number, node)| (node.address.into(), number))
+                .collect(),
             routers: routers.map(|site| Nat::new(site.nat, site.wan)).collect(),
             plan: plan.clone(),
             rules: Vec::new(),
+            firewalls: Firewalls::default(),
             weather: Weather::default(),
             delays,
             last: BTreeMap::new(),
             random,
         }
+    }
+
+    /// All machines are near each other, as those of a lab.
+    pub fn is_near(&mut self) {
+        self.delays.clear();
     }
 
     /// Sends from a port of a node; says where and when it comes.
@@ -128,7 +146,7 @@ impl Network {
         datagram: &Datagram,
         now: Micros,
     ) -> Vec<Arrival> {
-        let Some((target, seen, inside)) = self.translate(node, port, to, now) else {
+        let Some((target, seen, inside)) = self.route((node, port), to, datagram, now) else {
             return Vec::new();
         };
         let passing = Passing {
@@ -179,47 +197,81 @@ impl Network {
         self.plan.nodes.get(node)?.site
     }
 
-    /// The node it is for, from whom it seems to come, and for which of its ports it is.
-    fn translate(
+    /// The node it is for, from whom it seems to come, and for which of its ports it is, unless a router on the way drops it.
+    fn route(
         &mut self,
-        node: usize,
-        port: u16,
+        (node, port): (usize, u16),
         to: SocketAddr,
+        datagram: &Datagram,
         now: Micros,
     ) -> Option<(usize, SocketAddr, SocketAddr)> {
         let own = self.plan.nodes.get(node)?;
         let from = SocketAddr::from((own.address, port));
-        let nodes = self.plan.nodes.iter();
-        let by_address = nodes.enumerate().find(|(_, far)| to.ip() == far.address);
+        let by_address = self.addresses.get(&to.ip()).copied();
         let near = own.site;
-        if let Some((target, far)) = by_address
+        let far_site = |target: usize| self.plan.nodes.get(target).and_then(|far| far.site);
+        if let Some(target) = by_address
             && near.is_some()
-            && far.site == near
+            && far_site(target) == near
         {
             return Some((target, from, to));
         }
+        let reachable = by_address.filter(|target| {
+            let site = far_site(*target);
+            site.is_none_or(|site| self.plan.sites[site].nat == NatKind::None)
+        });
         let seen = match near {
             Some(site) => {
+                self.router_lets_pass(site, Heading::Outward, (from, to), datagram)?;
                 let random = &mut self.random;
                 self.routers.get_mut(site)?.outward(from, to, now, random)
             }
             None => from,
         };
-        let routed = |site: Option<usize>| {
-            site.is_none_or(|site| self.plan.sites[site].nat == NatKind::None)
-        };
-        if let Some((target, _)) = by_address.filter(|(_, far)| routed(far.site)) {
-            return Some((target, seen, to));
+        let middle = packet((seen, to), datagram, None);
+        if self
+            .firewalls
+            .drops(INTERNET, Hook::Forward, &middle, &mut self.random)
+        {
+            return None;
         }
-        let site = self
-            .plan
-            .sites
-            .iter()
-            .position(|site| to.ip() == site.wan)?;
-        let inside = self.routers.get_mut(site)?.inward(seen, to, now)?;
-        let mut nodes = self.plan.nodes.iter();
-        let target = nodes.position(|far| inside.ip() == far.address)?;
+        let (site, target, inside) = if let Some(target) = reachable {
+            (self.site(target), target, to)
+        } else {
+            let mut sites = self.plan.sites.iter();
+            let site = sites.position(|site| to.ip() == site.wan)?;
+            let inside = self.routers.get_mut(site)?.inward(seen, to, now)?;
+            let target = self.addresses.get(&inside.ip()).copied()?;
+            (Some(site), target, inside)
+        };
+        if let Some(site) = site {
+            self.router_lets_pass(site, Heading::Inward, (seen, inside), datagram)?;
+        }
         Some((target, seen, inside))
+    }
+
+    fn router_lets_pass(
+        &mut self,
+        site: usize,
+        heading: Heading,
+        ends: (SocketAddr, SocketAddr),
+        datagram: &Datagram,
+    ) -> Option<()> {
+        let router = &self.plan.sites.get(site)?.router;
+        let passing = packet(ends, datagram, Some(heading));
+        let dropped = self
+            .firewalls
+            .drops(router, Hook::Forward, &passing, &mut self.random);
+        (!dropped).then_some(())
+    }
+
+    /// Whether a node's own firewall drops something.
+    pub fn host_drops(&mut self, node: usize, at: Hook, packet: &Packet) -> bool {
+        let Some(own) = self.plan.nodes.get(node) else {
+            return false;
+        };
+        self.firewalls
+            .drops(own.name.as_str(), at, packet, &mut self.random)
     }
 
     fn meets(&self, place: Place, a: usize, b: usize) -> bool {
@@ -271,6 +323,21 @@ impl Network {
         }
         self.last.insert((a, b), at.max(last));
         at
+    }
+}
+
+/// A datagram as chains see it.
+pub fn packet(
+    (from, to): (SocketAddr, SocketAddr),
+    datagram: &Datagram,
+    heading: Option<Heading>,
+) -> Packet {
+    Packet {
+        from,
+        to,
+        length: datagram.packet_length(),
+        first_byte: datagram.first_byte(),
+        heading,
     }
 }
 

@@ -1,34 +1,41 @@
 //! One simulated node: its device, and an agent with the readings it gets of it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use evidence::{
-    EndpointWay, Facts, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily,
-};
+use evidence::Facts;
 use mesh_agent::{DeviceReading, Observer, ObserverConfig, Reading, SteeringReading, TapState};
 use probe_core::{ProbeKey, Stamp, Wall};
-use probe_io::{Delivered, Sighted};
+use probe_io::{Delivered, OVERLAY_PORT, Sighted};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sources::{
-    links::{Address, Link, OperState, Scope, Snapshot},
+    links::{Address, Link, OperState, Scope, Snapshot, VxlanSettings},
     pressure::Pressure,
     wireguard::{self, AllowedIp, Backend, Dropped},
 };
 
 use super::{
+    orders::VxlanChange,
     plan::{Plan, TUNNEL_PORT},
+    steering::{self, Steers},
     time::{MILLI, Micros, SECOND, at, moment},
     uplink::Uplink,
     ways::{EPOCH, SimWays},
     wireguard::Device,
 };
 
+/// Names of the node's own link and of the tunnel.
+pub(super) const UPLINK: &str = "eth0";
+pub(super) const TUNNEL: &str = "kubespan";
 /// MTU of the tunnel's device.
 pub const TUNNEL_MTU: u32 = 1420;
+/// Index of the first device of an overlay.
+const VXLAN_INDEX: u32 = 20;
+/// MTU of a node's own link.
+pub const UPLINK_MTU: u32 = 1500;
 /// Paces of the agent's readers.
 const DEVICE_EVERY: Micros = SECOND;
 const STEERING_EVERY: Micros = 2 * SECOND;
@@ -48,8 +55,29 @@ pub struct Node {
     /// Its firewall drops what is for the tunnel's port, or for the overlay's.
     pub drops_tunnel: bool,
     pub drops_overlay: bool,
-    /// The links cannot be read, because there is no device.
+    pub uplink: UplinkLink,
+    pub steers: Steers,
+    /// Devices of an overlay.
+    pub vxlan: Vec<Link>,
+    /// Added to its wall clock.
+    pub clock_offset: Micros,
     pub agent: Option<Agent>,
+}
+
+/// A node's own link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UplinkLink {
+    pub up: bool,
+    pub mtu: u32,
+}
+
+impl Default for UplinkLink {
+    fn default() -> Self {
+        Self {
+            up: true,
+            mtu: UPLINK_MTU,
+        }
+    }
 }
 
 /// An agent.
@@ -97,7 +125,7 @@ impl Node {
         let mut observer = Observer::new(config, ways);
         let reading = Reading {
             at: stamp.moment(),
-            value: Ok(links(plan, self.number, self.device.up)),
+            value: Ok(self.links(plan)),
         };
         observer.on_links(Some(reading), stamp.moment());
         let phase = random.random_range(0..200 * MILLI);
@@ -115,10 +143,80 @@ impl Node {
         });
     }
 
+    fn links(&self, plan: &Plan) -> Snapshot {
+        let address = |ip: IpAddr, prefix_len| Address {
+            ip,
+            prefix_len,
+            scope: Scope::Global,
+            tentative: false,
+        };
+        let link = |index, name: &str, mtu, kind: Option<&str>, addresses| Link {
+            index,
+            name: name.to_owned(),
+            mtu,
+            up: true,
+            oper_state: OperState::Up,
+            kind: kind.map(ToOwned::to_owned),
+            vxlan: None,
+            hardware_address: None,
+            addresses,
+        };
+        let own = plan.nodes.get(self.number);
+        let own = own.map(|own| address(own.address.into(), 24));
+        let own = own.into_iter().collect();
+        let mut uplink = link(2, UPLINK, self.uplink.mtu, None, own);
+        if !self.uplink.up {
+            (uplink.up, uplink.oper_state) = (false, OperState::Down);
+        }
+        let mut links = vec![uplink];
+        if self.device.up {
+            let inside = vec![address(plan.tunnel_address(self.number).into(), 64)];
+            links.push(link(7, TUNNEL, TUNNEL_MTU, Some("wireguard"), inside));
+        }
+        links.extend(self.vxlan.iter().cloned());
+        Snapshot { links, dropped: 0 }
+    }
+
+    /// `Err` says what is not there, or is there already.
+    pub fn change_vxlan(&mut self, name: &str, change: VxlanChange) -> Result<(), String> {
+        let known = self.vxlan.iter().position(|link| link.name == name);
+        let missing = || format!("there is no device {name}");
+        match (change, known) {
+            (VxlanChange::Add(_), Some(_)) => return Err(format!("{name} is there already")),
+            (VxlanChange::Add(local), None) => {
+                let index = VXLAN_INDEX + u32::try_from(self.vxlan.len()).unwrap_or(0);
+                let settings = VxlanSettings {
+                    id: u32::from(local.is_some()),
+                    port: OVERLAY_PORT,
+                    external: local.is_none(),
+                    local: local.map(IpAddr::from),
+                    remote: None,
+                };
+                self.vxlan.push(Link {
+                    index,
+                    name: name.to_owned(),
+                    mtu: UPLINK_MTU,
+                    up: false,
+                    oper_state: OperState::Down,
+                    kind: Some("vxlan".to_owned()),
+                    vxlan: Some(settings),
+                    hardware_address: None,
+                    addresses: Vec::new(),
+                });
+            }
+            (VxlanChange::Up { mtu }, known) => {
+                let device = &mut self.vxlan[known.ok_or_else(missing)?];
+                (device.mtu, device.up, device.oper_state) = (mtu, true, OperState::Unknown);
+            }
+            (VxlanChange::Delete, known) => drop(self.vxlan.remove(known.ok_or_else(missing)?)),
+        }
+        Ok(())
+    }
+
     /// The links changed.
     pub fn reread_links(&mut self, plan: &Plan, now: Micros) {
         let at = self.stamp(now).moment();
-        let value = Ok(links(plan, self.number, self.device.up));
+        let value = Ok(self.links(plan));
         if let Some(agent) = &mut self.agent {
             agent.observer.on_links(Some(Reading { at, value }), at);
         }
@@ -132,7 +230,7 @@ impl Node {
         let agent = self.agent.as_mut()?;
         let ways = agent.observer.ways();
         ways.now = stamp;
-        ways.wall = Wall::from_micros(EPOCH + now);
+        ways.wall = Wall::from_micros(EPOCH + now + self.clock_offset);
         agent.observer.woke(here);
         if now >= agent.device_due {
             agent.device_due = now + DEVICE_EVERY;
@@ -143,7 +241,17 @@ impl Node {
         }
         if now >= agent.steering_due {
             agent.steering_due = now + STEERING_EVERY;
-            let value = Ok(agent.steer(plan, number, &self.device, here));
+            let value = if self.device.up {
+                let own = plan.nodes.get(number).map(|own| own.address);
+                let last = agent.steering.as_ref();
+                let state = (&self.steers, &self.device, self.uplink);
+                Ok(steering::read(state, own, last, here))
+            } else {
+                Err(steering::WAITS.to_owned())
+            };
+            if let Ok(reading) = &value {
+                agent.steering = Some(reading.clone());
+            }
             agent
                 .observer
                 .on_steering(Some(Reading { at: here, value }));
@@ -172,71 +280,6 @@ impl Node {
 impl Agent {
     pub fn take(&mut self, input: Input) {
         self.pending.push_back(input);
-    }
-
-    /// What steers is as Talos makes it; endpoints are those of the device.
-    fn steer(
-        &mut self,
-        plan: &Plan,
-        own: usize,
-        device: &Device,
-        now: evidence::Moment,
-    ) -> SteeringReading {
-        let endpoints = |reading: &SteeringReading| {
-            let same = |peer: &super::wireguard::Peer| {
-                let steered = reading.peers.get(&peer.key);
-                steered.map(|steered| steered.endpoint.as_ref().map(|way| way.to))
-                    == Some(peer.endpoint)
-            };
-            reading.peers.len() == device.peers.len() && device.peers.iter().all(same)
-        };
-        if let Some(last) = self.steering.as_ref().filter(|last| endpoints(last)) {
-            return last.clone();
-        }
-        let since = self.steering.as_ref().map_or(now, |last| last.node.since);
-        let source = plan.nodes.get(own).map(|node| IpAddr::from(node.address));
-        let peers = device.peers.iter().map(|peer| {
-            let single = |ip: &&IpAddr| ip.is_ipv4();
-            let prefixes = peer.allowed.iter().filter(single).map(|ip| SteeredPrefix {
-                prefix: format!("{ip}/32"),
-                outgoing: Some(true),
-                prerouting: Some(true),
-                marked_via: Some("kubespan".to_owned()),
-                source,
-            });
-            let steered = Steered {
-                since,
-                prefixes: prefixes.collect(),
-                left_out: 0,
-                endpoint: peer.endpoint.map(|to| EndpointWay {
-                    to,
-                    via: Some("eth0".to_owned()),
-                    mtu: Some(1500),
-                    looped: None,
-                }),
-            };
-            (peer.key, steered)
-        });
-        let family = SteeringFamily {
-            rule_priority: Some(32_500),
-            default_route: true,
-            undecoded: false,
-        };
-        let reading = SteeringReading {
-            peers: peers.collect::<BTreeMap<_, _>>(),
-            node: Steering {
-                since,
-                ipv4: family,
-                ipv6: family,
-                chains: Some(SteeringChains {
-                    outgoing: true,
-                    prerouting: true,
-                }),
-            },
-            chains_gap: None,
-        };
-        self.steering = Some(reading.clone());
-        reading
     }
 }
 
@@ -278,34 +321,6 @@ fn reading(device: &Device, now: Micros) -> Result<DeviceReading, String> {
         },
         wall: wall(now),
     })
-}
-
-fn links(plan: &Plan, node: usize, tunnel: bool) -> Snapshot {
-    let address = |ip: IpAddr, prefix_len| Address {
-        ip,
-        prefix_len,
-        scope: Scope::Global,
-        tentative: false,
-    };
-    let link = |index, name: &str, mtu, kind: Option<&str>, addresses| Link {
-        index,
-        name: name.to_owned(),
-        mtu,
-        up: true,
-        oper_state: OperState::Up,
-        kind: kind.map(ToOwned::to_owned),
-        vxlan: None,
-        hardware_address: None,
-        addresses,
-    };
-    let own = plan.nodes.get(node);
-    let own = own.map(|own| address(own.address.into(), 24));
-    let mut links = vec![link(2, "eth0", 1500, None, own.into_iter().collect())];
-    if tunnel {
-        let inside = vec![address(plan.tunnel_address(node).into(), 64)];
-        links.push(link(7, "kubespan", TUNNEL_MTU, Some("wireguard"), inside));
-    }
-    Snapshot { links, dropped: 0 }
 }
 
 /// The far end of what passes on the tunnel's own port.

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evidence::{NodeName, PublicKey};
 
-use crate::lab::topology::{Nat, Topology};
+use crate::lab::topology::Topology;
 
-use super::nat::NatKind;
+use super::{nat::NatKind, orders};
 
 /// `KubeSpan`'s port.
 pub const TUNNEL_PORT: u16 = 51_820;
@@ -28,6 +28,8 @@ pub struct NodePlan {
 #[derive(Clone, Debug)]
 pub struct SitePlan {
     pub name: String,
+    /// The name of its router.
+    pub router: String,
     pub wan: Ipv4Addr,
     pub nat: NatKind,
 }
@@ -37,12 +39,9 @@ impl Plan {
     pub fn of(topology: &Topology) -> Self {
         let sites = topology.sites.iter().map(|site| SitePlan {
             name: site.name.clone(),
+            router: site.router.to_string(),
             wan: site.wan,
-            nat: match site.nat {
-                Nat::Masquerade => NatKind::PortRestricted,
-                Nat::MasqueradeRandom => NatKind::Symmetric,
-                Nat::None => NatKind::None,
-            },
+            nat: orders::nat_kind(site.nat),
         });
         let place = |name: &String| topology.sites.iter().position(|site| site.name == *name);
         let nodes = topology.nodes.iter().map(|node| NodePlan {
@@ -67,6 +66,7 @@ impl Plan {
             let third = u8::try_from(site).unwrap_or(u8::MAX);
             routers.push(SitePlan {
                 name: format!("site-{}", site + 1),
+                router: format!("site-{}-router", site + 1),
                 wan: Ipv4Addr::new(198, 51, 100, third + 2),
                 nat: *nat,
             });

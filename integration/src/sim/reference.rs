@@ -6,7 +6,7 @@ use evidence::{Confidence, Finding, NodeRef, Phase, Subject, Verdict};
 
 use super::{
     benign,
-    fault::{Action, Fault},
+    fault::{Action, Expected, Fault},
     plan::Plan,
     time::{Micros, SECOND},
     world::{Clock, World},
@@ -22,10 +22,54 @@ const BACK_WITHIN: Micros = 20 * SECOND;
 /// What was true may be told for so long after it was healed: handshakes are tried each five seconds, and a round of sizes.
 const LINGERS: Micros = 45 * SECOND;
 /// All is to be well again so long after everything was healed.
-pub const RECOVERS_WITHIN: Micros = 150 * SECOND;
+const RECOVERS_WITHIN: Micros = 150 * SECOND;
+/// The pace of a small mesh, and what a node sends in a second: echoes, and full-size packets on two layers.
+const ECHO_ROUND: Micros = 2 * SECOND;
+const ECHOES: Micros = 34;
+const SIZE_ROUND: Micros = 5 * SECOND;
+const SIZES: Micros = 4;
+/// Rounds that it takes to be sure.
+const ROUNDS: Micros = 3;
 /// Bytes of an echo on the underlay, and of a full-size packet of the tunnel.
 const SMALL: usize = 250;
 const LARGE: usize = 1420 + 60;
+
+/// How long things may take in a cluster: a larger one is gone round more slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// All is to be well again so long after everything was healed.
+    pub recovers: Micros,
+    /// How much longer it takes than in a small one until all is known of a fault.
+    pub slower: Micros,
+    slower_echo: Micros,
+}
+
+impl Bounds {
+    pub fn of(plan: &Plan) -> Self {
+        let nodes = Micros::try_from(plan.nodes.len()).unwrap_or(Micros::MAX);
+        let slower = |round: Micros, each: Micros| {
+            ROUNDS * (nodes.saturating_mul(SECOND) / each - round).max(0)
+        };
+        let slower_echo = slower(ECHO_ROUND, ECHOES);
+        let slower = slower(SIZE_ROUND, SIZES).max(slower_echo);
+        Self {
+            recovers: RECOVERS_WITHIN + slower,
+            slower,
+            slower_echo,
+        }
+    }
+
+    /// From a fault to its name.
+    fn named(&self, expected: &Expected) -> Micros {
+        let by_size = ["pmtu-black-hole", "overlay-port-blocked"].contains(&expected.code);
+        expected.within
+            + if by_size {
+                self.slower
+            } else {
+                self.slower_echo
+            }
+    }
+}
 
 /// Something that a verdict says and that is not so, or does not say and should.
 #[derive(Clone, Debug)]
@@ -68,6 +112,7 @@ struct Trouble {
 #[derive(Debug)]
 pub struct Reference {
     plan: Plan,
+    bounds: Bounds,
     excuses: Vec<Excuse>,
     troubles: Vec<Trouble>,
     /// Since when each way carries nothing, and since when no full-size packet.
@@ -90,6 +135,7 @@ impl Reference {
     pub fn new(plan: &Plan) -> Self {
         Self {
             plan: plan.clone(),
+            bounds: Bounds::of(plan),
             excuses: Vec::new(),
             troubles: Vec::new(),
             broken: BTreeMap::new(),
@@ -154,7 +200,7 @@ impl Reference {
                     Micros::MAX
                 } else {
                     self.unwell_until = 0;
-                    at + RECOVERS_WITHIN
+                    at + self.bounds.recovers
                 }
             }
             _ => 0,
@@ -209,7 +255,10 @@ impl Reference {
         }
         let undecided = code == "tunnel-silent" && root.confidence == Confidence::Undecided;
         self.troubles.iter().any(|trouble| {
-            if trouble.healed.is_some_and(|healed| now > healed + LINGERS) {
+            if trouble
+                .healed
+                .is_some_and(|healed| now > healed + LINGERS + self.bounds.slower)
+            {
                 return false;
             }
             let expected = trouble.fault.expected(&self.plan);
@@ -283,8 +332,12 @@ impl Reference {
             self.ready += u64::from(phase("mesh") == Phase::Ready);
         }
         for (level, since, bound) in [
-            ("mesh", &self.broken, GATE_SHUTS_WITHIN),
-            ("mtu", &self.narrow, MTU_SHUTS_WITHIN),
+            (
+                "mesh",
+                &self.broken,
+                GATE_SHUTS_WITHIN + self.bounds.slower_echo,
+            ),
+            ("mtu", &self.narrow, MTU_SHUTS_WITHIN + self.bounds.slower),
         ] {
             let long = since.iter().find(|(_, since)| now - **since > bound);
             if let Some(((a, b), since)) = long
@@ -321,7 +374,7 @@ impl Reference {
             {
                 trouble.named = Some(now);
                 self.times.push((trouble.fault, now - trouble.began));
-            } else if now > trouble.began + expected.within {
+            } else if now > trouble.began + self.bounds.named(&expected) {
                 trouble.told = true;
                 self.flaws.push(Flaw {
                     at: now,
@@ -347,7 +400,7 @@ impl Reference {
         let Some(last) = healed.and_then(|healed| healed.into_iter().max()) else {
             return;
         };
-        if now < last + RECOVERS_WITHIN {
+        if now < last + self.bounds.recovers {
             return;
         }
         let shut = |level: &str| {
@@ -382,5 +435,22 @@ impl fmt::Display for Flaw {
             FlawKind::NotRecovered => "not recovered",
         };
         write!(f, "{} {kind}: {}", Clock(self.at), self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_gone_round_more_slowly_may_take_longer() {
+        let slower = |nodes| {
+            let bounds = Bounds::of(&benign::large(nodes, 0));
+            [bounds.slower_echo, bounds.slower].map(|slower| slower / SECOND)
+        };
+        assert_eq!(slower(8), [0, 0]);
+        // Six seconds for a round of full-size packets, instead of five.
+        assert_eq!(slower(24), [0, 3]);
+        assert_eq!(slower(200), [11, 135]);
     }
 }

@@ -3,12 +3,12 @@
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    benign::{Outcome, follow},
+    benign::{self, Outcome, follow},
     fault::{Action, Fault},
     nat::NatKind,
     network::Weather,
     plan::Plan,
-    reference::{RECOVERS_WITHIN, Reference},
+    reference::{Bounds, Reference},
     time::{MILLI, Micros, SECOND},
     world::World,
 };
@@ -27,14 +27,18 @@ pub struct Story {
 }
 
 impl Story {
-    /// One fault after the other, from a seed.
-    pub fn from_seed(seed: u64, faults: usize) -> Self {
+    /// One fault after the other, from a seed: in one of the usual clusters or in one of so many nodes.
+    pub fn from_seed(seed: u64, faults: usize, nodes: Option<u8>) -> Self {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(0x9e6c_63d0_876a_68ab));
-        let plan = match seed % 3 {
+        let usual = |seed: u64| match seed % 3 {
             0 => Plan::mixed(2, &[(NatKind::PortRestricted, 2)]),
             1 => Plan::mixed(3, &[(NatKind::FullCone, 2)]),
             _ => Plan::mixed(2, &[(NatKind::Symmetric, 2), (NatKind::None, 2)]),
         };
+        let plan = nodes.map_or_else(|| usual(seed), |nodes| benign::large(nodes, seed));
+        let Bounds {
+            recovers, slower, ..
+        } = Bounds::of(&plan);
         let weather = Weather {
             loss: random.random_range(0.0..0.005),
             jitter: random.random_range(0..10) * MILLI,
@@ -45,8 +49,9 @@ impl Story {
         for _ in 0..faults {
             let fault = any_fault(&plan, &mut random);
             events.push((at, Action::Break(fault)));
-            events.push((at + LASTS, Action::Heal(fault)));
-            at += LASTS + RECOVERS_WITHIN + 20 * SECOND;
+            let ends = at + LASTS + slower;
+            events.push((ends, Action::Heal(fault)));
+            at = ends + recovers + 20 * SECOND;
         }
         Self {
             plan,
@@ -57,15 +62,19 @@ impl Story {
 
     /// Some faults at once on a quiet day.
     pub fn of(plan: Plan, faults: &[Fault]) -> Self {
+        let Bounds {
+            recovers, slower, ..
+        } = Bounds::of(&plan);
+        let ends = STARTS + LASTS + slower;
         let mut events = Vec::new();
         for fault in faults {
             events.push((STARTS, Action::Break(*fault)));
-            events.push((STARTS + LASTS, Action::Heal(*fault)));
+            events.push((ends, Action::Heal(*fault)));
         }
         Self {
             plan,
             events,
-            ends: STARTS + LASTS + RECOVERS_WITHIN + 20 * SECOND,
+            ends: ends + recovers + 20 * SECOND,
         }
     }
 

@@ -1,5 +1,7 @@
 //! A `WireGuard` device as its peers and its tap see it: the timers of the protocol's paper (section 6), without its cryptography.
 
+mod configuration;
+
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -12,6 +14,8 @@ use super::{
     datagram::{Inner, Message},
     time::{MILLI, Micros, SECOND},
 };
+
+use configuration::Saved;
 
 const REKEY_AFTER: Micros = 120 * SECOND;
 const REJECT_AFTER: Micros = 180 * SECOND;
@@ -29,6 +33,9 @@ pub struct Device {
     pub up: bool,
     /// In the order of their keys.
     pub peers: Vec<Peer>,
+    /// What a scenario saved of its configuration.
+    saved: Vec<Saved>,
+    addresses_before: Option<(usize, Vec<IpAddr>)>,
     random: StdRng,
 }
 
@@ -221,6 +228,8 @@ impl Device {
             key,
             up: true,
             peers,
+            saved: Vec::new(),
+            addresses_before: None,
             random,
         }
     }

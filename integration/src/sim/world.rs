@@ -2,30 +2,29 @@
 
 mod actions;
 mod arrivals;
+mod departures;
+mod obey;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     fmt,
-    net::SocketAddr,
 };
 
 use diagnosis::Expectation;
 use evidence::{Facts, Verdict};
-use probe_core::sightings::Direction;
-use probe_io::OVERLAY_PORT;
 use proto::wire::ReportRequest;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    datagram::{Datagram, Inner, InnerKind},
+    datagram::Datagram,
     fault::Action,
     network::{Arrival, Network},
-    node::{Node, TUNNEL_MTU, here, tunnel_end},
-    plan::{Plan, TUNNEL_PORT},
+    node::{Node, UplinkLink, here},
+    plan::Plan,
+    steering::Steers,
     time::{MILLI, Micros, SECOND},
     uplink::Collector,
-    ways::Sent,
     wireguard::{Device, Out, Peer},
 };
 
@@ -89,15 +88,25 @@ enum Event {
 }
 
 impl World {
+    /// All agents run, and the collector expects them.
     pub fn new(plan: &Plan, seed: u64) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
-        let network = Network::new(plan, StdRng::seed_from_u64(random.random()));
         let names = plan.nodes.iter().map(|node| node.name.clone()).collect();
         let expectation = Expectation {
             min_nodes: plan.nodes.len(),
             names,
             ..Expectation::default()
         };
+        let mut world = Self::network(plan, seed, expectation);
+        for node in 0..world.nodes.len() {
+            world.start_agent(node);
+        }
+        world
+    }
+
+    /// The nodes and their tunnels. No agent runs yet.
+    pub fn network(plan: &Plan, seed: u64, expectation: Expectation) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let network = Network::new(plan, StdRng::seed_from_u64(random.random()));
         let mut world = Self {
             now: 0,
             plan: plan.clone(),
@@ -119,7 +128,6 @@ impl World {
         for number in 0..plan.nodes.len() {
             let node = world.node(number);
             world.nodes.push(node);
-            world.start_agent(number);
             world.follow_device(number);
         }
         world
@@ -149,6 +157,10 @@ impl World {
             device_at: Micros::MAX,
             drops_tunnel: false,
             drops_overlay: false,
+            uplink: UplinkLink::default(),
+            steers: Steers::default(),
+            vxlan: Vec::new(),
+            clock_offset: 0,
             agent: None,
         }
     }
@@ -161,15 +173,20 @@ impl World {
     /// Runs to the next judgement; `None` while the collector is down, and each time that something was done on the way:
     /// what is true between two things that are done is seen by nobody who looks at judgements only.
     pub fn next_verdict(&mut self) -> Option<Verdict> {
-        if self.run_until(self.judge_at) {
+        if self.advance(self.judge_at) {
             return None;
         }
         self.judge_at += self.judge_every;
         self.collector.judge(self.now)
     }
 
-    /// Stops early where something was done, and says so.
-    fn run_until(&mut self, until: Micros) -> bool {
+    /// Runs until then.
+    pub fn run_until(&mut self, until: Micros) {
+        while self.advance(until) {}
+    }
+
+    /// Runs until then, or until something was done before; says so.
+    fn advance(&mut self, until: Micros) -> bool {
         while let Some(Reverse(due)) = self.queue.peek() {
             if due.at > until {
                 break;
@@ -295,75 +312,6 @@ impl World {
             self.publish(node, facts);
         }
         self.plan_step(node);
-    }
-
-    fn leave(&mut self, node: usize, sent: Sent) {
-        let own = &self.plan.nodes[node];
-        let inside = self.plan.tunnel_address(node).into();
-        let udp = |port, bytes| InnerKind::Udp { port, bytes };
-        let (port, to, bytes) = match sent {
-            Sent::Echo(to, bytes) => {
-                let inner = Inner {
-                    from: inside,
-                    to: to.ip(),
-                    kind: udp(to.port(), bytes),
-                };
-                return self.enter(node, inner);
-            }
-            Sent::Overlay(to, bytes) => {
-                let inner = Inner {
-                    from: own.address.into(),
-                    to,
-                    kind: udp(OVERLAY_PORT, bytes),
-                };
-                return self.enter(node, inner);
-            }
-            Sent::Inert(to, bytes) | Sent::SizePast(to, bytes) => (TUNNEL_PORT, to, bytes),
-            Sent::Unsolicited(to, bytes) => (self.random.random_range(32_768..60_999), to, bytes),
-        };
-        self.transmit(node, port, to, &Datagram::Past { bytes });
-    }
-
-    /// Into the tunnel.
-    fn enter(&mut self, node: usize, inner: Inner) {
-        if inner.length() > TUNNEL_MTU as usize {
-            return;
-        }
-        let mut out = Out::default();
-        self.nodes[node].device.send(inner, self.now, &mut out);
-        self.carry(node, out);
-    }
-
-    /// What a device wants done.
-    fn carry(&mut self, node: usize, out: Out) {
-        for (to, message) in out.sent {
-            self.tapped(
-                node,
-                Direction::Out,
-                (tunnel_end(self.plan.nodes[node].address), to),
-                &message,
-            );
-            self.transmit(node, TUNNEL_PORT, to, &Datagram::WireGuard(message));
-        }
-        for inner in out.delivered {
-            self.deliver(node, inner);
-        }
-        self.follow_device(node);
-    }
-
-    fn follow_device(&mut self, node: usize) {
-        let deadline = self.nodes[node].device.deadline();
-        if deadline < self.nodes[node].device_at {
-            self.nodes[node].device_at = deadline;
-            self.push(deadline, Event::Device(node));
-        }
-    }
-
-    fn transmit(&mut self, node: usize, port: u16, to: SocketAddr, datagram: &Datagram) {
-        self.datagrams += 1;
-        for arrival in self.network.send((node, port), to, datagram, self.now) {
-            self.push(arrival.at, Event::Arrive(arrival, datagram.clone()));
-        }
     }
 
     // Reports.

@@ -76,7 +76,7 @@ impl Staged for Machines {
         Self::all(&[typed])
     }
 
-    fn verdict(&self) -> Result<Result<Verdict, String>, LabError> {
+    fn verdict(&mut self) -> Result<Result<Verdict, String>, LabError> {
         let output = run(&commands::question(&self.topology).map_err(LabError::Impossible)?)?;
         let status: Result<MeshStatus, _> = serde_json::from_slice(&output.stdout);
         Ok(status.map(|status| status.verdict).map_err(|error| {

@@ -53,7 +53,7 @@ pub(crate) enum LabCommand {
     Record(RecordArguments),
     /// Hours of trouble in virtual time: nobody may be accused of what is not so
     Sim(SimArguments),
-    /// Which scenarios the machines of `vagrant/` can carry, and why not
+    /// Which scenarios the machines of `vagrant/`, or the simulator, can carry, and why not
     Carried(CarriedArguments),
     /// List the scenarios and the running labs
     List,
@@ -69,19 +69,32 @@ pub(crate) struct RunArguments {
     /// Leave the lab running afterwards
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Who carries the tunnels; `vagrant` are machines that `./dev vagrant up` started
+    /// Who carries the tunnels; `vagrant` are machines that `./dev vagrant up` started, `sim` is a model in virtual time
     #[arg(long, default_value_t, value_parser = stage_kind())]
     pub(crate) stage: StageKind,
     /// With `--stage vagrant`: print what would be typed, and type nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// With `--stage sim`: what chance is drawn from
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CarriedArguments {
-    /// Write it into this file instead
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "vagrant/SCENARIOS.md")]
+    /// Write it into this file instead, or where the project keeps it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     pub(crate) write: Option<PathBuf>,
+    /// Who is to carry them
+    #[arg(long, value_enum, default_value_t = CarriedStage::Vagrant)]
+    pub(crate) stage: CarriedStage,
+}
+
+/// The stages that cannot carry all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CarriedStage {
+    Vagrant,
+    Sim,
 }
 
 /// Names of the stages for messages, and back.
@@ -170,6 +183,9 @@ pub(crate) struct SimArguments {
     /// Play the one chapter of this seed and print what happens in it
     #[arg(long)]
     pub(crate) replay: bool,
+    /// In clusters of so many nodes, instead of the usual four to six
+    #[arg(long, value_parser = clap::value_parser!(u8).range(8..=250))]
+    pub(crate) nodes: Option<u8>,
     /// How many chapters at a time
     #[arg(long, default_value_t = 2, value_parser = at_once())]
     pub(crate) threads: usize,

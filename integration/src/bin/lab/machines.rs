@@ -1,4 +1,4 @@
-//! `lab run --stage vagrant`, `lab carried`: the scenarios on the machines of `vagrant/`.
+//! `lab run --stage vagrant`: the scenarios on the machines of `vagrant/`. `lab carried`: which can be played there, or in virtual time.
 
 use std::{
     fs,
@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use integration::{
     lab::{runner, scenario::Scenario, stage_kind::StageKind},
+    sim,
     vagrant::{
         stage::{self, Machines},
         table,
@@ -16,7 +17,7 @@ use integration::{
 };
 
 use crate::{
-    cli::{CarriedArguments, RunArguments},
+    cli::{CarriedArguments, CarriedStage, RunArguments},
     inside,
 };
 
@@ -44,9 +45,21 @@ pub(crate) fn run(scenario: &Scenario, arguments: &RunArguments) -> anyhow::Resu
 
 pub(crate) fn carried(arguments: &CarriedArguments, files: &[PathBuf]) -> anyhow::Result<u8> {
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenario::load(file)).collect();
-    let text = table::document(&scenarios?);
-    match &arguments.write {
-        Some(file) => fs::write(file, text).with_context(|| format!("write {}", file.display()))?,
+    let (text, place) = match arguments.stage {
+        CarriedStage::Vagrant => (table::document(&scenarios?), "vagrant/SCENARIOS.md"),
+        CarriedStage::Sim => (
+            sim::table::document(&scenarios?),
+            "integration/SIMULATED.md",
+        ),
+    };
+    // Without a value it is empty.
+    let usual = |file: &PathBuf| file.as_os_str().is_empty();
+    let file = arguments.write.clone();
+    let file = file.map(|file| if usual(&file) { place.into() } else { file });
+    match file {
+        Some(file) => {
+            fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+        }
         None => write!(io::stdout(), "{text}")?,
     }
     Ok(0)

@@ -59,6 +59,10 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
                 return machines::run(&scenario, &arguments);
             }
             anyhow::ensure!(!arguments.dry_run, "--dry-run belongs to --stage vagrant");
+            if arguments.stage == StageKind::Sim {
+                return sim::stage(&scenario, &arguments);
+            }
+            anyhow::ensure!(arguments.seed == 0, "--seed belongs to --stage sim");
             in_sandbox("run", &arguments.to_arguments())
         }
         LabCommand::Up(arguments) => in_sandbox("up", &arguments.to_arguments()),

@@ -7,18 +7,27 @@ use std::{
     time::Instant,
 };
 
-use integration::sim::{
-    benign::{self, CHAPTER},
-    time::HOUR,
-    trouble::Story,
+use integration::{
+    lab::scenario::Scenario,
+    sim::{
+        self,
+        benign::{self, CHAPTER},
+        time::{HOUR, SECOND},
+        trouble::Story,
+    },
 };
 
-use crate::cli::SimArguments;
+use crate::{
+    cli::{RunArguments, SimArguments},
+    inside,
+};
 
 /// What all chapters together came to.
 #[derive(Debug, Default)]
 struct Sum {
     chapters: u64,
+    /// Of virtual time.
+    seconds: u64,
     verdicts: u64,
     datagrams: u64,
     ready: u64,
@@ -62,8 +71,9 @@ pub(crate) fn run(arguments: &SimArguments) -> anyhow::Result<u8> {
     );
     writeln!(
         out,
-        "{} chapters, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
+        "{} chapters of {} minutes together, {} verdicts, {} datagrams, open {} of {well} verdicts on a mesh that is well, {flaws} flaws, {:.0} s",
         sum(|sum| sum.chapters),
+        sum(|sum| sum.seconds) / 60,
         sum(|sum| sum.verdicts),
         sum(|sum| sum.datagrams),
         sum(|sum| sum.ready),
@@ -74,19 +84,23 @@ pub(crate) fn run(arguments: &SimArguments) -> anyhow::Result<u8> {
 
 fn play(arguments: &SimArguments, seed: u64, sum: &mut Sum) {
     let outcome = if arguments.faults {
-        Story::from_seed(seed, 3).play(seed, false)
+        Story::from_seed(seed, 3, arguments.nodes).play(seed, false)
     } else {
-        benign::chapter(seed, false)
+        benign::chapter(seed, arguments.nodes, false)
     };
     let reference = outcome.reference;
     sum.chapters += 1;
+    sum.seconds += u64::try_from(outcome.world.now / SECOND).unwrap_or(0);
     sum.verdicts += reference.verdicts;
     sum.datagrams += outcome.world.datagrams;
     sum.ready += reference.ready;
     sum.well += reference.well;
-    let faults = if arguments.faults { " --faults" } else { "" };
+    let mut again = String::from(if arguments.faults { " --faults" } else { "" });
+    if let Some(nodes) = arguments.nodes {
+        again.extend([" --nodes ".to_owned(), nodes.to_string()]);
+    }
     for flaw in reference.flaws {
-        let line = format!("seed {seed}: {flaw}\n  again: lab sim --replay{faults} --seed {seed}");
+        let line = format!("seed {seed}: {flaw}\n  again: lab sim --replay{again} --seed {seed}");
         // A reader that is gone must not end the run.
         drop(writeln!(io::stdout(), "{line}"));
         sum.flaws.push(line);
@@ -96,9 +110,9 @@ fn play(arguments: &SimArguments, seed: u64, sum: &mut Sum) {
 fn replay(arguments: &SimArguments) -> anyhow::Result<u8> {
     let seed = arguments.seed;
     let outcome = if arguments.faults {
-        Story::from_seed(seed, 3).play(seed, true)
+        Story::from_seed(seed, 3, arguments.nodes).play(seed, true)
     } else {
-        benign::chapter(seed, true)
+        benign::chapter(seed, arguments.nodes, true)
     };
     let mut out = io::stdout().lock();
     for line in outcome.world.log.iter().flatten() {
@@ -108,4 +122,12 @@ fn replay(arguments: &SimArguments) -> anyhow::Result<u8> {
         writeln!(out, "{fault:?} was named after {} s", time / 1_000_000)?;
     }
     Ok(u8::from(!outcome.reference.flaws.is_empty()))
+}
+
+/// `lab run --stage sim`: a scenario in virtual time.
+pub(crate) fn stage(scenario: &Scenario, arguments: &RunArguments) -> anyhow::Result<u8> {
+    anyhow::ensure!(!arguments.keep, "--keep does not belong to --stage sim");
+    let result = sim::stage::run(scenario, arguments.seed, &mut io::stderr())?;
+    inside::print(&result, arguments.output)?;
+    Ok(u8::from(!result.pass))
 }

@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    fn apply(&mut self, effect: Effect) {
+    pub(super) fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Rule(rule) => {
                 self.network.rules.push(rule);
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    fn undo(&mut self, effect: Effect) {
+    pub(super) fn undo(&mut self, effect: Effect) {
         let now = self.now;
         match effect {
             Effect::Rule(rule) => {

@@ -8,11 +8,17 @@ use probe_io::{Cause, Delivered, EchoEvent, Sighted};
 use super::{ECHO_PORT, ECONNREFUSED, World};
 use crate::sim::{
     datagram::{Datagram, Inner, InnerKind, Message, captured},
-    network::Arrival,
+    firewall::Hook,
+    network::{self, Arrival},
     node::{Input, here},
     plan::TUNNEL_PORT,
     wireguard::Out,
 };
+
+/// Nodes of a cluster whose handshakes are in the log: those of a larger one would be all of it.
+const DETAILED: usize = 32;
+/// Bytes of a VLAN tag.
+const TAG: usize = 4;
 
 impl World {
     pub(super) fn arrive(&mut self, arrival: &Arrival, datagram: Datagram) {
@@ -21,13 +27,22 @@ impl World {
             return;
         }
         let ends = (arrival.from, arrival.to);
+        // As a link of Ethernet does it, which leaves room for a tag.
+        let room = self.nodes[node].uplink.mtu as usize + TAG;
+        if !self.nodes[node].uplink.up || datagram.packet_length() > room {
+            return;
+        }
+        let packet = network::packet(ends, &datagram, None);
+        let to_tunnel = arrival.to.port() == TUNNEL_PORT;
+        let dropped = (to_tunnel && self.nodes[node].drops_tunnel)
+            || self.network.host_drops(node, Hook::Input, &packet);
         match datagram {
             Datagram::WireGuard(message) => {
-                if arrival.to.port() != TUNNEL_PORT {
+                if !to_tunnel {
                     return;
                 }
                 self.tapped(node, Direction::In, ends, &message);
-                if !self.nodes[node].drops_tunnel {
+                if !dropped {
                     let mut out = Out::default();
                     self.nodes[node]
                         .device
@@ -38,8 +53,8 @@ impl World {
             Datagram::Past { bytes } => {
                 self.sighted(node, Direction::In, ends, &bytes);
                 let packet = bytes.len() + 28;
-                if !self.nodes[node].drops_tunnel && bytes.starts_with(&probe_core::size::MAGIC) {
-                    self.delivered(node, TUNNEL_PORT, bytes, packet);
+                if !dropped && bytes.starts_with(&probe_core::size::MAGIC) {
+                    self.delivered(node, arrival.to.port(), bytes, packet);
                 }
             }
         }
@@ -57,7 +72,9 @@ impl World {
             Direction::Out => ends.1,
         };
         if let Some(bytes) = message.handshake() {
-            self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            if self.nodes.len() <= DETAILED {
+                self.note(|| format!("{node} {direction:?} {remote} {message:?}"));
+            }
             self.sighted(node, direction, ends, &bytes);
             return;
         }
@@ -108,7 +125,11 @@ impl World {
     /// Out of the tunnel.
     pub(super) fn deliver(&mut self, node: usize, inner: Inner) {
         let length = inner.length();
+        let dropped = self.host_drops_inner(node, Hook::Input, &inner);
         match inner.kind {
+            InnerKind::Udp {
+                port: ECHO_PORT, ..
+            } if dropped => {}
             InnerKind::Udp {
                 port: ECHO_PORT,
                 bytes,
@@ -142,7 +163,7 @@ impl World {
                     SocketAddr::new(inner.to, port),
                 );
                 self.sighted(node, Direction::In, ends, &bytes);
-                if !self.nodes[node].drops_overlay {
+                if !dropped && !self.nodes[node].drops_overlay {
                     self.delivered(node, port, bytes, length);
                 }
             }
