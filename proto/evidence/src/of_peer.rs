@@ -127,10 +127,33 @@ impl OfPeer {
         self.kinds.get(kind)?.as_deref()
     }
 
-    /// Puts a fact in the place of the one of its kind, which it gives back.
-    pub(crate) fn put(&mut self, kind: usize, fact: Option<Fact>) -> Option<Fact> {
-        let place = self.kinds.get_mut(kind)?;
-        std::mem::replace(place, fact.map(Arc::new)).map(Arc::unwrap_or_clone)
+    /// Puts a fact in the place of the one of its kind; says whether there was one. Nothing of the old one is copied, though others
+    /// may have it still.
+    pub(crate) fn put(&mut self, kind: usize, fact: Fact) -> bool {
+        let Some(place) = self.kinds.get_mut(kind) else {
+            return false;
+        };
+        match place.as_mut().map(Arc::get_mut) {
+            Some(Some(alone)) => *alone = fact,
+            Some(None) => *place = Some(Arc::new(fact)),
+            None => {
+                *place = Some(Arc::new(fact));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a fact out.
+    pub(crate) fn take(&mut self, kind: usize) -> Option<Fact> {
+        let taken = self.kinds.get_mut(kind)?.take();
+        taken.map(Arc::unwrap_or_clone)
+    }
+
+    pub(crate) fn shift(&mut self, offset: i64) {
+        for fact in self.kinds.iter_mut().flatten() {
+            Arc::make_mut(fact).shift(offset);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
