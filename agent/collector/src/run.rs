@@ -36,6 +36,7 @@ use crate::{
     gates::Gates,
     health::Healths,
     http::{self, Http, Surface},
+    inbox::{Inbox, inbox},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
     mesh::{Mesh, WATCHES},
@@ -135,6 +136,7 @@ pub async fn run(
     let (memory, pins, pasts) = remember(config.store, &counters).await;
     let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
+    let (inbox, waiting) = inbox();
     let state = State::new(clock::now(), config.expectation).remembering(pins, pasts);
     let hold = Hold::new(config.patience);
     let standing = Standing::new(config.confirm);
@@ -142,7 +144,7 @@ pub async fn run(
         state,
         config.judge,
         (hold, standing),
-        queue,
+        (queue, waiting),
         memory.clone(),
         Arc::clone(&counters),
     );
@@ -153,7 +155,7 @@ pub async fn run(
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         counters,
     };
-    let router = services(&owner, changes, &memory, &surface)?;
+    let router = services(&owner, (changes, inbox), &memory, &surface)?;
     let connections = bounded(
         incoming_with(
             listener,
@@ -221,7 +223,7 @@ async fn remember(
 
 fn services(
     owner: &Owner,
-    changes: mpsc::Sender<Change>,
+    (changes, inbox): (mpsc::Sender<Change>, Inbox),
     memory: &Memory,
     surface: &Surface,
 ) -> Result<Router, tonic_reflection::server::Error> {
@@ -235,6 +237,7 @@ fn services(
     let witness = Witness::new(changes.clone());
     let report = Intake {
         changes,
+        inbox,
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };
