@@ -33,6 +33,7 @@ use crate::{
     connections::{Bounds, bounded},
     contract,
     counters::Counters,
+    desks::Desks,
     gates::Gates,
     health::Healths,
     http::{self, Http, Surface},
@@ -156,11 +157,13 @@ pub async fn run(
         counters,
     };
     let router = services(&owner, (changes, inbox), &memory, &surface)?;
+    let desks = Desks::start();
     let connections = bounded(
         incoming_with(
             listener,
             tls.grpc.clone(),
             Arc::clone(&config.counters.handshakes),
+            desks.lanes.clone(),
         ),
         Bounds::of_reports(),
         Arc::clone(&tls.callers),
@@ -170,7 +173,8 @@ pub async fn run(
     let (stop, stopped) = watch::channel(());
     for http in config.http {
         // One that ends by itself takes no other down: gates are also asked by gRPC.
-        let served = http::serve(http, surface.clone(), Arc::clone(&tls), stopped.clone());
+        let trust = (Arc::clone(&tls), desks.lanes.clone());
+        let served = http::serve(http, surface.clone(), trust, stopped.clone());
         tokio::spawn(served);
     }
     drop(surface);
