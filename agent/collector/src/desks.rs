@@ -12,11 +12,11 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-/// How far the thread stands back that makes handshakes of networks of which none has failed of late (`nice`): it gets a third of
-/// the processor beside one thread that serves. All agents come back at once after a restart.
+/// How far the thread stands back that makes handshakes of networks of which none was wrong of late (`nice`): beside one thread that
+/// serves it gets a quarter of a processor. All agents come back at once after a restart.
 const FIRST: i32 = 5;
-/// The same for the others: a thirtieth.
-const LAST: i32 = 15;
+/// The same for the others: a tenth. They may be good ones behind the NAT of a bad one, and must not time out.
+const LAST: i32 = 10;
 
 /// The threads. They end when this is dropped, and what they were about with them.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ pub struct Unserved {
     pub late: AtomicU64,
     /// Handshakes that had to make room for newer ones.
     pub displaced: AtomicU64,
-    /// Handshakes that were made after all others, because one of their network had come to nothing a short while ago.
+    /// Handshakes that were made in the last lane, because one of their network had been wrong a short while ago.
     pub last: AtomicU64,
 }
 
@@ -87,7 +87,7 @@ pub struct Unserved {
 /// back, and served connections stay where the listener is.
 #[derive(Clone, Debug)]
 pub struct Lanes {
-    /// Of networks of which none has failed of late.
+    /// Of networks of which none was wrong of late: no TLS, or the certificate of somebody else.
     pub first: Handle,
     /// Of the others.
     pub last: Handle,
@@ -193,11 +193,10 @@ struct Handshakes {
 impl Handshakes {
     fn begin(&mut self, stream: TcpStream, from: IpAddr) {
         if self.places.taken() >= self.most
-            && let Some((whose, oldest)) = self.places.displace()
+            && let Some(oldest) = self.places.displace()
         {
             oldest.abort();
             self.unserved.displaced.fetch_add(1, Ordering::Relaxed);
-            self.suspects.note(whose, Instant::now().into_std());
         }
         let lane = if self.suspects.has(from, Instant::now().into_std()) {
             self.unserved.last.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +233,8 @@ impl Handshakes {
                     _ => &self.unserved.failed,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
-                if let Some(from) = from {
+                // What says no TLS, or the wrong one. Who is slow, or gives up, may have been kept waiting here.
+                if let Some(from) = from.filter(|_| error.kind() == io::ErrorKind::InvalidData) {
                     self.suspects.note(from, Instant::now().into_std());
                 }
                 None
@@ -274,7 +274,7 @@ impl<T> Places<T> {
     }
 
     /// Takes its place from the oldest one of the address that has most; of several such addresses, of the one that came first.
-    fn displace(&mut self) -> Option<(IpAddr, T)> {
+    fn displace(&mut self) -> Option<T> {
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for (from, _) in &self.holders {
             *counts.entry(*from).or_default() += 1;
@@ -284,7 +284,7 @@ impl<T> Places<T> {
             .holders
             .iter()
             .position(|(from, _)| counts.get(from) == Some(&most));
-        self.holders.remove(oldest?)
+        self.holders.remove(oldest?).map(|(_, holder)| holder)
     }
 }
 
@@ -299,14 +299,13 @@ mod tests {
         for (from, holder) in [(1, "a"), (2, "b"), (3, "c"), (2, "d"), (3, "e")] {
             places.take(at(from), holder);
         }
-        let mut displaced = || places.displace().map(|(_, holder)| holder);
-        assert_eq!(displaced(), Some("b"));
-        assert_eq!(displaced(), Some("c"));
+        assert_eq!(places.displace(), Some("b"));
+        assert_eq!(places.displace(), Some("c"));
         // One each is left: the oldest goes.
-        assert_eq!(displaced(), Some("a"));
+        assert_eq!(places.displace(), Some("a"));
         assert_eq!(places.leave(|holder| *holder == "d"), Some(at(2)));
         assert_eq!(places.taken(), 1);
-        assert_eq!(places.displace(), Some((at(3), "e")));
+        assert_eq!(places.displace(), Some("e"));
         assert_eq!(places.displace(), None);
     }
 }

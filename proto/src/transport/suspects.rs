@@ -1,4 +1,4 @@
-//! Networks from which a handshake came to nothing a short while ago. Pure: the time is an argument.
+//! Networks from which came a short while ago what is no handshake, or one with a certificate that is not taken. Pure: the time is an argument.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    /// A handshake from there has failed.
+    /// A handshake from there was wrong.
     pub(super) fn note(&mut self, network: IpAddr, now: Instant) {
         self.failed.insert(network, now);
         if self.failed.len() <= MOST {
@@ -43,7 +43,7 @@ impl Suspects {
         }
     }
 
-    /// Whether one has failed of late. What is too old is forgotten.
+    /// Whether one was wrong of late. What is too old is forgotten.
     pub(super) fn has(&mut self, network: IpAddr, now: Instant) -> bool {
         let Some(at) = self.failed.get(&network) else {
             return false;
