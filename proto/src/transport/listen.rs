@@ -207,10 +207,10 @@ impl Handshakes {
         let tls = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
         let handshake = async move {
             drop(stream.set_nodelay(true));
-            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
             timeout(limits::TLS_HANDSHAKE, tls.accept(stream))
                 .await
-                .map_err(late)?
+                .map_err(timed_out)?
         };
         let handle = self.running.spawn_on(handshake, lane);
         self.places.take(from, handle);
