@@ -443,7 +443,9 @@ proptest! {
         };
         let mut facts = Facts::from_iter(some(older, before));
         let others = is_kept.then(|| facts.clone());
-        some(newer, after).into_iter().for_each(|fact| facts.insert(fact));
+        for fact in some(newer, after) {
+            facts.insert(fact);
+        }
         prop_assert_eq!(facts, Facts::from_iter(some(newer, after)));
         prop_assert!(others.is_none_or(|others| others == Facts::from_iter(some(older, before))));
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// For how long a network is remembered after its last failure.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 /// Most networks that are remembered: over it, the one whose failure is oldest is forgotten.
 const MOST: usize = 4096;
 /// Bits of an address of IPv6 that its holder does not choose as he likes.
