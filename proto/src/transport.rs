@@ -2,11 +2,14 @@
 
 mod dial;
 mod listen;
+mod suspects;
 
 pub use dial::{
     DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket,
 };
-pub use listen::{Incoming, ListenError, Unserved, incoming, incoming_few, incoming_with, listen};
+pub use listen::{
+    Incoming, Lanes, ListenError, Unserved, incoming, incoming_few, incoming_with, listen,
+};
 
 /// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
 /// without it, traffic to a node address is pulled into the tunnel, and dies with the tunnel that it should report on.

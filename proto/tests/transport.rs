@@ -13,17 +13,23 @@ use evidence::NodeName;
 use proto::{
     limits,
     transport::{
-        DialError, Incoming, Mark, ReachedAgent, Unserved, dial, dial_agent, incoming, listen,
+        DialError, Incoming, Lanes, Mark, ReachedAgent, Unserved, dial, dial_agent, incoming,
+        incoming_with, listen,
     },
-    trust::{Credentials, MeshKey, Role, agent_server_config, caller, server_config},
+    trust::{
+        COLLECTOR_NAME, Credentials, MeshKey, Role, agent_server_config, caller, server_config,
+    },
 };
 use rustls::{ClientConfig, ServerConfig};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
+    runtime::{Builder, Handle},
+    sync::watch,
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 /// Bound on every wait.
@@ -214,6 +220,76 @@ async fn handshakes_that_come_to_nothing_are_counted_by_why() {
     };
     timeout(BOUND, all).await.unwrap();
     assert_eq!(unserved.displaced.load(Ordering::Relaxed), 0);
+}
+
+/// Shakes hands from an address of this machine.
+async fn shake(from: &str, address: SocketAddr, tls: ClientConfig) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0))?;
+    let stream = socket.connect(address).await?;
+    let name = COLLECTOR_NAME.try_into().unwrap();
+    let mut stream = TlsConnector::from(Arc::new(tls))
+        .connect(name, stream)
+        .await?;
+    // Whether the certificate is taken shows after the handshake only.
+    stream.read_exact(&mut [0]).await.map(drop)
+}
+
+#[tokio::test]
+async fn after_a_failure_handshakes_of_that_network_are_made_apart_from_those_of_others() {
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let unserved = Arc::new(Unserved::default());
+    let (_tls, told) = watch::channel(Arc::new(key(1).server_config().unwrap()));
+    // Nothing runs there until somebody drives it.
+    let idle = Builder::new_current_thread().enable_time().build().unwrap();
+    let lanes = Lanes {
+        first: Handle::current(),
+        last: idle.handle().clone(),
+    };
+    let mut connections = incoming_with(listener, told, Arc::clone(&unserved), lanes);
+    let (welcomed, mut served) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(mut stream)) = connections.recv().await {
+            stream.write_all(b"x").await.unwrap();
+            welcomed.send(stream).unwrap();
+        }
+    });
+    let good = || key(1).reader_config().unwrap();
+    let made_last = || unserved.last.load(Ordering::Relaxed);
+    timeout(BOUND, shake("127.0.0.2", address, good()))
+        .await
+        .unwrap()
+        .unwrap();
+    let strange = shake("127.0.0.2", address, key(2).reader_config().unwrap());
+    assert!(timeout(BOUND, strange).await.unwrap().is_err());
+    let noted = async {
+        while unserved.failed.load(Ordering::Relaxed) < 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(BOUND, noted).await.unwrap();
+    assert_eq!(made_last(), 0);
+    // Who comes from there now waits for those who drive the other lane; who comes from elsewhere does not.
+    let again = tokio::spawn(shake("127.0.0.2", address, good()));
+    timeout(BOUND, shake("127.0.0.3", address, good()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(made_last(), 1);
+    assert!(!again.is_finished());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let driver = std::thread::spawn(move || {
+        // It ends when the sender is dropped.
+        idle.block_on(async { drop(stopped.await) });
+    });
+    timeout(BOUND, again).await.unwrap().unwrap().unwrap();
+    drop(stop);
+    driver.join().unwrap();
+    // The lane is gone, and what was served by the way of it lives on.
+    served.recv().await.unwrap();
+    let mut stream = served.recv().await.unwrap();
+    stream.write_all(b"y").await.unwrap();
 }
 
 #[tokio::test]

@@ -137,11 +137,13 @@ impl Counters {
             failed,
             late,
             displaced,
+            last,
         } = &**handshakes;
         let handshakes = [
             ("collector_handshakes_failed_total", failed),
             ("collector_handshakes_late_total", late),
             ("collector_handshakes_displaced_total", displaced),
+            ("collector_handshakes_last_total", last),
         ];
         let handshakes = handshakes.map(|(name, count)| (name, count.load(Ordering::Relaxed)));
         [

@@ -19,7 +19,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use proto::transport;
+use proto::transport::{self, Lanes};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -62,7 +62,7 @@ pub enum Open {
 pub(crate) async fn serve(
     http: Http,
     surface: Surface,
-    tls: Arc<Tls>,
+    trust: (Arc<Tls>, Lanes),
     stopped: watch::Receiver<()>,
 ) {
     let Http { listener, open } = http;
@@ -77,7 +77,7 @@ pub(crate) async fn serve(
         router = router.layer(middleware::from_fn(host::own));
     }
     if open == Open::Tls {
-        serve_tls(listener, &tls, router, &counters, stopped).await;
+        serve_tls(listener, trust, router, &counters, stopped).await;
     } else {
         serve_plain(listener, router, &counters, stopped).await;
     }
@@ -145,13 +145,13 @@ async fn begins_with_http2(stream: &TcpStream) -> io::Result<bool> {
 
 async fn serve_tls(
     listener: TcpListener,
-    tls: &Tls,
+    (tls, lanes): (Arc<Tls>, Lanes),
     router: axum::Router,
     counters: &Arc<Counters>,
     mut stopped: watch::Receiver<()>,
 ) {
     let handshakes = Arc::clone(&counters.handshakes);
-    let incoming = transport::incoming_with(listener, tls.https.clone(), handshakes);
+    let incoming = transport::incoming_with(listener, tls.https.clone(), handshakes, lanes);
     let callers = Arc::clone(&tls.callers);
     let connections = bounded(incoming, limits::BOUNDS, callers, Arc::clone(counters));
     tokio::pin!(connections);

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     access,
     counters::Counters,
+    inbox::Inbox,
     judge::{Change, Peers},
 };
 
@@ -24,6 +25,7 @@ const RESPONSES: usize = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     pub(crate) changes: mpsc::Sender<Change>,
+    pub(crate) inbox: Inbox,
     pub(crate) peers: watch::Receiver<Peers>,
     pub(crate) counters: Arc<Counters>,
 }

@@ -1,7 +1,8 @@
 //! The task that owns the view: takes in changes, and judges.
 //!
 //! It judges when something changed, but not more often than [`DIRTY_PACE`], and at least every [`IDLE_PACE`], because
-//! evidence ages. It rests at least as long as the last judgement took, so intake is never starved.
+//! evidence ages. It rests at least as long as the last judgement took, so intake is never starved. Deltas wait in the inbox
+//! until then, or until somebody asks for what they say.
 
 mod change;
 mod log;
@@ -15,7 +16,7 @@ use std::{
 };
 
 use diagnosis::{PairFilter, PairPage, Recorder, View, Watch, hold::Hold, standing::Standing};
-use evidence::{Change as Changed, Delta, Facts, Moment, NodeName, PairPast, Verdict};
+use evidence::{Change as Changed, Facts, Moment, NodeName, PairPast, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -28,6 +29,7 @@ use crate::{
     access::Agent,
     clock,
     counters::Counters,
+    inbox::{Report, Waiting},
     refusal::Refusal,
     state::{Admitted, State, StreamId, identity},
     verdicts::Judged,
@@ -60,13 +62,6 @@ pub(crate) enum Change {
         at: Moment,
         reply: oneshot::Sender<Result<Admitted, Refusal>>,
     },
-    Apply {
-        node: NodeName,
-        id: StreamId,
-        delta: Delta,
-        at: Moment,
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
     /// A reader asks for ladders.
     Pairs {
         filter: PairFilter,
@@ -91,6 +86,7 @@ pub(crate) struct Owner {
     judge: Judge,
     watch: Watch,
     changes: mpsc::Receiver<Change>,
+    reports: Waiting,
     judged: watch::Sender<Arc<Judged>>,
     peers: watch::Sender<Peers>,
     peers_sent: Instant,
@@ -123,7 +119,7 @@ impl Owner {
         mut state: State,
         judge: Judge,
         (mut hold, mut standing): (Hold, Standing),
-        changes: mpsc::Receiver<Change>,
+        (changes, reports): (mpsc::Receiver<Change>, Waiting),
         memory: Memory,
         counters: Arc<Counters>,
     ) -> Self {
@@ -141,6 +137,7 @@ impl Owner {
             judge,
             watch,
             changes,
+            reports,
             judged: watch::Sender::new(Arc::new(Judged {
                 verdict,
                 at,
@@ -173,16 +170,42 @@ impl Owner {
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let due = self.next.due(self.state.is_dirty());
+            let due = self
+                .next
+                .due(self.state.is_dirty() || self.reports.has_news());
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                () = sleep_until(due.into()) => self.judge().await,
-                change = self.changes.recv() => match change {
-                    Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
-                    Some(change) => self.take(change),
-                    None => return,
+                () = sleep_until(due.into()) => {
+                    self.take_reports();
+                    self.judge().await;
+                }
+                change = self.changes.recv() => {
+                    // What was said before counts before.
+                    self.take_reports();
+                    match change {
+                        Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
+                        Some(change) => self.take(change),
+                        None => return,
+                    }
+                }
+                () = self.reports.noticed() => if self.reports.are_many() {
+                    self.take_reports();
                 },
+            }
+        }
+    }
+
+    fn take_reports(&mut self) {
+        for Report {
+            node,
+            id,
+            delta,
+            at,
+        } in self.reports.take()
+        {
+            if let Err(refusal) = self.state.apply(&node, id, delta, at) {
+                self.state.end(&node, id, at, refusal);
             }
         }
     }
@@ -205,13 +228,6 @@ impl Owner {
                 // Whoever no longer waits for the answer learns it when the stream's end is reported.
                 drop(reply.send(answer));
             }
-            Change::Apply {
-                node,
-                id,
-                delta,
-                at,
-                reply,
-            } => drop(reply.send(self.state.apply(&node, id, delta, at))),
             Change::Close { node, id, at, why } => {
                 if self.state.close(&node, id, at) {
                     info!(%node, why, "node's report stream ended");

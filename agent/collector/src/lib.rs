@@ -3,11 +3,11 @@
 //! Start with [`run()`] and [`Config`]. One task owns the view, so no lock guards it:
 //!
 //! ```text
-//! agent --Report.Stream--> intake --changes--> judge (owns the view) --verdicts--> gates, mesh
-//!                             ^------------------peer list--------------'
+//! agent --Report.Stream--> intake --changes, inbox--> judge (owns the view) --verdicts--> gates, mesh
+//!                             ^---------------------peer list------------'
 //! ```
 //!
-//! In reading order: `run`, `intake` (one report stream), `state` (who may change which part of the view), `judge`
+//! In reading order: `run`, `desks` (handshakes), `intake` (one report stream), `inbox` (what waits to be taken in), `state` (who may change which part of the view), `judge`
 //! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see
 //! that), `answer` (the one answer to all of them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they
 //! ask), `otlp` (what is pushed), `access` (who may ask), `certificates` (by what they are known).
@@ -20,9 +20,11 @@ mod clock;
 mod connections;
 mod contract;
 mod counters;
+mod desks;
 mod gates;
 mod health;
 mod http;
+mod inbox;
 mod intake;
 mod judge;
 mod mesh;

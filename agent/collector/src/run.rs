@@ -33,9 +33,11 @@ use crate::{
     connections::{Bounds, bounded},
     contract,
     counters::Counters,
+    desks::Desks,
     gates::Gates,
     health::Healths,
     http::{self, Http, Surface},
+    inbox::{Inbox, inbox},
     intake::Intake,
     judge::{CHANGES, Change, Judge, Memory, Owner, Recent},
     mesh::{Mesh, WATCHES},
@@ -141,6 +143,7 @@ pub async fn run(
     memory.export = config.otlp.is_some().then(|| waiting.clone());
     let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
+    let (inbox, waiting) = inbox();
     let state = State::new(clock::now(), config.expectation).remembering(pins, pasts);
     let hold = Hold::new(config.patience);
     let standing = Standing::new(config.confirm);
@@ -148,7 +151,7 @@ pub async fn run(
         state,
         config.judge,
         (hold, standing),
-        queue,
+        (queue, waiting),
         memory.clone(),
         Arc::clone(&counters),
     );
@@ -159,12 +162,14 @@ pub async fn run(
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         counters,
     };
-    let router = services(&owner, changes, &memory, &surface)?;
+    let router = services(&owner, (changes, inbox), &memory, &surface)?;
+    let desks = Desks::start();
     let connections = bounded(
         incoming_with(
             listener,
             tls.grpc.clone(),
             Arc::clone(&config.counters.handshakes),
+            desks.lanes.clone(),
         ),
         Bounds::of_reports(),
         Arc::clone(&tls.callers),
@@ -174,7 +179,8 @@ pub async fn run(
     let (stop, stopped) = watch::channel(());
     for http in config.http {
         // One that ends by itself takes no other down: gates are also asked by gRPC.
-        let served = http::serve(http, surface.clone(), Arc::clone(&tls), stopped.clone());
+        let trust = (Arc::clone(&tls), desks.lanes.clone());
+        let served = http::serve(http, surface.clone(), trust, stopped.clone());
         tokio::spawn(served);
     }
     let export = config.otlp.map(|otlp| {
@@ -242,7 +248,7 @@ async fn remember(
 
 fn services(
     owner: &Owner,
-    changes: mpsc::Sender<Change>,
+    (changes, inbox): (mpsc::Sender<Change>, Inbox),
     memory: &Memory,
     surface: &Surface,
 ) -> Result<Router, tonic_reflection::server::Error> {
@@ -256,6 +262,7 @@ fn services(
     let witness = Witness::new(changes.clone());
     let report = Intake {
         changes,
+        inbox,
         peers: owner.peers(),
         counters: Arc::clone(counters),
     };

@@ -24,7 +24,7 @@ use crate::{access::Agent, refusal::Refusal, store::Pins};
 pub(crate) const LIVE: Duration = Duration::from_secs(5);
 
 /// One report stream of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamId(u64);
 
 /// What a stream is told when it is taken in.
@@ -175,6 +175,22 @@ impl State {
         }
         self.dirty = true;
         true
+    }
+
+    /// Ends a stream from here, and tells it why. One that is not the node's present one has been told already.
+    pub(crate) fn end(&mut self, name: &NodeName, id: StreamId, at: Moment, why: Refusal) {
+        let is_current = self.is_current(name, id);
+        let member = self.members.get_mut(name).filter(|_| is_current);
+        let open = member.and_then(|member| member.open.take());
+        let Some(Open { end, .. }) = open else {
+            return;
+        };
+        if let Some(node) = self.view.nodes.get_mut(name) {
+            node.stream = Stream::Closed(at);
+        }
+        self.dirty = true;
+        // Who has just ended by himself no longer listens.
+        drop(end.send(why));
     }
 
     /// The nodes that agents may probe: those that have told their key.

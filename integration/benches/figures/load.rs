@@ -34,7 +34,9 @@ use crate::figure::{Better, Figure, Goal, percentile};
 pub(crate) use agents::{Agents, come_anew};
 pub(crate) use asker::metrics;
 use asker::{Answer, Asker};
-pub(crate) use process::{ADDRESS, MESH_KEY, Process, Server};
+use process::{ADDRESS, Server};
+pub(crate) use process::{HTTP, MESH_KEY, Process};
+
 pub(crate) use service::play;
 
 /// How many agents, if nothing else is said.

@@ -364,9 +364,15 @@ impl Fact {
     /// The same fact on a timeline whose origin lies `offset` milliseconds earlier.
     #[must_use]
     pub fn shifted(mut self, offset: i64) -> Self {
+        self.shift(offset);
+        self
+    }
+
+    /// [`Fact::shifted`], in its place.
+    pub fn shift(&mut self, offset: i64) {
         let one = |moment: &mut Moment| *moment = moment.shifted(offset);
         let maybe = |moment: &mut Option<Moment>| *moment = moment.map(|at| at.shifted(offset));
-        match &mut self {
+        match self {
             Self::Identity(_) | Self::Device(_) => {}
             Self::Source(_, state) => {
                 one(&mut state.read_at);
@@ -428,7 +434,6 @@ impl Fact {
             Self::Ntp(ntp) => *ntp = std::mem::take(ntp).shifted(offset),
             Self::Host(host) => **host = std::mem::take(&mut **host).shifted(offset),
         }
-        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one node says of one key.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     DataSeen, EchoHeard, EchoSent, Fact, FactKey, Inert, Initiated, Layer, Peer, PublicKey, Sizes,
@@ -127,13 +127,52 @@ impl OfPeer {
         self.kinds.get(kind)?.as_deref()
     }
 
-    /// Puts a fact in the place of the one of its kind, which it gives back.
-    pub(crate) fn put(&mut self, kind: usize, fact: Option<Fact>) -> Option<Fact> {
-        let place = self.kinds.get_mut(kind)?;
-        std::mem::replace(place, fact.map(Arc::new)).map(Arc::unwrap_or_clone)
+    /// Puts a fact in the place of the one of its kind; says whether there was one. Nothing of the old one is copied, though others
+    /// may have it still.
+    pub(crate) fn put(&mut self, kind: usize, fact: Fact) -> bool {
+        let Some(place) = self.kinds.get_mut(kind) else {
+            return false;
+        };
+        match place.as_mut().map(Arc::get_mut) {
+            Some(Some(alone)) => renew(alone, fact),
+            Some(None) => *place = Some(Arc::new(fact)),
+            None => {
+                *place = Some(Arc::new(fact));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a fact out.
+    pub(crate) fn take(&mut self, kind: usize) -> Option<Fact> {
+        let taken = self.kinds.get_mut(kind)?.take();
+        taken.map(Arc::unwrap_or_clone)
+    }
+
+    pub(crate) fn shift(&mut self, offset: i64) {
+        for fact in self.kinds.iter_mut().flatten() {
+            Arc::make_mut(fact).shift(offset);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.kinds.iter().all(Option::is_none)
     }
+}
+
+/// Puts a fact in the place of another of its kind and key. What is on the heap and is the same, or as large, stays where it is: a
+/// collector that gives each back for another one soon spends most of its time on finding room.
+fn renew(old: &mut Fact, mut new: Fact) {
+    match (&mut *old, &mut new) {
+        (Fact::Peer(_, old), Fact::Peer(_, new)) if old.allowed_ips == new.allowed_ips => {
+            mem::swap(&mut old.allowed_ips, &mut new.allowed_ips);
+        }
+        (Fact::Sizes(_, old), Fact::Sizes(_, new)) if old.len() == new.len() => {
+            old.swap_with_slice(new);
+            mem::swap(old, new);
+        }
+        _ => {}
+    }
+    *old = new;
 }

@@ -67,15 +67,15 @@ impl Facts {
     pub fn insert(&mut self, fact: Fact) {
         self.leave_edition();
         let key = fact.key();
-        let before = match of_key(&key) {
-            None => Arc::make_mut(&mut self.own).insert(key, fact),
+        let replaced = match of_key(&key) {
+            None => Arc::make_mut(&mut self.own).insert(key, fact).is_some(),
             Some((peer, kind)) => {
                 let of_peers = Arc::make_mut(&mut self.of_peers);
                 let of_peer = Arc::make_mut(of_peers.entry(*peer).or_default());
-                of_peer.put(kind, Some(fact))
+                of_peer.put(kind, fact)
             }
         };
-        self.len += usize::from(before.is_none());
+        self.len += usize::from(!replaced);
     }
 
     /// Takes a fact out.
@@ -87,7 +87,7 @@ impl Facts {
             Some((peer, kind)) => match Arc::make_mut(&mut self.of_peers).entry(*peer) {
                 Entry::Vacant(_) => None,
                 Entry::Occupied(mut entry) => {
-                    let removed = Arc::make_mut(entry.get_mut()).put(kind, None);
+                    let removed = Arc::make_mut(entry.get_mut()).take(kind);
                     if entry.get().is_empty() {
                         entry.remove();
                     }
@@ -147,6 +147,19 @@ impl Facts {
         for fact in delta.upserts {
             self.insert(fact);
         }
+    }
+
+    /// The same facts on a timeline whose origin lies `offset` milliseconds earlier.
+    #[must_use]
+    pub fn shifted(mut self, offset: i64) -> Self {
+        self.leave_edition();
+        for fact in Arc::make_mut(&mut self.own).values_mut() {
+            fact.shift(offset);
+        }
+        for of_peer in Arc::make_mut(&mut self.of_peers).values_mut() {
+            Arc::make_mut(of_peer).shift(offset);
+        }
+        self
     }
 
     /// The difference that turns `older` into `self`.

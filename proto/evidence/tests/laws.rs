@@ -419,6 +419,38 @@ proptest! {
     }
 
     #[test]
+    fn shifting_all_facts_shifts_each_and_no_other_holder_sees_it(facts in facts(), by in -FAR..FAR) {
+        let before: Vec<_> = facts.iter().cloned().collect();
+        let each: Facts = facts.iter().map(|fact| fact.clone().shifted(by)).collect();
+        prop_assert_eq!(facts.clone().shifted(by), each);
+        prop_assert!(facts.iter().eq(&before));
+    }
+
+    #[test]
+    fn nothing_of_a_fact_shows_in_the_one_that_takes_its_place(
+        (older, newer) in (0..3_i64, 0..3_i64), (before, after) in (0..3_usize, 0..3_usize), is_kept in any::<bool>()
+    ) {
+        let some = |at, number: usize| {
+            let mut facts = all_kinds(at);
+            for fact in &mut facts {
+                match fact {
+                    Fact::Peer(_, peer) => peer.allowed_ips = vec![format!("10.0.0.{number}/32"); number],
+                    Fact::Sizes(_, layers) => layers.resize(number, layers[0]),
+                    _ => {}
+                }
+            }
+            facts
+        };
+        let mut facts = Facts::from_iter(some(older, before));
+        let others = is_kept.then(|| facts.clone());
+        for fact in some(newer, after) {
+            facts.insert(fact);
+        }
+        prop_assert_eq!(facts, Facts::from_iter(some(newer, after)));
+        prop_assert!(others.is_none_or(|others| others == Facts::from_iter(some(older, before))));
+    }
+
+    #[test]
     fn shifting_there_and_back_changes_nothing(facts in facts(), by in -FAR..FAR) {
         for fact in facts.iter() {
             prop_assert_eq!(&fact.clone().shifted(by).shifted(-by), fact);

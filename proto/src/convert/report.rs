@@ -116,7 +116,10 @@ struct Known {
 }
 
 fn known(facts: Vec<wire::Fact>) -> Result<Known, ConvertError> {
-    let mut known = Known::default();
+    let mut known = Known {
+        facts: Vec::with_capacity(facts.len()),
+        ..Known::default()
+    };
     for fact in facts {
         let key = later_key(&fact);
         if let Some(fact) = unless_later(fact_from_wire(fact))? {

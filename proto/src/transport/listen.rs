@@ -16,13 +16,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::UNDERLAY_MARK;
+use super::{
+    UNDERLAY_MARK,
+    suspects::{Suspects, network},
+};
 use crate::limits;
 
 /// Finished handshakes that wait to be served.
@@ -75,6 +79,32 @@ pub struct Unserved {
     pub late: AtomicU64,
     /// Handshakes that had to make room for newer ones.
     pub displaced: AtomicU64,
+    /// Handshakes that were made in the last lane, because one of their network had been wrong a short while ago.
+    pub last: AtomicU64,
+}
+
+/// Where handshakes are made. What makes them slow is computing, so who makes them may let others go first: threads that stand
+/// back, and served connections stay where the listener is.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    /// Of networks of which none was wrong of late: no TLS, or the certificate of somebody else.
+    pub first: Handle,
+    /// Of the others.
+    pub last: Handle,
+}
+
+impl Lanes {
+    /// All of them here, beside everything else.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn here() -> Self {
+        Self {
+            first: Handle::current(),
+            last: Handle::current(),
+        }
+    }
 }
 
 /// Accepts until the receiver is dropped. Handshakes run beside each other, each with a time limit, so one slow client
@@ -86,22 +116,24 @@ pub fn incoming(
     tls: Arc<ServerConfig>,
     unserved: Arc<Unserved>,
 ) -> Incoming {
-    incoming_with(listener, watch::channel(tls).1, unserved)
+    incoming_with(listener, watch::channel(tls).1, unserved, Lanes::here())
 }
 
 /// The same with another bound on handshakes at a time, and without counts.
 pub fn incoming_few(listener: TcpListener, tls: Arc<ServerConfig>, handshakes: usize) -> Incoming {
     let tls = watch::channel(tls).1;
-    start(listener, tls, handshakes, Arc::default())
+    start(listener, tls, handshakes, Arc::default(), Lanes::here())
 }
 
-/// The same with a configuration that may change: each handshake begins with the newest.
+/// The same with a configuration that may change, each handshake begins with the newest; and with places to make them. The
+/// connections are served where this is called.
 pub fn incoming_with(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
     unserved: Arc<Unserved>,
+    lanes: Lanes,
 ) -> Incoming {
-    start(listener, tls, limits::HANDSHAKES, unserved)
+    start(listener, tls, limits::HANDSHAKES, unserved, lanes)
 }
 
 fn start(
@@ -109,6 +141,7 @@ fn start(
     tls: watch::Receiver<Arc<ServerConfig>>,
     most: usize,
     unserved: Arc<Unserved>,
+    lanes: Lanes,
 ) -> Incoming {
     let (sender, receiver) = mpsc::channel(ACCEPTED.min(most));
     let handshakes = Handshakes {
@@ -116,7 +149,9 @@ fn start(
         most,
         running: JoinSet::new(),
         places: Places::default(),
+        suspects: Suspects::default(),
         unserved,
+        lanes,
     };
     tokio::spawn(accept(listener, handshakes, sender));
     receiver
@@ -136,7 +171,7 @@ async fn accept(
                 }
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => handshakes.begin(stream, from.ip().to_canonical()),
+                Ok((stream, from)) => handshakes.begin(stream, network(from.ip())),
                 // Out of descriptors, most likely: give the others time to end.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
@@ -150,7 +185,9 @@ struct Handshakes {
     most: usize,
     running: JoinSet<io::Result<TlsStream<TcpStream>>>,
     places: Places<AbortHandle>,
+    suspects: Suspects,
     unserved: Arc<Unserved>,
+    lanes: Lanes,
 }
 
 impl Handshakes {
@@ -161,14 +198,21 @@ impl Handshakes {
             oldest.abort();
             self.unserved.displaced.fetch_add(1, Ordering::Relaxed);
         }
+        let lane = if self.suspects.has(from, Instant::now().into_std()) {
+            self.unserved.last.fetch_add(1, Ordering::Relaxed);
+            &self.lanes.last
+        } else {
+            &self.lanes.first
+        };
         let tls = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
-        let handle = self.running.spawn(async move {
+        let handshake = async move {
             drop(stream.set_nodelay(true));
-            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
             timeout(limits::TLS_HANDSHAKE, tls.accept(stream))
                 .await
-                .map_err(late)?
-        });
+                .map_err(timed_out)?
+        };
+        let handle = self.running.spawn_on(handshake, lane);
         self.places.take(from, handle);
     }
 
@@ -179,7 +223,7 @@ impl Handshakes {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        self.places.leave(|handle| handle.id() == id);
+        let from = self.places.leave(|handle| handle.id() == id);
         // A failed handshake concerns only that client; it learns why by the TLS alert. A displaced one is counted already.
         Some(match ended {
             Ok((_, Ok(stream))) => Some(stream),
@@ -189,6 +233,10 @@ impl Handshakes {
                     _ => &self.unserved.failed,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
+                // What says no TLS, or the wrong one. Who is slow, or gives up, may have been kept waiting here.
+                if let Some(from) = from.filter(|_| error.kind() == io::ErrorKind::InvalidData) {
+                    self.suspects.note(from, Instant::now().into_std());
+                }
                 None
             }
             Err(_) => None,
@@ -219,11 +267,10 @@ impl<T> Places<T> {
         self.holders.push_back((from, holder));
     }
 
-    fn leave(&mut self, is_meant: impl Fn(&T) -> bool) {
+    /// Gives the place of a holder up; says whose it was.
+    fn leave(&mut self, is_meant: impl Fn(&T) -> bool) -> Option<IpAddr> {
         let place = self.holders.iter().position(|(_, holder)| is_meant(holder));
-        if let Some(place) = place {
-            self.holders.remove(place);
-        }
+        self.holders.remove(place?).map(|(from, _)| from)
     }
 
     /// Takes its place from the oldest one of the address that has most; of several such addresses, of the one that came first.
@@ -256,7 +303,7 @@ mod tests {
         assert_eq!(places.displace(), Some("c"));
         // One each is left: the oldest goes.
         assert_eq!(places.displace(), Some("a"));
-        places.leave(|holder| *holder == "d");
+        assert_eq!(places.leave(|holder| *holder == "d"), Some(at(2)));
         assert_eq!(places.taken(), 1);
         assert_eq!(places.displace(), Some("e"));
         assert_eq!(places.displace(), None);

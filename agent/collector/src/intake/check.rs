@@ -46,9 +46,8 @@ pub(crate) fn snapshot(
         .ok_or_else(|| Refusal::field("snapshot.facts", "the identity of the node among them"))?;
     same_name(node, &identity.name)?;
     let offset = Offset(at.as_millis().saturating_sub(now_ms));
-    let facts = facts.iter().cloned().map(|fact| fact.shifted(offset.0));
     Ok(First {
-        facts: facts.collect(),
+        facts: facts.shifted(offset.0),
         offset,
         left_out,
     })
@@ -69,22 +68,21 @@ pub(crate) fn delta(
     } = request;
     in_sequence(expected, sequence)?;
     let Taken { said, left_out } = incoming(body)?;
-    let Incoming::Delta(Delta { upserts, removed }) = said else {
+    let Incoming::Delta(mut delta) = said else {
         return Err(Refusal::field("body", "a delta after the first message"));
     };
-    let mut identities = upserts.iter().filter_map(|fact| match fact {
+    let mut identities = delta.upserts.iter().filter_map(|fact| match fact {
         Fact::Identity(identity) => Some(&identity.name),
         _ => None,
     });
     identities.try_for_each(|name| same_name(node, name))?;
-    if removed.contains(&FactKey::Identity) {
+    if delta.removed.contains(&FactKey::Identity) {
         return Err(Refusal::field("delta.removed", "the identity to stay"));
     }
-    let upserts = upserts
-        .into_iter()
-        .map(|fact| fact.shifted(offset.0))
-        .collect();
-    Ok((Delta { upserts, removed }, left_out))
+    for fact in &mut delta.upserts {
+        fact.shift(offset.0);
+    }
+    Ok((delta, left_out))
 }
 
 fn in_sequence(expected: u64, got: u64) -> Result<(), Refusal> {

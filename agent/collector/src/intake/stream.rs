@@ -14,6 +14,7 @@ use super::{
 use crate::{
     access::Agent,
     clock,
+    inbox::Report,
     judge::Change,
     refusal::Refusal,
     state::{Admitted, StreamId, identity},
@@ -110,17 +111,15 @@ impl Stream {
     async fn open(&self, facts: Facts, at: Moment) -> Result<Admitted, Refusal> {
         let (reply, answer) = oneshot::channel();
         let agent = self.agent.clone();
-        let admitted = self
-            .ask(
-                Change::Open {
-                    agent,
-                    facts,
-                    at,
-                    reply,
-                },
-                answer,
-            )
-            .await?;
+        let open = Change::Open {
+            agent,
+            facts,
+            at,
+            reply,
+        };
+        let asked = self.intake.changes.send(open).await;
+        asked.map_err(|_| Refusal::Stopping)?;
+        let admitted = answer.await.map_err(|_| Refusal::Stopping)??;
         self.intake.counters.streams_opened.add();
         self.intake.counters.messages.add();
         Ok(admitted)
@@ -137,38 +136,22 @@ impl Stream {
         let node = self.agent.node.clone();
         let (delta, left_out) = check::delta(&node, message, sequence, offset)?;
         self.count_later(left_out);
-        let (reply, answer) = oneshot::channel();
-        self.ask(
-            Change::Apply {
-                node,
-                id,
-                delta,
-                at,
-                reply,
-            },
-            answer,
-        )
-        .await?;
+        let report = Report {
+            node,
+            id,
+            delta,
+            at,
+        };
+        // Should the owner refuse it, it ends the stream.
+        if !self.intake.inbox.hand_in(report).await {
+            return Err(Refusal::Stopping);
+        }
         self.intake.counters.messages.add();
         Ok(())
     }
 
     fn count_later(&self, facts: usize) {
         self.intake.counters.facts_unknown.add_all(facts);
-    }
-
-    async fn ask<T>(
-        &self,
-        change: Change,
-        answer: oneshot::Receiver<Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        let stopping = |()| Refusal::Stopping;
-        self.intake
-            .changes
-            .send(change)
-            .await
-            .map_err(|_| stopping(()))?;
-        answer.await.map_err(|_| stopping(()))?
     }
 
     async fn close(&self, id: StreamId, refusal: Option<&Refusal>) {

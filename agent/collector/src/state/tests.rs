@@ -121,6 +121,23 @@ fn a_restarted_agent_replaces_its_live_stream_and_the_old_one_has_no_say() {
 }
 
 #[test]
+fn a_stream_that_is_ended_from_here_is_told_why_and_its_node_is_closed() {
+    let mut state = state();
+    let hello = agent("vps-1", KEY);
+    let mut old = state.open(&hello, facts("vps-1", "a"), at(0)).unwrap();
+    let mut new = state.open(&hello, facts("vps-1", "a"), at(100)).unwrap();
+    drop(old.ended.try_recv());
+    state.end(&hello.node, old.id, at(200), Refusal::Nodes);
+    assert_eq!(node(&state, "vps-1").stream, Stream::Open);
+    state.end(&hello.node, new.id, at(300), Refusal::Nodes);
+    assert!(matches!(new.ended.try_recv(), Ok(Refusal::Nodes)));
+    assert_eq!(node(&state, "vps-1").stream, Stream::Closed(at(300)));
+    assert!(!state.close(&hello.node, new.id, at(400)));
+    let late = state.apply(&hello.node, new.id, Delta::default(), at(400));
+    assert!(matches!(late, Err(Refusal::Replaced(_))));
+}
+
+#[test]
 fn a_conflict_is_remembered_over_a_restart() {
     let mut state = state();
     let hello = agent("vps-1", KEY);

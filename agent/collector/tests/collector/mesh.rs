@@ -140,6 +140,21 @@ async fn pairs_are_told_as_they_are_asked_for_page_by_page() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_counts_in_the_page_that_is_asked_for_next() {
+    let collector = Collector::start();
+    let mut agent = collector.reporting("vps-1").await;
+    let mut mesh = collector.mesh().await;
+    for peers in 1..=20_u8 {
+        agent.delta(vec![peer(peers, agent.now)], vec![]).await;
+        while agent.response().await.unwrap().acknowledged < u64::from(peers) + 1 {}
+        let all = PairsRequest::default();
+        let page = soon(mesh.pairs(all)).await.unwrap().into_inner();
+        let peers = usize::from(peers);
+        assert_eq!(page.pairs.len(), (peers * (peers + 1)).min(PAGE));
+    }
+}
+
+#[tokio::test]
 async fn explain_gives_every_page_and_refuses_an_unknown_code() {
     let collector = Collector::start();
     let mut mesh = collector.mesh().await;

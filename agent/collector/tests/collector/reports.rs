@@ -6,7 +6,7 @@ use std::{
 };
 
 use diagnosis::{View, Watch};
-use evidence::{FactKey, Moment, Verdict};
+use evidence::{FactKey, Moment, Verdict, limits::FACTS};
 use mesh_collector::RunError;
 use proto::{
     convert::{peers_from_wire, snapshot_to_wire},
@@ -114,6 +114,37 @@ async fn a_skipped_sequence_ends_the_stream() {
     let refusal = agent.refusal().await;
     assert_eq!(refusal.code(), Code::FailedPrecondition);
     assert_eq!(refusal.message(), "field sequence: expected 2, got 3");
+    collector
+        .until(|verdict| node(verdict, "vps-1").is_some_and(|node| !node.reporting))
+        .await;
+}
+
+#[tokio::test]
+async fn facts_over_the_limit_of_a_node_end_the_stream_with_the_reason() {
+    let collector = Collector::start();
+    let mut agent = collector.reporting("vps-1").await;
+    let heard = |number: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        let key = evidence::PublicKey::from_bytes(key);
+        evidence::Fact::EchoHeard(key, evidence::EchoHeard::default())
+    };
+    agent
+        .delta((0..FACTS / 2).map(heard).collect(), vec![])
+        .await;
+    agent
+        .delta((FACTS / 2..FACTS).map(heard).collect(), vec![])
+        .await;
+    let refusal = agent.refusal().await;
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert_eq!(
+        refusal.message(),
+        format!(
+            "field delta.upserts: expected at most {FACTS} facts of one node, got {}",
+            FACTS + 1
+        )
+    );
+    assert_eq!(collector.counters.messages_malformed.get(), 1);
     collector
         .until(|verdict| node(verdict, "vps-1").is_some_and(|node| !node.reporting))
         .await;

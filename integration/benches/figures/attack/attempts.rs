@@ -20,10 +20,8 @@ use tokio_rustls::{
 };
 use tokio_stream::iter;
 
-use crate::load::{ADDRESS, MESH_KEY};
+use crate::load::MESH_KEY;
 
-/// How many are made.
-pub(crate) const ATTEMPTS: usize = 10_000;
 /// Of so many, this share of each kind.
 const ROUND: [(Kind, usize); 6] = [
     (Kind::BadCertificate, 30),
@@ -79,7 +77,8 @@ impl Attempts {
         self.refused + self.held + self.given_up + self.taken
     }
 
-    pub(crate) async fn make() -> anyhow::Result<Self> {
+    /// Makes so many at `target`.
+    pub(crate) async fn make(target: &str, number: usize) -> anyhow::Result<Self> {
         let reader =
             Arc::new(MeshKey::from_base64(MESH_KEY, "the key of the bench")?.reader_config()?);
         let stranger = MeshKey::from_bytes([9; 32].into()).reader_config()?;
@@ -89,7 +88,7 @@ impl Attempts {
             .flat_map(|(kind, share)| std::iter::repeat_n(kind, share));
         // Kinds come mixed: each next one is some places further on, and a hundred and seven have no divisor in common.
         let round: Vec<Kind> = kinds.collect();
-        let kinds = (0..ATTEMPTS).filter_map(|number| round.get(number * 37 % round.len()));
+        let kinds = (0..number).filter_map(|number| round.get(number * 37 % round.len()));
         let mut all = Self::default();
         let mut running = JoinSet::new();
         let mut open = VecDeque::new();
@@ -103,13 +102,24 @@ impl Attempts {
                 Kind::BadCertificate => Arc::clone(&stranger),
                 _ => Arc::clone(&reader),
             };
-            running.spawn(timeout(PATIENCE, attempt(kind, tls)));
+            let target = target.to_owned();
+            running.spawn(async move { timeout(PATIENCE, attempt(kind, &target, tls)).await });
         }
         while let Some(ended) = running.join_next().await {
             all.note(ended?, &mut open);
         }
         ensure!(all.taken == 0, "{} were let in that must not be", all.taken);
         Ok(all)
+    }
+
+    /// With others.
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self {
+            refused: self.refused + others.refused,
+            held: self.held + others.held,
+            given_up: self.given_up + others.given_up,
+            taken: self.taken + others.taken,
+        }
     }
 
     fn note(
@@ -145,17 +155,17 @@ impl fmt::Display for Attempts {
     }
 }
 
-async fn attempt(kind: Kind, tls: Arc<ClientConfig>) -> std::io::Result<Left> {
+async fn attempt(kind: Kind, target: &str, tls: Arc<ClientConfig>) -> std::io::Result<Left> {
     match kind {
         Kind::BadCertificate => {
             // Refused by an alert, after which the connection ends.
-            match dial(ADDRESS, Mark::None, tls).await {
+            match dial(target, Mark::None, tls).await {
                 Ok(_) => Ok(Left::Taken),
                 Err(_) => Ok(Left::Nothing),
             }
         }
         Kind::Garbage => {
-            let mut stream = TcpStream::connect(ADDRESS).await?;
+            let mut stream = TcpStream::connect(target).await?;
             let bytes: Vec<u8> = (0..4096_u32)
                 .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
                 .collect();
@@ -164,15 +174,15 @@ async fn attempt(kind: Kind, tls: Arc<ClientConfig>) -> std::io::Result<Left> {
             stream.read_to_end(&mut answer).await?;
             Ok(Left::Nothing)
         }
-        Kind::HalfOpenTls => Ok(Left::Open(Box::new(TcpStream::connect(ADDRESS).await?))),
+        Kind::HalfOpenTls => Ok(Left::Open(Box::new(TcpStream::connect(target).await?))),
         Kind::HalfOpenHttp => {
-            let stream = TcpStream::connect(ADDRESS).await?;
+            let stream = TcpStream::connect(target).await?;
             let name = ServerName::try_from(COLLECTOR_NAME).map_err(std::io::Error::other)?;
             let stream = TlsConnector::from(tls).connect(name, stream).await?;
             Ok(Left::Open(Box::new(stream)))
         }
         Kind::WrongRole => {
-            let channel = dial(ADDRESS, Mark::None, tls).await;
+            let channel = dial(target, Mark::None, tls).await;
             let channel = channel.map_err(std::io::Error::other)?;
             let mut client = ReportClient::new(channel);
             match client.stream(iter([ReportRequest::default()])).await {
@@ -181,7 +191,7 @@ async fn attempt(kind: Kind, tls: Arc<ClientConfig>) -> std::io::Result<Left> {
             }
         }
         Kind::SlowReader => {
-            let channel = dial(ADDRESS, Mark::None, tls).await;
+            let channel = dial(target, Mark::None, tls).await;
             let channel = channel.map_err(std::io::Error::other)?;
             let mut client = MeshClient::new(channel.clone());
             let watched = client.watch(GetRequest {}).await;

@@ -44,10 +44,19 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(server: Server) -> anyhow::Result<Self> {
+        Self::start_on(server, ADDRESS, HTTP)
+    }
+
+    /// A collector that listens elsewhere.
+    pub(crate) fn collector_on(address: &str, http: &str) -> anyhow::Result<Self> {
+        Self::start_on(Server::Collector, address, http)
+    }
+
+    fn start_on(server: Server, address: &str, http: &str) -> anyhow::Result<Self> {
         let mut command = match server {
             Server::Collector => {
                 let mut command = Command::new(beside("mesh-collector")?);
-                command.args(["--listen", ADDRESS, "--http", HTTP, "--http-details"]);
+                command.args(["--listen", address, "--http", http, "--http-details"]);
                 command
             }
             Server::Bare | Server::Intake => {
@@ -65,7 +74,7 @@ impl Process {
             .with_context(|| format!("start {server:?}"))?;
         let mut process = Self { child, server };
         let begun = Instant::now();
-        while !listens(ADDRESS)? || (server == Server::Collector && !listens(HTTP)?) {
+        while !listens(address)? || (server == Server::Collector && !listens(http)?) {
             process.check()?;
             ensure!(begun.elapsed() < START, "{server:?} does not listen");
             thread::sleep(Duration::from_millis(20));
