@@ -139,8 +139,8 @@ pub async fn run(
     let tls = Arc::new(Tls::start(config.proof)?);
     let counters = Arc::clone(&config.counters);
     let (mut memory, pins, pasts) = remember(config.store, &counters).await;
-    let waiting = Queue::new(Arc::clone(&counters));
-    memory.export = config.otlp.is_some().then(|| waiting.clone());
+    let export = Queue::new(Arc::clone(&counters));
+    memory.export = config.otlp.is_some().then(|| export.clone());
     let graph = config.expectation.graph.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
     let (inbox, waiting) = inbox();
@@ -183,10 +183,10 @@ pub async fn run(
         let served = http::serve(http, surface.clone(), trust, stopped.clone());
         tokio::spawn(served);
     }
-    let export = config.otlp.map(|otlp| {
+    let exporting = config.otlp.map(|otlp| {
         let source = Source {
             verdicts: surface.answers.verdicts.clone(),
-            queue: waiting,
+            queue: export,
             counters: Arc::clone(&surface.counters),
             port: address.port(),
         };
@@ -215,9 +215,9 @@ pub async fn run(
         // The bound on it is its own.
         drop(spawn_blocking(move || store.close()).await);
     }
-    if let Some(export) = export {
+    if let Some(exporting) = exporting {
         // The bound on what is left to push is shorter than this one.
-        drop(timeout(DRAIN, export).await);
+        drop(timeout(DRAIN, exporting).await);
     }
     if timeout(DRAIN, server).await.is_err() {
         warn!(seconds = DRAIN.as_secs(), "open calls did not end in time");
