@@ -109,7 +109,7 @@ fn underlay(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     });
     let is_certain = |culprit: &Culprit| {
         explained(&culprit.explains, directions).iter().any(proved)
-            && !underlay::may_widen(mesh, culprit, directions)
+            && !underlay::may_widen(mesh, culprit, directions, fails)
     };
     let culprits = culprits.into_iter().filter(is_certain).collect();
     underlay::with_ways_back(mesh, culprits)

@@ -44,6 +44,10 @@ pub fn narrows(nodes: usize) -> Duration {
     echo_round(nodes) + Duration::from_secs(2)
 }
 
+/// How long after its echo began to be lost a way may still be shown as open on the underlay, though it is not: it takes three losses
+/// until inert datagrams leave, three of these, and their reports.
+pub const UNDERLAY_TOLD: Duration = Duration::from_secs(8);
+
 /// How long the far side must have listened into a loss before its silence counts: three requests, a second apart.
 pub const LISTENED: Duration = Duration::from_secs(3);
 

@@ -5,9 +5,9 @@
 
 mod past;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::{Citation, Confidence, Finding, Fix, Layer, NodeRef, Outcome, Rung, Sizes};
+use evidence::{Citation, Confidence, Finding, Fix, Layer, Moment, NodeRef, Outcome, Rung, Sizes};
 
 use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
@@ -32,10 +32,10 @@ pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Find
         (Rung::OverlayPort, port_blocked),
         (Rung::OverlayMtu, overlay_too_narrow),
     ];
-    let mended = Mended::of(mesh, directions);
+    let tried = Tried::of(mesh, directions);
     makers
         .into_iter()
-        .flat_map(|maker| at(mesh, directions, &mended, maker))
+        .flat_map(|maker| at(mesh, directions, &tried, maker))
         .collect()
 }
 
@@ -46,11 +46,11 @@ type Maker = fn(&Culprit, &[Direction<'_, '_>]) -> Draft;
 fn at(
     mesh: &Mesh<'_>,
     directions: &Directions<'_, '_>,
-    mended: &Mended,
+    tried: &Tried,
     (rung, make): (Rung, Maker),
 ) -> Vec<Finding> {
     let outcome = |direction: &Direction<'_, '_>| {
-        if mended.is_near(direction) && !direction.outcome(rung).is_good() {
+        if tried.is_mended_near(direction) && !direction.outcome(rung).is_good() {
             return Outcome::NotApplicableYet;
         }
         if rung != Rung::TunnelMtu && moving(mesh, direction) {
@@ -88,61 +88,126 @@ fn at(
         }
         draft.finish(None)
     };
+    let is_certain = |culprit: &&Culprit| {
+        let hit = explained(&culprit.explains, directions);
+        hit.iter().any(proved) && !tried.may_widen(&hit, rung)
+    };
     localise(directions, fails, |direction| outcome(direction).is_good())
         .iter()
-        .filter(|culprit| explained(&culprit.explains, directions).iter().any(proved))
+        .filter(is_certain)
         .map(finding)
         .collect()
 }
 
-/// Where full-size packets pass again since a moment ago: what has not been tried again there since is held against nobody. Else the
-/// last ways of a site to be tried would each be called narrow by themselves when its router has been mended.
+/// Where full-size packets were last seen to pass.
+///
+/// Each way is tried once in a round, and not all of them at once: what one has shown before the trouble began, or ended, somewhere near
+/// says nothing of it.
+///
+/// A spot is a node, by its place, or a site, by a number after those of the nodes.
 #[derive(Default)]
-struct Mended {
-    ends: BTreeSet<usize>,
-    sites: BTreeSet<String>,
-    site_of: Vec<Option<String>>,
+struct Tried {
+    /// The site of each node.
+    sites: Vec<Option<usize>>,
+    /// Whether they pass a spot again since a moment ago: what has not been tried again there since is held against nobody. Else the
+    /// last ways of a site to be tried would each be called narrow by themselves when its router has been mended.
+    mended: Vec<bool>,
+    /// Of the ways of a spot that pass, when the one was tried that was tried longest ago: in the tunnel, and on the overlay's port.
+    oldest: [Vec<Option<Moment>>; 2],
 }
 
-impl Mended {
+impl Tried {
     fn of(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Self {
         let narrow = |direction: Direction<'_, '_>| {
             RUNGS
                 .iter()
                 .any(|rung| direction.outcome(*rung) == Outcome::Fail)
         };
-        let mut mended = Self::default();
         // Most meshes have no narrow way, and a large one has a million ways to look at.
         if !directions.odd().any(narrow) {
-            return mended;
+            return Self::default();
         }
-        mended.site_of = site_names(mesh);
+        let mut tried = Self::untried(mesh);
         let again = timing::tried_again(mesh.members.len());
         for direction in directions.iter() {
-            let (from, to) = (direction.a, direction.b);
-            let lately = |layer| {
-                let at = known(from, to, layer).and_then(|sizes| sizes.mended);
-                at.is_some_and(|at| mesh.recent(at, again))
-            };
-            if lately(Layer::Tunnel) || lately(Layer::Overlay) {
-                mended.ends.extend([from.index, to.index]);
-                for end in [from.index, to.index] {
-                    let site = mended.site(end).cloned();
-                    mended.sites.extend(site);
+            let spots = tried.spots(&direction);
+            for rung in [Rung::TunnelMtu, Rung::OverlayMtu] {
+                let Some(sizes) = known(direction.a, direction.b, layer(rung)) else {
+                    continue;
+                };
+                let mended = sizes.mended.is_some_and(|at| mesh.recent(at, again));
+                let passed = sizes
+                    .full_arrived
+                    .filter(|_| direction.outcome(rung).is_good());
+                for spot in spots.into_iter().flatten() {
+                    if let Some(before) = tried.mended.get_mut(spot) {
+                        *before |= mended;
+                    }
+                    let [tunnel, overlay] = &mut tried.oldest;
+                    let oldest = if rung == Rung::TunnelMtu {
+                        tunnel
+                    } else {
+                        overlay
+                    };
+                    if let (Some(oldest), Some(at)) = (oldest.get_mut(spot), passed) {
+                        *oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
+                    }
                 }
             }
         }
-        mended
+        tried
     }
 
-    fn site(&self, node: usize) -> Option<&String> {
-        self.site_of.get(node)?.as_ref()
+    fn untried(mesh: &Mesh<'_>) -> Self {
+        let names = site_names(mesh);
+        let mut numbers: BTreeMap<&String, usize> = BTreeMap::new();
+        let sites: Vec<Option<usize>> = names
+            .iter()
+            .map(|name| {
+                let next = names.len() + numbers.len();
+                Some(*numbers.entry(name.as_ref()?).or_insert(next))
+            })
+            .collect();
+        let spots = names.len() + numbers.len();
+        Self {
+            sites,
+            mended: vec![false; spots],
+            oldest: [vec![None; spots], vec![None; spots]],
+        }
     }
 
-    fn is_near(&self, direction: &Direction<'_, '_>) -> bool {
-        [direction.a, direction.b].into_iter().any(|end| {
-            let site = self.site(end.index);
-            site.is_some_and(|site| self.sites.contains(site)) || self.ends.contains(&end.index)
+    /// The ends of a direction, and their sites.
+    fn spots(&self, direction: &Direction<'_, '_>) -> [Option<usize>; 4] {
+        let (from, to) = (direction.a.index, direction.b.index);
+        let site = |end: usize| self.sites.get(end).copied().flatten();
+        [Some(from), Some(to), site(from), site(to)]
+    }
+
+    fn is_mended_near(&self, direction: &Direction<'_, '_>) -> bool {
+        let mut spots = self.spots(direction).into_iter().flatten();
+        spots.any(|spot| self.mended.get(spot) == Some(&true))
+    }
+
+    /// Whether a way near those that are hit has passed before they began to lose, and not been tried since: then it may be part of
+    /// the same trouble, which is a wider one. That ends by itself: what has not been tried for two rounds is no way that passes.
+    fn may_widen(&self, hit: &[Direction<'_, '_>], rung: Rung) -> bool {
+        let layer = layer(rung);
+        let began = |direction: &Direction<'_, '_>| {
+            known(direction.a, direction.b, layer).and_then(|sizes| sizes.lost_since)
+        };
+        let Some(began) = hit.iter().filter_map(began).min() else {
+            return false;
+        };
+        let [tunnel, overlay] = &self.oldest;
+        let oldest = if layer == Layer::Tunnel {
+            tunnel
+        } else {
+            overlay
+        };
+        let mut spots = hit.iter().flat_map(|one| self.spots(one)).flatten();
+        spots.any(|spot| {
+            let oldest = oldest.get(spot).copied().flatten();
+            oldest.is_some_and(|at| at < began)
         })
     }
 }
@@ -157,11 +222,14 @@ fn moving(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> bool {
 }
 
 fn lost(direction: &Direction<'_, '_>, rung: Rung) -> bool {
-    let layer = match rung {
+    suspected(direction.a, direction.b, layer(rung))
+}
+
+const fn layer(rung: Rung) -> Layer {
+    match rung {
         Rung::TunnelMtu => Layer::Tunnel,
         _ => Layer::Overlay,
-    };
-    suspected(direction.a, direction.b, layer)
+    }
 }
 
 fn answer(direction: &Direction<'_, '_>, rung: Rung) -> Answer {

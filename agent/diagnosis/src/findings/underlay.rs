@@ -12,34 +12,57 @@ use crate::{
     localise::{Culprit, Place, is_network, router_text, site, site_text},
     mesh::Mesh,
     pair::Direction,
-    text,
+    text, timing,
 };
 
 pub(super) use ports::filters_by_port;
 
-/// Whether a direction has just begun to lose that may make a node at fault of one pair: in a moment it is told apart.
+/// Whether a direction has just begun to lose that may make a wider place at fault: a node instead of one pair, a site instead of one of
+/// its nodes. In a moment it is told apart.
 pub(super) fn may_widen(
     mesh: &Mesh<'_>,
     culprit: &Culprit,
     directions: &Directions<'_, '_>,
+    fails: impl Fn(&Direction<'_, '_>) -> bool,
 ) -> bool {
-    let (Place::Direction(a, b) | Place::Between(a, b)) = &culprit.place else {
-        return false;
+    let index = |node: &NodeRef| Some(mesh.members.get(node)?.index);
+    let all = 0..mesh.members.len();
+    // What leaves each of these, and what leads to each of those.
+    let (out_of, into) = match &culprit.place {
+        Place::Direction(a, b) => (vec![index(a)], vec![index(b)]),
+        Place::Between(a, b) => {
+            let ends = vec![index(a), index(b)];
+            (ends.clone(), ends)
+        }
+        Place::NodeOut(node) => (beside(mesh, node), Vec::new()),
+        Place::NodeIn(node) => (Vec::new(), beside(mesh, node)),
+        Place::NodeBoth(node) => (beside(mesh, node), beside(mesh, node)),
+        Place::SiteIn(..)
+        | Place::SiteOut(..)
+        | Place::SiteBoth(..)
+        | Place::Way(..)
+        | Place::Ways(..) => return false,
     };
-    let both_ways = matches!(culprit.place, Place::Between(..));
-    let Some((a, b)) = mesh.members.get(a).zip(mesh.members.get(b)) else {
-        return false;
-    };
-    let (a, b) = (a.index, b.index);
-    let mut ways = (0..mesh.members.len()).flat_map(|other| {
-        let back = [(b, other), (other, a)];
-        let back = back.into_iter().filter(move |_| both_ways);
-        [(a, other), (other, b)].into_iter().chain(back)
-    });
+    let leaving = out_of.into_iter().flatten();
+    let out = leaving.flat_map(|from| all.clone().map(move |to| (from, to)));
+    let others = into.into_iter().flatten();
+    let mut ways = out.chain(others.flat_map(|to| all.clone().map(move |from| (from, to))));
     ways.any(|way| {
-        let direction = directions.get(way);
-        direction.is_some_and(|one| one.is_losing() && one.loss_since().is_none())
+        let direction = directions.get(way).filter(Direction::is_losing);
+        direction.is_some_and(|one| match one.loss_since() {
+            None => true,
+            Some(since) => !fails(&one) && !mesh.reached(since.plus(timing::UNDERLAY_TOLD)),
+        })
     })
+}
+
+/// The other nodes of its site, by their places.
+fn beside(mesh: &Mesh<'_>, node: &NodeRef) -> Vec<Option<usize>> {
+    let (_, nodes) = site(mesh, node).unwrap_or_default();
+    let others = nodes.iter().filter(|one| *one != node);
+    others
+        .map(|one| Some(mesh.members.get(one)?.index))
+        .collect()
 }
 
 /// The culprits, each with the ways back that are lost with it: into a NAT gets only what is sent to where its node is now,
