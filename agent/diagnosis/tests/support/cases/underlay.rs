@@ -8,7 +8,14 @@ use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [dropped(), by_port(), between_ends(), coming_back()].concat()
+    [
+        dropped(),
+        dialled(),
+        by_port(),
+        between_ends(),
+        coming_back(),
+    ]
+    .concat()
 }
 
 /// What all nodes of a site suffer with one other place, and with no other.
@@ -142,20 +149,6 @@ fn dropped() -> Vec<Case> {
             &["udp-51820-dropped-by-host"],
         ),
         case(
-            "initiations between two nodes are lost both ways",
-            initiations_lost("vps-1", "vps-2"),
-            &[("path-broken", "vps-1 <-> vps-2")],
-            NOT_READY,
-            &["tunnel-silent"],
-        ),
-        case(
-            "the same, and both ends have been given other endpoints since: what went to the old ones accuses no path",
-            endpoints_mended("vps-1", "vps-2"),
-            &[("tunnel-silent", "vps-1 <-> vps-2")],
-            [Phase::Unknown, Phase::Unknown, Phase::NotReady],
-            &["path-broken", "one-way-loss"],
-        ),
-        case(
             "one tap has decided and the other has not: the place is the same already",
             lose_unheard(Lab::healthy(), "vps-1", "home-worker").lose("vps-2", "home-worker", 5000),
             &[("udp-51820-blocked-inbound", "home-worker")],
@@ -282,6 +275,25 @@ pub(crate) fn both_ways_unheard(lab: Lab, a: &str, b: &str) -> Lab {
     lab.lose_both_ways(a, b, SINCE)
         .inert_unheard(a, b)
         .inert_unheard(b, a)
+}
+
+fn dialled() -> Vec<Case> {
+    vec![
+        case(
+            "initiations between two nodes are lost both ways",
+            initiations_lost("vps-1", "vps-2"),
+            &[("path-broken", "vps-1 <-> vps-2")],
+            NOT_READY,
+            &["tunnel-silent"],
+        ),
+        case(
+            "the same, and both ends have been given other endpoints since: what went to the old ones accuses no path",
+            endpoints_mended("vps-1", "vps-2"),
+            &[("tunnel-silent", "vps-1 <-> vps-2")],
+            [Phase::Unknown, Phase::Unknown, Phase::NotReady],
+            &["path-broken", "one-way-loss"],
+        ),
+    ]
 }
 
 /// Two nodes dial each other, and nothing of it arrives.
