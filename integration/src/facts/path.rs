@@ -1,4 +1,4 @@
-//! The DF bit of outer packets, and inner packets that are too large for the path.
+//! The DF bit of outer packets, inner packets that are too large for the path, and those whose checksums are wrong.
 
 use crate::{
     facts::{
@@ -6,7 +6,7 @@ use crate::{
         pair::{FAR, NEAR, Pair},
         tap::{Packet, Tap},
     },
-    lab::{LabError, topology::INTERNET, underlay::NODE_LINK},
+    lab::{LabError, kubespan::LINK, topology::INTERNET, underlay::NODE_LINK},
 };
 
 /// MTU of the link to the far node, below the 1480 of a full outer packet.
@@ -14,9 +14,12 @@ const NARROW: u16 = 1400;
 /// ICMP payload that fills the tunnel's 1420 bytes.
 const FULL: u16 = 1420 - 40 - 8;
 const REQUESTS: usize = 3;
+/// A port that nobody listens on.
+const CLOSED: u16 = 9;
 
 pub(super) fn measure(pair: &Pair) -> Result<Vec<Fact>, LabError> {
     let df = df(pair)?;
+    let sums = spoiled(pair)?;
     pair.shell(INTERNET, &format!("ip link set {FAR} mtu {NARROW}"))?;
     pair.shell(FAR, &format!("ip link set {NODE_LINK} mtu {NARROW}"))?;
     let silence = "table inet silent { chain output { type filter hook output priority filter; \
@@ -25,7 +28,7 @@ pub(super) fn measure(pair: &Pair) -> Result<Vec<Fact>, LabError> {
     let hole = narrow(pair, "full inner packets, narrow path without errors")?;
     pair.shell(INTERNET, "nft delete table inet silent")?;
     let told = narrow(pair, "full inner packets, narrow path with errors")?;
-    Ok(vec![df, hole, told])
+    Ok(vec![df, hole, told, sums])
 }
 
 fn df(pair: &Pair) -> Result<Fact, LabError> {
@@ -39,6 +42,43 @@ fn df(pair: &Pair) -> Result<Fact, LabError> {
         df_by_type(&packets),
         how,
     ))
+}
+
+/// The far node has no listener there, so what its kernel takes for whole counts as for a closed port.
+fn spoiled(pair: &Pair) -> Result<Fact, LabError> {
+    let rule = format!(
+        "table inet spoil {{ chain input {{ type filter hook prerouting priority raw; \
+         iifname {LINK} udp dport {CLOSED} udp checksum set 0xdead; }}; }}"
+    );
+    pair.shell(FAR, &format!("nft '{rule}'"))?;
+    let counters = || pair.shell(FAR, "cat /proc/net/snmp6");
+    let before = counters()?;
+    let address = pair.far_address();
+    pair.shell(
+        NEAR,
+        &format!(
+            "bash -c 'for i in $(seq {REQUESTS}); do echo x >/dev/udp/{address}/{CLOSED}; sleep 0.2; done'; sleep 1"
+        ),
+    )?;
+    let after = counters()?;
+    pair.shell(FAR, "nft delete table inet spoil")?;
+    let grown = |name| count(&after, name).saturating_sub(count(&before, name));
+    let seen = format!(
+        "of {REQUESTS}: {} dropped and counted as wrong, {} taken for whole",
+        grown("Udp6InCsumErrors"),
+        grown("Udp6NoPorts")
+    );
+    let how = "datagrams through the tunnel to a closed port, whose checksums a rule of the receiver spoils behind the tunnel; \
+               Udp6InCsumErrors and Udp6NoPorts of the receiver";
+    Ok(Fact::new("wrong checksums inside of the tunnel", seen, how))
+}
+
+/// A line of `/proc/net/snmp6`; zero where the kernel does not know it.
+fn count(counters: &str, name: &str) -> u64 {
+    let mut lines = counters.lines().map(str::split_whitespace);
+    let value =
+        lines.find_map(|mut line| (line.next() == Some(name)).then(|| line.next()).flatten());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 /// What the sender learns of the path it keeps, so the silent path comes before the one with errors.
@@ -72,4 +112,16 @@ fn df_by_type(packets: &[Packet]) -> String {
         format!("{name} {} with, {} without", set.len(), clear.len())
     });
     words.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_read_by_its_whole_name() {
+        let text = "Udp6NoPortsX \t7\nUdp6NoPorts                     \t3\nUdp6InErrors \t4\n";
+        assert_eq!(count(text, "Udp6NoPorts"), 3);
+        assert_eq!(count(text, "Udp6InCsumErrors"), 0);
+    }
 }

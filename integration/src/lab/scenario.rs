@@ -39,6 +39,9 @@ pub const MAX_STEPS: usize = 32;
 /// Longest a scenario may wait for any one thing, in seconds.
 pub const MAX_SECONDS: f64 = 600.0;
 
+/// What makes an agent ask a time server.
+const NTP_SERVER: &str = "--ntp-server";
+
 /// Among the absent codes: nothing at all may be accused.
 pub const EVERY_CODE: &str = "*";
 
@@ -49,6 +52,8 @@ pub struct Scenario {
     pub about: String,
     #[serde(default)]
     pub topology: Topology,
+    /// Why it can be shown only where `WireGuard` runs in user space; nothing if it can be shown with the kernel's as well.
+    pub userspace_wireguard: Option<String>,
     /// A resolver and a discovery service outside of the cluster; without them the agents look at none.
     pub discovery: Option<Wanted>,
     /// Whether the mesh must be ready before the first step. Otherwise collector and agents start after the last step.
@@ -155,6 +160,13 @@ impl Scenario {
         scenario.check_faults(path)?;
         scenario.check_ranges(path)?;
         Ok(scenario)
+    }
+
+    /// Whether it is about services outside of the cluster: a resolver and a discovery service, or time servers.
+    pub fn is_of_services(&self) -> bool {
+        let mut nodes = self.topology.nodes.iter();
+        let asks = |argument: &String| argument == NTP_SERVER;
+        self.discovery.is_some() || nodes.any(|node| node.agent.iter().any(asks))
     }
 
     fn check_faults(&self, path: &Path) -> Result<(), ScenarioError> {

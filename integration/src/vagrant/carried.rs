@@ -3,6 +3,7 @@
 use crate::lab::{
     faults::Fault,
     scenario::Scenario,
+    stage_kind::in_kernel,
     topology::{INTERNET, Implementation, Topology},
 };
 
@@ -22,7 +23,8 @@ pub fn carried(scenario: &Scenario) -> Result<(), String> {
         return Err("it brings a resolver and a discovery service that do as it says, and these nodes use real ones".to_owned());
     }
     let mut faults = scenario.steps.iter().map(|step| &step.fault);
-    faults.try_for_each(|fault| possible(fault, &scenario.topology))
+    faults.try_for_each(|fault| possible(fault, &scenario.topology))?;
+    in_kernel(scenario)
 }
 
 fn same_network(wanted: &Topology) -> Result<(), String> {

@@ -1,32 +1,25 @@
-//! What runs inside of the machine: the orders, several labs at a time, an answer for each.
+//! What runs inside of the machine: one order after the other, an answer for each.
 
 use std::{
-    collections::VecDeque,
     fs,
-    io::{self, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
     path::Path,
     process::{Command, Output},
-    sync::{Mutex, PoisonError},
-    thread,
     time::Instant,
 };
 
 use crate::{
-    facts::Subject,
     lab::{LabError, sandbox, stage_kind::StageKind},
-    vm::orders::{Event, Orders},
+    vm::orders::{Event, MAX_LINE, Order},
 };
 
 /// How much of a failed run's output is sent: its end says why.
 const LOG_BYTES: usize = 4096;
 
-/// Carries out the orders in `file`.
-pub fn obey(file: &Path) -> Result<(), LabError> {
-    let text = fs::read(file).map_err(LabError::io("read", file.display()))?;
-    let orders: Orders = serde_json::from_slice(&text).map_err(|source| LabError::State {
-        path: file.to_owned(),
-        source,
-    })?;
+/// Carries out the orders that come over the serial `port`, until one says that it is enough or nothing can come any more.
+pub fn obey(port: &Path) -> Result<(), LabError> {
+    let file = fs::File::open(port).map_err(LabError::io("open", port.display()))?;
+    let mut port = BufReader::new(file);
     let kernel = rustix::system::uname()
         .release()
         .to_string_lossy()
@@ -35,97 +28,71 @@ pub fn obey(file: &Path) -> Result<(), LabError> {
         kernel,
         uptime_s: uptime(),
     });
-    play(&orders);
+    while let Some(order) = next(&mut port) {
+        if order == Order::PowerOff {
+            break;
+        }
+        answer(&carry_out(&order));
+    }
     answer(&Event::Ended { uptime_s: uptime() });
     Ok(())
 }
 
-/// Times are taken while nothing else runs, so the reader comes first. What only waits takes no place from the others.
-fn play(orders: &Orders) {
-    let facts = orders.facts.iter();
-    let facts = facts.map(|(subject, stage)| Job::Measure(*subject, *stage));
-    let (alone, beside): (Vec<_>, Vec<_>) = facts.partition(Job::is_timed);
-    for job in alone {
-        answer(&job.run());
+/// Lines that are no orders are passed over.
+fn next(port: &mut impl BufRead) -> Option<Order> {
+    let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+    loop {
+        let mut line = Vec::new();
+        let length = port.take(limit).read_until(b'\n', &mut line).ok()?;
+        if length == 0 {
+            return None;
+        }
+        if let Some(order) = Order::from_line(&String::from_utf8_lossy(&line)) {
+            return Some(order);
+        }
     }
-    let (idle, active): (Vec<_>, Vec<_>) = beside.into_iter().partition(Job::only_waits);
-    let scenarios = orders.scenarios.iter().cloned().map(Job::Play);
-    let waiting = Mutex::new(active.into_iter().chain(scenarios).collect::<VecDeque<_>>());
-    let next = || {
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.pop_front()
+}
+
+fn carry_out(order: &Order) -> Event {
+    let begin = Instant::now();
+    let output = command(order).output();
+    let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    match output {
+        Ok(output) => result(order, &output, seconds),
+        Err(error) => broken(order, seconds, error.to_string()),
+    }
+}
+
+fn command(order: &Order) -> Command {
+    let (verb, stage, operand) = match order {
+        Order::Play(scenario) => ("run", StageKind::Kernel, scenario.as_str()),
+        Order::Measure(subject, stage) => ("facts", *stage, subject.name()),
+        Order::PowerOff => ("list", StageKind::Kernel, ""),
     };
-    thread::scope(|scope| {
-        for job in &idle {
-            scope.spawn(|| answer(&job.run()));
-        }
-        for _ in 0..orders.at_once.max(1) {
-            scope.spawn(|| {
-                while let Some(job) = next() {
-                    answer(&job.run());
-                }
-            });
-        }
-    });
+    let mut command = sandbox::own_program(verb);
+    command.args(["--stage", stage.name(), "--output", "json", "--", operand]);
+    command
 }
 
-/// One lab.
-#[derive(Debug)]
-enum Job {
-    Play(String),
-    Measure(Subject, StageKind),
+fn result(order: &Order, output: &Output, seconds: f64) -> Event {
+    let answer = if let Order::Measure(..) = order {
+        let facts = serde_json::from_slice(&output.stdout);
+        facts.map(|facts| Event::Facts { facts, seconds })
+    } else {
+        serde_json::from_slice(&output.stdout).map(|result| Event::Scenario {
+            result,
+            seconds,
+            log: log_of_failure(output),
+        })
+    };
+    answer.unwrap_or_else(|_| broken(order, seconds, end_of(&output.stderr)))
 }
 
-impl Job {
-    fn is_timed(&self) -> bool {
-        matches!(self, Self::Measure(Subject::Reader, _))
-    }
-
-    fn only_waits(&self) -> bool {
-        matches!(self, Self::Measure(Subject::Idle, _))
-    }
-
-    fn run(&self) -> Event {
-        let begin = Instant::now();
-        let output = self.command().output();
-        let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
-        match output {
-            Ok(output) => self.result(&output, seconds),
-            Err(error) => self.broken(seconds, error.to_string()),
-        }
-    }
-
-    fn command(&self) -> Command {
-        let (verb, stage, operand) = match self {
-            Self::Play(scenario) => ("run", StageKind::Kernel, scenario.as_str()),
-            Self::Measure(subject, stage) => ("facts", *stage, subject.name()),
-        };
-        let mut command = sandbox::own_program(verb);
-        command.args(["--stage", stage.name(), "--output", "json", "--", operand]);
-        command
-    }
-
-    fn result(&self, output: &Output, seconds: f64) -> Event {
-        let answer = match self {
-            Self::Play(_) => serde_json::from_slice(&output.stdout).map(|result| Event::Scenario {
-                result,
-                seconds,
-                log: log_of_failure(output),
-            }),
-            Self::Measure(..) => {
-                let facts = serde_json::from_slice(&output.stdout);
-                facts.map(|facts| Event::Facts { facts, seconds })
-            }
-        };
-        answer.unwrap_or_else(|_| self.broken(seconds, end_of(&output.stderr)))
-    }
-
-    fn broken(&self, seconds: f64, log: String) -> Event {
-        let what = match self {
-            Self::Play(scenario) => scenario.clone(),
-            Self::Measure(subject, stage) => format!("facts: {} on {stage}", subject.name()),
-        };
-        Event::Broken { what, seconds, log }
+fn broken(order: &Order, seconds: f64, log: String) -> Event {
+    Event::Broken {
+        what: order.to_string(),
+        seconds,
+        log,
     }
 }
 
@@ -155,4 +122,18 @@ fn uptime() -> f64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = text.split_whitespace().next();
     seconds.and_then(|text| text.parse().ok()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_one_by_one_and_noise_is_passed_over() {
+        let text = "noise\n@lab {\"play\":\"a\"}\r\n@lab {}\n@lab \"power-off\"\n";
+        let mut port = text.as_bytes();
+        assert_eq!(next(&mut port), Some(Order::Play("a".to_owned())));
+        assert_eq!(next(&mut port), Some(Order::PowerOff));
+        assert_eq!(next(&mut port), None);
+    }
 }

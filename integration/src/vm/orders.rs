@@ -1,37 +1,35 @@
-//! What the machine is told, and the lines it answers on its serial port.
+//! What the machine is told, and what it answers: lines on its serial port.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     facts::{Facts, Subject},
     lab::{runner::RunResult, stage_kind::StageKind},
 };
 
-/// Where the orders are inside of the machine.
-pub const ORDERS_FILE: &str = "/vm/orders.json";
-/// What a line begins with that is an answer; all others are the output of programs.
+/// What a line begins with that is an order or an answer; all others are the output of programs.
 const MARK: &str = "@lab ";
-/// Longest line that is taken for an answer.
+/// Longest line that is taken for an order or an answer.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// What is to be run.
+/// What to do next: one lab, or the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Orders {
-    /// Names of scenarios.
-    pub scenarios: Vec<String>,
-    /// How many labs there may be at a time.
-    pub at_once: usize,
-    /// What is measured, and on which stage: this machine has both kinds of tunnels.
-    pub facts: Vec<(Subject, StageKind)>,
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The name of a scenario.
+    Play(String),
+    /// What is measured, and on which stage: the machine has both kinds of tunnels.
+    Measure(Subject, StageKind),
+    PowerOff,
 }
 
 /// One answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// It waits for the first order.
     Started {
         kernel: String,
         uptime_s: f64,
@@ -55,20 +53,66 @@ pub enum Event {
     Ended {
         uptime_s: f64,
     },
+    /// Said by who started the machines, when all of them had ended.
+    Ran {
+        machines: usize,
+        seconds: f64,
+    },
+}
+
+impl Order {
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        to_line(self)
+    }
+
+    /// None for a line that is no order.
+    pub fn from_line(line: &str) -> Option<Self> {
+        from_line(line)
+    }
 }
 
 impl Event {
+    /// The scenario or the measurement that it is the answer to.
+    pub fn subject(&self) -> Option<String> {
+        match self {
+            Self::Scenario { result, .. } => Some(result.scenario.clone()),
+            Self::Broken { what, .. } => Some(what.clone()),
+            Self::Facts { facts, .. } => {
+                Some(Order::Measure(facts.subject, facts.stage).to_string())
+            }
+            Self::Started { .. } | Self::Ended { .. } | Self::Ran { .. } => None,
+        }
+    }
+
     pub fn to_line(&self) -> Result<String, serde_json::Error> {
-        Ok(format!("{MARK}{}", serde_json::to_string(self)?))
+        to_line(self)
     }
 
     /// None for a line that is no answer, or one of a form that this side does not know.
     pub fn from_line(line: &str) -> Option<Self> {
-        let text = line.trim().strip_prefix(MARK)?;
-        if text.len() > MAX_LINE {
-            return None;
+        from_line(line)
+    }
+}
+
+fn to_line(what: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(format!("{MARK}{}", serde_json::to_string(what)?))
+}
+
+fn from_line<T: DeserializeOwned>(line: &str) -> Option<T> {
+    let text = line.trim().strip_prefix(MARK)?;
+    if text.len() > MAX_LINE {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Play(scenario) => f.write_str(scenario),
+            Self::Measure(subject, stage) => write!(f, "facts: {} on {stage}", subject.name()),
+            Self::PowerOff => f.write_str("power off"),
         }
-        serde_json::from_str(text).ok()
     }
 }
 
@@ -99,6 +143,7 @@ impl fmt::Display for Event {
                 )
             }
             Self::Ended { uptime_s } => write!(f, "all done, up {uptime_s:.1} s"),
+            Self::Ran { machines, seconds } => write!(f, "{machines} machines, {seconds:.0} s"),
         }
     }
 }
@@ -108,13 +153,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_survives_the_serial_line() {
+    fn orders_and_answers_survive_the_serial_line() {
         let event = Event::Ended { uptime_s: 4.5 };
         let line = format!("{}\r\n", event.to_line().unwrap());
         assert!(matches!(
             Event::from_line(&line),
             Some(Event::Ended { uptime_s }) if (uptime_s - 4.5).abs() < f64::EPSILON
         ));
+        for order in [
+            Order::Play("healthy".to_owned()),
+            Order::Measure(Subject::Idle, StageKind::Kernel),
+            Order::PowerOff,
+        ] {
+            let line = format!("{}\r\n", order.to_line().unwrap());
+            assert_eq!(Order::from_line(&line), Some(order));
+        }
     }
 
     #[test]
@@ -126,6 +179,7 @@ mod tests {
             "@lab {\"event\":\"x\"}",
         ] {
             assert!(Event::from_line(line).is_none(), "{line}");
+            assert!(Order::from_line(line).is_none(), "{line}");
         }
     }
 }

@@ -9,10 +9,7 @@ use std::{
 
 use crate::{
     lab::{LabError, programs::binary_folder, requirements::find_program},
-    vm::{
-        orders::{ORDERS_FILE, Orders},
-        tree::Tree,
-    },
+    vm::tree::Tree,
 };
 
 /// What labs, scenarios and measurements call by name, and the package that has it.
@@ -113,7 +110,7 @@ impl Kernel {
 }
 
 /// The whole root file system.
-pub fn build(kernel: &Kernel, scenarios: &Path, orders: &Orders) -> Result<Tree, LabError> {
+pub fn build(kernel: &Kernel, scenarios: &Path) -> Result<Tree, LabError> {
     let mut tree = skeleton();
     for (tool, package) in TOOLS {
         add_program(&mut tree, &program(tool, package)?, tool)?;
@@ -125,11 +122,6 @@ pub fn build(kernel: &Kernel, scenarios: &Path, orders: &Orders) -> Result<Tree,
     add_busybox(&mut tree)?;
     add_modules(&mut tree, kernel)?;
     add_scenarios(&mut tree, scenarios)?;
-    let orders = serde_json::to_vec(orders).map_err(std::io::Error::from);
-    tree.file(
-        ORDERS_FILE,
-        orders.map_err(LabError::io("write", ORDERS_FILE))?,
-    );
     Ok(tree)
 }
 
@@ -146,6 +138,8 @@ fn skeleton() -> Tree {
     }
     tree.link("var/run", "/run");
     tree.file("etc/protocols", PROTOCOLS);
+    // Scenarios with a resolver of their own mount theirs on it.
+    tree.file("etc/resolv.conf", "");
     tree.file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
     tree.file("etc/group", "root:x:0:\n");
     tree.program("init", INIT);

@@ -86,7 +86,7 @@ fn handshake_arrived<'a, W: Words>(
     }))
 }
 
-/// Two handshake datagrams of A left, and none was seen at B.
+/// Two handshake datagrams of A left for where it dials B now, and none was seen at B.
 fn handshake_never_arrived<'a, W: Words>(
     mesh: &Mesh<'a>,
     a: &Member<'a>,
@@ -96,7 +96,11 @@ fn handshake_never_arrived<'a, W: Words>(
     let (there, back) = (journeys(mesh, a, b, since), journeys(mesh, b, a, since));
     let (a_key, b_key) = (a.key?, b.key?);
     let tap = b.working(SourceId::Tap)?;
-    let never = |journey: &&Journey<'_>| journey.last_seen == LastSeen::LeavingSender;
+    // What went elsewhere says nothing of the way that is dialled now: the next initiation may be five seconds away.
+    let dialled = a.peer(&b_key)?.endpoint;
+    let never = |journey: &&Journey<'_>| {
+        journey.last_seen == LastSeen::LeavingSender && Some(journey.sent.to) == dialled
+    };
     let lost_answer = |journey: &&Journey<'_>| journey.last_seen == LastSeen::AnswerLost;
     let initiations: Vec<_> = there.iter().filter(never).collect();
     let responses: Vec<_> = back.iter().filter(lost_answer).collect();

@@ -9,6 +9,7 @@ use clap::{
 use integration::{
     facts::Subject,
     lab::{fake::Fake, stage_kind::StageKind},
+    vm::machine::Accelerator,
 };
 
 #[derive(Debug, Parser)]
@@ -193,26 +194,29 @@ pub(crate) struct SimArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct VmArguments {
-    /// Names of scenarios; all of them if none is given
+    /// Names of scenarios; if none is given, those with one cause in which no service outside of the cluster has a part
     pub(crate) scenarios: Vec<String>,
-    /// Measure what the implementation of WireGuard decides; done anyway when no scenario is named
+    /// All scenarios, and all that is measured
+    #[arg(long, conflicts_with = "scenarios")]
+    pub(crate) all: bool,
+    /// Measure what the implementation of WireGuard decides; done anyway with `--all`
     #[arg(long)]
     pub(crate) facts: bool,
     /// Folder with `boot` and `lib/modules` of the kernel, as a distribution's package has them
     #[arg(long, default_value = "target/vm/kernel")]
     pub(crate) kernel: PathBuf,
-    /// Folder for the machine's root file system and its console
+    /// Folder for the machines' root file system and consoles
     #[arg(long, default_value = "target/vm")]
     pub(crate) folder: PathBuf,
-    /// How many labs there may be at a time
-    #[arg(long, default_value_t = 2)]
-    pub(crate) at_once: usize,
-    /// Seconds after which the machine is switched off
-    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    /// How many machines there are, each with one lab at a time; as many as there are processors if not given
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) machines: Option<u8>,
+    /// Seconds after which the machines are switched off
+    #[arg(long, default_value_t = 7200, value_parser = clap::value_parser!(u64).range(10..=86_400))]
     pub(crate) limit: u64,
-    /// How qemu runs it; `kvm` where a guest kernel boots with that
-    #[arg(long, default_value = "tcg,thread=multi")]
-    pub(crate) accelerator: String,
+    /// How qemu runs them: `tcg` emulates, with a clock that counts instructions; `kvm` where a guest kernel boots with that
+    #[arg(long, default_value = "tcg", value_parser = accelerator())]
+    pub(crate) accelerator: Accelerator,
     /// Write the table as Markdown
     #[arg(long)]
     pub(crate) report: Option<PathBuf>,
@@ -266,7 +270,12 @@ pub(crate) enum Process {
     #[command(name = "__time-reads", hide = true)]
     TimeReads,
     #[command(name = "__guest", hide = true)]
-    Guest { orders: PathBuf },
+    Guest { port: PathBuf },
+}
+
+fn accelerator() -> impl TypedValueParser<Value = Accelerator> {
+    PossibleValuesParser::new(Accelerator::ALL.map(Accelerator::name))
+        .map(|name| Accelerator::named(&name).unwrap_or(Accelerator::Counted))
 }
 
 fn fake() -> impl TypedValueParser<Value = Fake> {

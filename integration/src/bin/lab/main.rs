@@ -109,7 +109,7 @@ fn run_process(process: Process) -> anyhow::Result<u8> {
         Process::Tap => tap::serve().map(|()| 0).map_err(Into::into),
         Process::Read => reader::print().map(|()| 0).map_err(Into::into),
         Process::TimeReads => reader::time().map(|()| 0).map_err(Into::into),
-        Process::Guest { orders } => guest::obey(&orders).map(|()| 0).map_err(Into::into),
+        Process::Guest { port } => guest::obey(&port).map(|()| 0).map_err(Into::into),
     }
 }
 

@@ -107,7 +107,22 @@ fn sums() -> Vec<Case> {
             }
         });
     }
+    let mut in_kernel = spoiled(48, 4000, true);
+    in_kernel.host(NODE, |host| {
+        for link in &mut host.links {
+            if link.name == "kubespan" {
+                link.kind = Some("wireguard".to_owned());
+            }
+        }
+    });
     vec![
+        case(
+            "the kernel's WireGuard looks at no checksum inside of the tunnel: what is counted came by another way",
+            in_kernel,
+            &[],
+            READY,
+            &[SUMS],
+        ),
         case(
             "the same on nodes in containers, which have no card of their own",
             contained,

@@ -2,11 +2,20 @@
 
 use std::net::SocketAddr;
 
+use evidence::Phase;
+
 use super::{Case, LONG, NOT_READY, SINCE, UNKNOWN, case};
 use crate::support::{Comes, Lab, NODES, healthy::endpoint};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [dropped(), by_port(), between_ends(), coming_back()].concat()
+    [
+        dropped(),
+        dialled(),
+        by_port(),
+        between_ends(),
+        coming_back(),
+    ]
+    .concat()
 }
 
 /// What all nodes of a site suffer with one other place, and with no other.
@@ -266,4 +275,44 @@ pub(crate) fn both_ways_unheard(lab: Lab, a: &str, b: &str) -> Lab {
     lab.lose_both_ways(a, b, SINCE)
         .inert_unheard(a, b)
         .inert_unheard(b, a)
+}
+
+fn dialled() -> Vec<Case> {
+    vec![
+        case(
+            "initiations between two nodes are lost both ways",
+            initiations_lost("vps-1", "vps-2"),
+            &[("path-broken", "vps-1 <-> vps-2")],
+            NOT_READY,
+            &["tunnel-silent"],
+        ),
+        case(
+            "the same, and both ends have been given other endpoints since: what went to the old ones accuses no path",
+            endpoints_mended("vps-1", "vps-2"),
+            &[("tunnel-silent", "vps-1 <-> vps-2")],
+            [Phase::Unknown, Phase::Unknown, Phase::NotReady],
+            &["path-broken", "one-way-loss"],
+        ),
+    ]
+}
+
+/// Two nodes dial each other, and nothing of it arrives.
+fn initiations_lost(one: &str, other: &str) -> Lab {
+    Lab::healthy()
+        .lose_both_ways(one, other, LONG)
+        .initiate(one, other, 12_000, Comes::Nowhere)
+        .initiate(other, one, 11_000, Comes::Nowhere)
+        .initiate(one, other, 7000, Comes::Nowhere)
+        .initiate(other, one, 6000, Comes::Nowhere)
+}
+
+/// Then somebody set other endpoints, and neither has dialled these yet.
+fn endpoints_mended(one: &str, other: &str) -> Lab {
+    let mut lab = initiations_lost(one, other);
+    for (from, to) in [(one, other), (other, one)] {
+        lab.peer(from, to, |peer| {
+            peer.endpoint = Some(SocketAddr::from(([192, 0, 2, 9], 51820)));
+        });
+    }
+    lab
 }
