@@ -23,6 +23,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &["one-way-loss", "udp-51820-blocked-inbound"],
         ),
         case(
+            "nothing leaves one node of a routed home, and its neighbour has just begun to lose: the place is not known yet",
+            routed(one_decided()),
+            &[("tunnel-silent", "home-worker")],
+            NOT_READY,
+            &["one-way-loss", "udp-51820-blocked-outbound"],
+        ),
+        case(
             "what comes from outside for one node of a routed home is dropped, its neighbour reaches it",
             routed(into("home-worker")),
             &[("udp-51820-blocked-inbound", "home-worker")],
@@ -83,6 +90,16 @@ fn in_one_network(mut lab: Lab) -> Lab {
         }
     }
     routed(lab)
+}
+
+/// As where nothing leaves the home, a moment sooner: inert datagrams of one of its nodes are not on their way yet.
+fn one_decided() -> Lab {
+    let lab = OUTSIDE.into_iter().fold(Lab::healthy(), |lab, to| {
+        lose_unheard(lab, "home-worker", to)
+    });
+    OUTSIDE
+        .into_iter()
+        .fold(lab, |lab, to| lab.lose_only("home-cp", to, 3))
 }
 
 fn into(home: &str) -> Lab {

@@ -40,6 +40,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &["one-way-loss"],
         ),
         case(
+            "one direction is narrow, and another one into the same node passed before that and has not been tried since: the place is not known yet",
+            untried_since(),
+            &[],
+            READY,
+            &[BLACK_HOLE],
+        ),
+        case(
             "the overlay's port is shut into one node",
             shut("vps-2"),
             &[(PORT, "vps-2")],
@@ -128,6 +135,14 @@ pub(crate) fn shut_at(lab: Lab, node: &str) -> Lab {
     others.fold(lab, |lab, other| {
         lab.narrow(other, node, Layer::Overlay, None, SINCE)
     })
+}
+
+fn untried_since() -> Lab {
+    let mut lab = Lab::healthy().narrow("vps-1", "vps-2", Layer::Tunnel, Some(1300), SINCE);
+    lab.sizes("home-cp", "vps-2", Layer::Tunnel, |sizes| {
+        sizes.full_arrived = Some(ago(SINCE + 100));
+    });
+    lab
 }
 
 fn two_lost() -> Lab {
