@@ -74,7 +74,7 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
             .down()
             .map(|()| 0)
             .map_err(Into::into),
-        LabCommand::Vm(arguments) => vm::run(arguments),
+        LabCommand::Vm(arguments) => vm::run(&arguments),
         LabCommand::Facts(arguments) => in_sandbox("facts", &arguments.to_arguments()),
         LabCommand::Record(arguments) => record::run(&arguments, &scenario_files()?),
         LabCommand::Sim(arguments) => sim::run(&arguments),

@@ -30,12 +30,12 @@ const ARCHIVE: &str = "root.cpio";
 /// What was answered, from the last run of all on.
 const ANSWERS: &str = "answers.jsonl";
 
-pub(crate) fn run(arguments: VmArguments) -> anyhow::Result<u8> {
+pub(crate) fn run(arguments: &VmArguments) -> anyhow::Result<u8> {
     let begin = Instant::now();
-    let kernel = Kernel::find(&arguments.kernel)?;
-    let orders = orders(&arguments)?;
+    let kernel = Kernel::find(arguments.kernel)?;
+    let orders = orders(arguments)?;
     let ordered = orders.len();
-    let count = machines(&arguments, ordered);
+    let count = machines(arguments, ordered);
     let folder = &arguments.folder;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     let archive = folder.join(ARCHIVE);
