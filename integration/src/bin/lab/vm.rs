@@ -32,7 +32,7 @@ const ANSWERS: &str = "answers.jsonl";
 
 pub(crate) fn run(arguments: &VmArguments) -> anyhow::Result<u8> {
     let begin = Instant::now();
-    let kernel = Kernel::find(arguments.kernel)?;
+    let kernel = Kernel::find(&arguments.kernel)?;
     let orders = orders(arguments)?;
     let ordered = orders.len();
     let count = machines(arguments, ordered);
