@@ -13,6 +13,7 @@
 
 pub mod address;
 pub mod boringtun;
+pub mod carried;
 pub mod cluster;
 pub mod demo;
 pub mod enter;
