@@ -34,9 +34,12 @@ pub(super) fn may_widen(
             let ends = vec![index(a), index(b)];
             (ends.clone(), ends)
         }
-        Place::NodeOut(node) => (beside(mesh, node), Vec::new()),
-        Place::NodeIn(node) => (Vec::new(), beside(mesh, node)),
-        Place::NodeBoth(node) => (beside(mesh, node), beside(mesh, node)),
+        Place::NodeOut(node) => (neighbours(mesh, node), Vec::new()),
+        Place::NodeIn(node) => (Vec::new(), neighbours(mesh, node)),
+        Place::NodeBoth(node) => {
+            let beside = neighbours(mesh, node);
+            (beside.clone(), beside)
+        }
         Place::SiteIn(..)
         | Place::SiteOut(..)
         | Place::SiteBoth(..)
@@ -57,7 +60,7 @@ pub(super) fn may_widen(
 }
 
 /// The other nodes of its site, by their places.
-fn beside(mesh: &Mesh<'_>, node: &NodeRef) -> Vec<Option<usize>> {
+fn neighbours(mesh: &Mesh<'_>, node: &NodeRef) -> Vec<Option<usize>> {
     let (_, nodes) = site(mesh, node).unwrap_or_default();
     let others = nodes.iter().filter(|one| *one != node);
     others
