@@ -10,7 +10,7 @@ use integration::{
         scenario::{Expect, ExpectedRoot, Scenario},
         stage_kind::StageKind,
     },
-    sim::{stage, table},
+    sim::{stage, stage::Distance, table},
 };
 
 fn folder() -> &'static Path {
@@ -33,8 +33,12 @@ fn scenario(name: &str) -> Scenario {
 }
 
 fn play(scenario: &Scenario, seed: u64) -> (RunResult, String) {
+    play_at(scenario, seed, Distance::Near)
+}
+
+fn play_at(scenario: &Scenario, seed: u64, distance: Distance) -> (RunResult, String) {
     let mut log = Vec::new();
-    let result = stage::run(scenario, seed, &mut log).unwrap();
+    let result = stage::run(scenario, seed, distance, &mut log).unwrap();
     (result, String::from_utf8(log).unwrap())
 }
 
@@ -67,6 +71,22 @@ fn every_carried_scenario_holds_in_virtual_time() {
     }
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(played >= 50, "only {played} scenarios are carried");
+}
+
+/// What is on its way while an endpoint is set anew sets it right, or does not: each seed is another story, and in none a path is accused.
+#[test]
+fn endpoints_that_somebody_sets_accuse_no_path_however_far_the_nodes_are() {
+    for name in ["endpoint-overwritten", "endpoint-elsewhere"] {
+        let scenario = scenario(name);
+        for seed in [1, 2, 3, 45, 49] {
+            let (result, log) = play_at(&scenario, seed, Distance::Far);
+            assert!(
+                result.pass,
+                "{name}, seed {seed}: {:#?}\n{log}",
+                result.failures
+            );
+        }
+    }
 }
 
 /// Who is named must be named for what the file does: left alone, no mesh has the roots that it is expected to have.

@@ -41,7 +41,7 @@ use Shuts::{Absent, Explained, Node, Nothing};
 type Row = (&'static str, Cure, Shuts, &'static str);
 
 #[rustfmt::skip]
-const ROWS: [Row; 59] = [
+const ROWS: [Row; 60] = [
     ("address-overlap", Change, Explained, "addresses are configuration, and a device gives one to a single peer"),
     ("affiliate-stale", Waiting, Nothing, "the service forgets an affiliate after 30 minutes"),
     ("agent-not-reporting", Waiting, Nothing, "an agent may be started, or started again"),
@@ -57,6 +57,7 @@ const ROWS: [Row; 59] = [
     ("discovery-unreachable", Waiting, Nothing, "a service comes back"),
     ("dns-failing", Waiting, Nothing, "a resolver comes back"),
     ("endpoint-cannot-work", Waiting, Nothing, "Talos goes on to the next candidate"),
+    ("endpoint-elsewhere", Waiting, Nothing, "Talos sets another once the peer has been down for a while"),
     ("endpoint-hairpin", Waiting, Nothing, "Talos goes on to the next candidate"),
     ("endpoint-overwritten", Waiting, Nothing, "it is good again after each time, and for longer once the writer rests"),
     ("endpoint-shared-behind-nat", Waiting, Nothing, "Talos goes on to the next candidate, and a NAT gives new mappings"),

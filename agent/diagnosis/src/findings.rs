@@ -3,6 +3,7 @@
 mod affiliates;
 mod candidates;
 mod discovery;
+mod elsewhere;
 mod encapsulation;
 mod flapping;
 mod host;
@@ -53,7 +54,8 @@ pub(crate) fn find(mesh: &Mesh<'_>, table: &Table, clocks: &Clocks<'_, '_>) -> V
     let rest = rest.without(&inside);
     let apart = nat::find(mesh, &rest);
     let rest = rest.without(&apart);
-    let astray = candidates::find(mesh, &rest);
+    let mut astray = candidates::find(mesh, &rest);
+    astray.extend(elsewhere::find(mesh, &rest.without(&astray)));
     let rest = candidates::decided(mesh, &rest.without(&astray));
     let blocked = underlay(mesh, &rest);
     let rest = rest.without(&blocked);

@@ -190,7 +190,7 @@ fn gaps(changes: &[Moment], apart: usize) -> impl Iterator<Item = Duration> {
 }
 
 /// The mean time from one failure, or recovery, to the next, if they vary by at most a fifth of it.
-fn period(changes: &[Moment]) -> Option<Duration> {
+pub(crate) fn period(changes: &[Moment]) -> Option<Duration> {
     let cycles: Vec<u128> = gaps(changes, 2).map(|gap| gap.as_millis()).collect();
     let count = u128::try_from(cycles.len()).ok()?;
     let mean = cycles.iter().sum::<u128>().checked_div(count)?;

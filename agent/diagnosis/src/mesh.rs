@@ -2,6 +2,7 @@
 
 mod end;
 mod gather;
+mod heard;
 mod memo;
 mod places;
 mod trace;
@@ -22,6 +23,7 @@ use crate::{
 
 pub(crate) use end::End;
 pub(crate) use gather::Members;
+pub(crate) use heard::{heard_at, was_set};
 use memo::Heard;
 pub(crate) use memo::{Memo, News};
 pub(crate) use places::Places;
@@ -242,7 +244,7 @@ impl<'a> Mesh<'a> {
             others
                 .filter(|from| from.index != to.index)
                 .find_map(|from| {
-                    let endpoint = from.peer(&key)?.endpoint?.ip();
+                    let endpoint = heard_at(from.peer(&key)?)?;
                     (!identity.addresses.contains(&endpoint)).then_some(endpoint)
                 })
         };

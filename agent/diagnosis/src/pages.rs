@@ -33,6 +33,7 @@ static PAGES: &[Page] = &pages! {
     "discovery-unreachable": "the discovery service cannot be reached or does not serve",
     "dns-failing": "the resolvers of a node give no address",
     "endpoint-cannot-work": "a node dials another where it cannot be reached",
+    "endpoint-elsewhere": "a node dials another where that is not",
     "endpoint-hairpin": "neighbours dial each other at their own public address",
     "endpoint-overwritten": "something rewrites the endpoint of a peer",
     "endpoint-shared-behind-nat": "two nodes behind one NAT advertise one endpoint",

@@ -9,6 +9,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("discovery", include_str!("../src/findings/affiliates.rs")),
     ("underlay", include_str!("../src/findings/candidates.rs")),
     ("discovery", include_str!("../src/findings/discovery.rs")),
+    ("underlay", include_str!("../src/findings/elsewhere.rs")),
     ("tunnel", include_str!("../src/findings/keys.rs")),
     ("underlay", include_str!("../src/findings/nat.rs")),
     ("node", include_str!("../src/findings/nodes.rs")),

@@ -1,16 +1,17 @@
 //! Pairs that come and go. A regular period is that of a program; a path has none.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use evidence::{
-    Citation, Confidence, EndpointChange, FactKey, Finding, Flapping, NodeRef, Outcome, PairRef,
-    Subject,
+    Citation, Confidence, EndpointChange, FactKey, Finding, Flapping, Moment, NodeRef, Outcome,
+    PairRef, Subject,
 };
 
-use super::{Draft, explained, fix, named, place_text, subject};
+use super::{Draft, elsewhere, explained, fix, named, place_text, subject};
 use crate::{
     directions::Directions,
     flaps::{fact, words},
+    history,
     localise::{Culprit, localise},
     mesh::Mesh,
     pair::Direction,
@@ -121,9 +122,13 @@ fn root(culprit: &Culprit, directions: &Directions<'_, '_>) -> Finding {
         .iter()
         .filter_map(Direction::flapping)
         .find(|flapping| flapping.period_ms.is_some());
-    let mut draft = match regular {
-        Some(flapping) if !rewritten.is_empty() => endpoint(flapping, &rewritten),
-        _ => path(culprit, &concerned, regular),
+    // Talos itself goes round the candidates of a peer that is down. What is none of them was set by somebody else, however
+    // the pair comes and goes.
+    let is_set = regular.is_some() || rewritten.iter().any(|one| one.elsewhere);
+    let mut draft = if is_set && !rewritten.is_empty() {
+        endpoint(regular, &rewritten)
+    } else {
+        path(culprit, &concerned, regular)
     };
     for direction in &concerned {
         let flaps = mesh
@@ -154,6 +159,10 @@ fn root(culprit: &Culprit, directions: &Directions<'_, '_>) -> Finding {
 struct Rewritten {
     at: NodeRef,
     of: NodeRef,
+    /// Whether one of the endpoints is where nobody knows the peer.
+    elsewhere: bool,
+    /// How long it takes from one change to the next but one, if that is regular.
+    period: Option<Duration>,
     cited: Citation,
 }
 
@@ -173,8 +182,15 @@ impl Rewritten {
         if changes.len() < REWRITTEN || values.len() * 2 > changes.len() {
             return None;
         }
+        let ends = (direction.a, direction.b);
+        let strange = |at: &&SocketAddr| elsewhere::is_of(mesh, ends, **at) == Some(false);
+        let moments: Vec<Moment> = changes.iter().map(|change| change.at).collect();
+        let period = history::period(&moments);
+        let pace = period.map_or_else(String::new, |period| {
+            format!(", regularly: each {}", text::age(period))
+        });
         let text = format!(
-            "its device had the endpoint of {} changed {} times in {}, last from {} to {}",
+            "its device had the endpoint of {} changed {} times in {}{pace}, last from {} to {}",
             direction.to,
             changes.len(),
             text::age(last.at.since(first.at)),
@@ -184,12 +200,14 @@ impl Rewritten {
         Some(Self {
             at: direction.from.clone(),
             of: direction.to.clone(),
+            elsewhere: values.iter().find(strange).is_some(),
+            period,
             cited: mesh.cite(member, FactKey::Peer(key), last.at, text),
         })
     }
 }
 
-fn endpoint(flapping: Flapping, rewritten: &[Rewritten]) -> Draft {
+fn endpoint(flapping: Option<Flapping>, rewritten: &[Rewritten]) -> Draft {
     let at: BTreeSet<&NodeRef> = rewritten.iter().map(|rewritten| &rewritten.at).collect();
     let nodes: Vec<&NodeRef> = at.iter().copied().collect();
     let subject = match (nodes.as_slice(), rewritten) {
@@ -202,14 +220,19 @@ fn endpoint(flapping: Flapping, rewritten: &[Rewritten]) -> Draft {
         },
         _ => Subject::Cluster,
     };
-    let period = each(flapping);
+    // The writer's own pace; that of the pair is as late as its tunnel is slow to recover.
+    let period = rewritten.iter().find_map(|one| one.period);
+    let period = period.map_or_else(
+        || flapping.map_or_else(String::new, |flapping| format!(", {}", each(flapping))),
+        |period| format!(", each {}", text::age(period)),
+    );
     let names = text::list(&nodes);
     let mut draft = Draft::new(
         ENDPOINT,
         subject,
         Confidence::Likely,
         format!(
-            "Something on {names} rewrites the endpoint of a WireGuard peer over and over, {period}: each time the tunnel breaks until the endpoint is right again"
+            "Something on {names} rewrites the endpoint of a WireGuard peer over and over{period}: each time the tunnel breaks until the endpoint is right again"
         ),
     );
     draft.fixes = vec![fix(

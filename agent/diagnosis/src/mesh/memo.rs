@@ -12,7 +12,7 @@ use crate::{
     prefix::{Holdings, Reader},
 };
 
-use super::{Places, gather};
+use super::{Places, gather, heard_at};
 
 /// What each node that speaks says of each key.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub(crate) struct News {
     pub(crate) rows: Vec<(NodeName, Vec<usize>)>,
     /// Whose device gives addresses to other peers than before.
     pub(crate) holdings: BTreeSet<NodeName>,
-    /// Places of keys that somebody dials elsewhere than before.
+    /// Places of keys that somebody hears from elsewhere than before.
     pub(crate) dialled: BTreeSet<usize>,
     /// Who began to speak, or does so no more.
     pub(crate) speakers: BTreeSet<NodeName>,
@@ -230,8 +230,8 @@ impl Memo {
         if old.is_some() != new.is_some() {
             self.count(place, new.is_some());
         }
-        let dials = |peer: Option<&Peer>| peer?.endpoint.map(|to| to.ip());
-        if dials(old) != dials(new) {
+        let heard = |peer: Option<&Peer>| heard_at(peer?);
+        if heard(old) != heard(new) {
             news.dialled.insert(place);
         }
         old.map(|peer| &peer.allowed_ips) != new.map(|peer| &peer.allowed_ips)

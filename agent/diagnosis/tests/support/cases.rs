@@ -2,6 +2,7 @@
 
 mod candidates;
 pub(crate) mod discovery;
+mod elsewhere;
 pub(crate) mod encapsulation;
 pub(crate) mod flapping;
 pub(crate) mod host;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         uplink::cases(),
         overlay::cases(),
         candidates::cases(),
+        elsewhere::cases(),
         nat::cases(),
         discovery::cases(),
         flapping::cases(),

@@ -143,12 +143,13 @@ impl Lab {
 
     /// `from` has sent inert datagrams since the loss began; `to` saw none.
     pub(crate) fn inert_unheard(mut self, from: &str, to: &str) -> Self {
-        let endpoint = endpoint(from, to);
+        let mut dialled = None;
+        self.peer(from, to, |peer| dialled = peer.endpoint);
         self.inert(from, to, |inert| {
             inert.sent = 5;
             inert.sent_times = [7, 6, 5, 4, 3].map(|s| ago(s * 1000)).to_vec();
             inert.last_sent = Some(ago(3000));
-            inert.to = Some(endpoint);
+            inert.to = dialled;
             inert.unsolicited_sent = Some(ago(6500));
         });
         self

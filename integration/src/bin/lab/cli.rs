@@ -79,12 +79,18 @@ pub(crate) struct RunArguments {
     /// With `--stage sim`: what chance is drawn from
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     pub(crate) seed: u64,
+    /// With `--stage sim`: 4 to 25 ms lie between sites, drawn from the seed, instead of the 0.3 ms of the namespaces
+    #[arg(long)]
+    pub(crate) far: bool,
 }
+
+/// Stands for where the project keeps a table. No file has this name.
+pub(crate) const USUAL_PLACE: &str = ".";
 
 #[derive(Debug, Args)]
 pub(crate) struct CarriedArguments {
     /// Write it into this file instead, or where the project keeps it
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = USUAL_PLACE)]
     pub(crate) write: Option<PathBuf>,
     /// Who is to carry them
     #[arg(long, value_enum, default_value_t = CarriedStage::Vagrant)]

@@ -17,7 +17,7 @@ use integration::{
 };
 
 use crate::{
-    cli::{CarriedArguments, CarriedStage, RunArguments},
+    cli::{CarriedArguments, CarriedStage, RunArguments, USUAL_PLACE},
     inside,
 };
 
@@ -52,8 +52,7 @@ pub(crate) fn carried(arguments: &CarriedArguments, files: &[PathBuf]) -> anyhow
             "integration/SIMULATED.md",
         ),
     };
-    // Without a value it is empty.
-    let usual = |file: &PathBuf| file.as_os_str().is_empty();
+    let usual = |file: &PathBuf| file.as_os_str() == USUAL_PLACE;
     let file = arguments.write.clone();
     let file = file.map(|file| if usual(&file) { place.into() } else { file });
     match file {

@@ -63,6 +63,7 @@ fn run(command: LabCommand) -> anyhow::Result<u8> {
                 return sim::stage(&scenario, &arguments);
             }
             anyhow::ensure!(arguments.seed == 0, "--seed belongs to --stage sim");
+            anyhow::ensure!(!arguments.far, "--far belongs to --stage sim");
             in_sandbox("run", &arguments.to_arguments())
         }
         LabCommand::Up(arguments) => in_sandbox("up", &arguments.to_arguments()),

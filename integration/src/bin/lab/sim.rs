@@ -12,6 +12,7 @@ use integration::{
     sim::{
         self,
         benign::{self, CHAPTER},
+        stage::Distance,
         time::{HOUR, SECOND},
         trouble::Story,
     },
@@ -127,7 +128,12 @@ fn replay(arguments: &SimArguments) -> anyhow::Result<u8> {
 /// `lab run --stage sim`: a scenario in virtual time.
 pub(crate) fn stage(scenario: &Scenario, arguments: &RunArguments) -> anyhow::Result<u8> {
     anyhow::ensure!(!arguments.keep, "--keep does not belong to --stage sim");
-    let result = sim::stage::run(scenario, arguments.seed, &mut io::stderr())?;
+    let distance = if arguments.far {
+        Distance::Far
+    } else {
+        Distance::Near
+    };
+    let result = sim::stage::run(scenario, arguments.seed, distance, &mut io::stderr())?;
     inside::print(&result, arguments.output)?;
     Ok(u8::from(!result.pass))
 }

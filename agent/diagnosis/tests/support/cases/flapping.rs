@@ -52,7 +52,7 @@ pub(crate) fn rewritten(mut lab: Lab, at: &str, of: &str, seconds: &[i64]) -> La
 
 pub(crate) const REGULAR: [i64; 6] = [43, 35, 27, 19, 11, 3];
 const BROKEN: [i64; 5] = [72, 56, 40, 24, 8];
-pub(crate) const IRREGULAR: [i64; 6] = [80, 74, 45, 41, 20, 3];
+pub(crate) const IRREGULAR: [i64; 6] = [90, 80, 75, 41, 30, 3];
 
 pub(crate) fn cases() -> Vec<Case> {
     [flapping(), calm()].concat()
@@ -87,6 +87,30 @@ fn flapping() -> Vec<Case> {
             &[(ENDPOINT, "vps-1")],
             MESH_ONLY,
             &[PATH],
+        ),
+        case(
+            "the endpoint is set to where the peer is not, over and over, and the pair comes and goes at no interval",
+            rewritten(
+                changed(healthy(), "vps-1", "vps-2", &IRREGULAR),
+                "vps-1",
+                "vps-2",
+                &IRREGULAR,
+            ),
+            &[(ENDPOINT, "vps-1")],
+            MESH_ONLY,
+            &[PATH],
+        ),
+        case(
+            "the endpoint goes round what Talos may dial, and the pair comes and goes at no interval: the path fails first",
+            rewritten(
+                changed(healthy(), "vps-1", "home-worker", &IRREGULAR),
+                "vps-1",
+                "home-worker",
+                &IRREGULAR,
+            ),
+            &[(PATH, pair)],
+            MESH_ONLY,
+            &[ENDPOINT],
         ),
         case(
             "both endpoints change with the pair",
