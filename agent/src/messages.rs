@@ -1,6 +1,7 @@
 //! The messages of one report stream: a snapshot, then what changed, with a sign of life at least every second.
-
-use std::time::Duration;
+//!
+//! News go out at once. What merely goes on from what was said before waits, the longer the more peers there are, and goes with
+//! the next news or sign of life: what is said at one moment is always all that is known at it.
 
 use evidence::{FactKey, Facts};
 use probe_io::clock;
@@ -16,15 +17,14 @@ use tokio::{
 
 use crate::supervisor::Published;
 
-/// Changes closer together than this go out as one.
-const SPACING: Duration = Duration::from_millis(200);
-
 /// Makes them of the newest facts; nothing is queued.
 pub(crate) struct Messages {
     facts: watch::Receiver<Published>,
     sequence: u64,
     sent: Facts,
     heartbeat: Instant,
+    /// Before it nothing goes out that is no news.
+    routine: Instant,
 }
 
 impl Messages {
@@ -34,6 +34,7 @@ impl Messages {
             sequence: 0,
             sent: Facts::new(),
             heartbeat: Instant::now(),
+            routine: Instant::now(),
         }
     }
 
@@ -41,31 +42,132 @@ impl Messages {
     pub(crate) fn snapshot(&mut self) -> ReportRequest {
         self.sent = self.facts.borrow_and_update().1.clone();
         self.sequence = 1;
-        self.heartbeat = Instant::now() + limits::HEARTBEAT;
+        self.told();
         snapshot_to_wire(1, clock::moment(), &self.sent)
     }
 
     /// The next one, when it is due; `None` once nobody observes any more.
     pub(crate) async fn next(&mut self) -> Option<ReportRequest> {
-        sleep(SPACING).await;
-        tokio::select! {
-            changed = self.facts.changed() => changed.ok()?,
-            () = sleep_until(self.heartbeat) => {}
+        loop {
+            sleep(limits::SPACING).await;
+            tokio::select! {
+                changed = self.facts.changed() => changed.ok()?,
+                () = sleep_until(self.heartbeat) => {}
+            }
+            let newest = self.facts.borrow_and_update().1.clone();
+            let delta = newest.difference_from(&self.sent);
+            if delta.routine && Instant::now() < self.routine {
+                continue;
+            }
+            self.sent = newest;
+            self.sequence += 1;
+            self.told();
+            return Some(delta_to_wire(self.sequence, clock::moment(), &delta));
         }
-        self.heartbeat = Instant::now() + limits::HEARTBEAT;
-        Some(self.delta())
     }
 
-    fn delta(&mut self) -> ReportRequest {
-        let newest = self.facts.borrow_and_update().1.clone();
-        let delta = newest.difference_from(&self.sent);
-        self.sent = newest;
-        self.sequence += 1;
-        delta_to_wire(self.sequence, clock::moment(), &delta)
+    fn told(&mut self) {
+        let now = Instant::now();
+        self.heartbeat = now + limits::HEARTBEAT;
+        self.routine = now + limits::routine_spacing(self.sent.of_peers().len());
     }
 }
 
 /// Whether the node knows who it is.
 pub(crate) fn knows_itself(known: &Published) -> bool {
     known.1.get(&FactKey::Identity).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use evidence::{EchoSent, Fact, PublicKey};
+    use proto::wire::report_request::Body;
+
+    use super::*;
+
+    /// So many that what merely goes on is told with the sign of life.
+    const PEERS: u16 = 250;
+
+    fn key(peer: u16) -> PublicKey {
+        let mut key = [1; 32];
+        key[..2].copy_from_slice(&peer.to_be_bytes());
+        PublicKey::from_bytes(key)
+    }
+
+    fn echo(sent: u64, lost: u32) -> EchoSent {
+        EchoSent {
+            sent,
+            consecutive_lost: lost,
+            ..EchoSent::default()
+        }
+    }
+
+    struct Story {
+        facts: Facts,
+        publish: watch::Sender<Published>,
+        messages: Messages,
+    }
+
+    impl Story {
+        fn start(peers: u16) -> Self {
+            let facts: Facts = (0..peers)
+                .map(|peer| Fact::EchoSent(key(peer), echo(1, 0)))
+                .collect();
+            let (publish, facts_seen) = watch::channel(Published::default());
+            let mut messages = Messages::new(facts_seen);
+            publish.send_replace(Arc::new((clock::moment(), facts.clone())));
+            messages.snapshot();
+            Self {
+                facts,
+                publish,
+                messages,
+            }
+        }
+
+        fn say(&mut self, fact: Fact) {
+            self.facts.insert(fact);
+            let all = Arc::new((clock::moment(), self.facts.clone()));
+            self.publish.send_replace(all);
+        }
+
+        /// How long it took until the next message, and how many facts it has.
+        async fn next(&mut self) -> (Duration, usize) {
+            let asked = Instant::now();
+            let message = self.messages.next().await.unwrap();
+            let Some(Body::Delta(delta)) = message.body else {
+                panic!("a delta");
+            };
+            (asked.elapsed(), delta.upserts.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_waits_for_the_sign_of_life_in_a_large_mesh() {
+        let mut story = Story::start(PEERS);
+        story.say(Fact::EchoSent(key(1), echo(2, 0)));
+        let (took, facts) = story.next().await;
+        assert!(took > limits::HEARTBEAT / 2, "{took:?}");
+        assert_eq!(facts, 1);
+    }
+
+    #[tokio::test]
+    async fn news_go_out_at_once_and_take_along_what_waits() {
+        let mut story = Story::start(PEERS);
+        story.say(Fact::EchoSent(key(1), echo(2, 0)));
+        story.say(Fact::EchoSent(key(2), echo(2, 1)));
+        let (took, facts) = story.next().await;
+        assert!(took < limits::HEARTBEAT, "{took:?}");
+        assert_eq!(facts, 2);
+    }
+
+    #[tokio::test]
+    async fn in_a_small_mesh_all_goes_out_at_once() {
+        let mut story = Story::start(8);
+        story.say(Fact::EchoSent(key(1), echo(2, 0)));
+        let (took, facts) = story.next().await;
+        assert!(took < limits::HEARTBEAT, "{took:?}");
+        assert_eq!(facts, 1);
+    }
 }

@@ -6,6 +6,17 @@ use std::time::Duration;
 pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// An agent says something at least this often, if only an empty delta.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Changes closer together than this go out as one.
+pub const SPACING: Duration = Duration::from_millis(200);
+
+/// The same for changes that merely go on from what was said before, in a mesh in which an agent has so many peers. Who gets the
+/// reports of a thousand agents would be busy with what nobody asks for; in a small mesh it makes no difference.
+pub fn routine_spacing(peers: usize) -> Duration {
+    let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    let spacing = Duration::from_millis(4).saturating_mul(peers);
+    spacing.clamp(SPACING, HEARTBEAT)
+}
+
 /// Longest [`Wait`](crate::wire::WaitRequest): a caller that wants more asks again.
 pub const MAX_WAIT: Duration = Duration::from_hours(1);
 /// Streams one connection may have open at a time.

@@ -384,9 +384,11 @@ proptest! {
     }
 
     #[test]
-    fn a_delta_comes_off_the_wire_as_it_went_on(upserts in facts(), gone in facts()) {
+    fn a_delta_comes_off_the_wire_as_it_went_on(upserts in facts(), gone in facts(), routine in any::<bool>()) {
         let removed: Vec<FactKey> = gone.iter().map(Fact::key).collect();
-        let delta = Delta { upserts, removed };
+        // What is gone is always news.
+        let routine = routine && removed.is_empty();
+        let delta = Delta { upserts, removed, routine };
         let request = delta_to_wire(2, Moment::ZERO, &delta);
         prop_assert_eq!(carried(&request), Ok(Incoming::Delta(delta)));
     }

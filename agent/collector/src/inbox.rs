@@ -48,8 +48,30 @@ struct Pile {
     reports: Vec<Report>,
     /// What they take of the room.
     size: usize,
-    /// Whether one of them says more than that its agent lives.
-    news: bool,
+    /// The most pressing of what they say.
+    news: News,
+}
+
+/// How pressing it is to judge anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// Nobody has said anything but that he lives: only time has passed.
+    #[default]
+    Nothing,
+    /// Somebody goes on from what he said before.
+    Routine,
+    /// Somebody says something else.
+    Pressing,
+}
+
+impl News {
+    pub(crate) fn of(delta: &Delta) -> Self {
+        match delta {
+            _ if delta.is_empty() => Self::Nothing,
+            Delta { routine: true, .. } => Self::Routine,
+            Delta { .. } => Self::Pressing,
+        }
+    }
 }
 
 pub(crate) fn inbox() -> (Inbox, Waiting) {
@@ -80,11 +102,11 @@ impl Inbox {
         room.forget();
         let mut pile = self.0.pile();
         let was_many = pile.size >= MANY;
-        let was_quiet = !pile.news;
+        let before = pile.news;
         pile.size += size;
-        pile.news |= !report.delta.is_empty();
+        pile.news = before.max(News::of(&report.delta));
         pile.reports.push(report);
-        let tell = (was_quiet && pile.news) || (!was_many && pile.size >= MANY);
+        let tell = pile.news > before || (!was_many && pile.size >= MANY);
         drop(pile);
         if tell {
             self.0.notice.notify_one();
@@ -99,8 +121,8 @@ impl Waiting {
         self.0.notice.notified().await;
     }
 
-    /// Whether a judgement with what waits could differ from one without.
-    pub(crate) fn has_news(&self) -> bool {
+    /// How much a judgement with what waits could differ from one without.
+    pub(crate) fn news(&self) -> News {
         self.0.pile().news
     }
 
@@ -147,6 +169,7 @@ mod tests {
             delta: Delta {
                 upserts: (0..facts).map(fact).collect(),
                 removed: Vec::new(),
+                routine: false,
             },
             at: Moment::from_millis(at),
         }
@@ -158,10 +181,10 @@ mod tests {
         let (inbox, waiting) = inbox();
         assert!(inbox.hand_in(report(0, 1)).await);
         assert!(timeout(MOMENT, waiting.noticed()).await.is_err());
-        assert!(!waiting.has_news());
+        assert_eq!(waiting.news(), News::Nothing);
         assert!(inbox.hand_in(report(1, 2)).await);
         assert!(timeout(BOUND, waiting.noticed()).await.is_ok());
-        assert!(waiting.has_news());
+        assert_eq!(waiting.news(), News::Pressing);
         assert!(inbox.hand_in(report(1, 3)).await);
         assert!(timeout(MOMENT, waiting.noticed()).await.is_err());
         let taken: Vec<i64> = waiting
@@ -170,7 +193,20 @@ mod tests {
             .map(|one| one.at.as_millis())
             .collect();
         assert_eq!(taken, [1, 2, 3]);
-        assert!(!waiting.has_news());
+        assert_eq!(waiting.news(), News::Nothing);
+    }
+
+    #[tokio::test]
+    async fn what_presses_wakes_the_owner_though_what_goes_on_did_before() {
+        let (inbox, waiting) = inbox();
+        let mut goes_on = report(1, 1);
+        goes_on.delta.routine = true;
+        assert!(inbox.hand_in(goes_on).await);
+        timeout(BOUND, waiting.noticed()).await.unwrap();
+        assert_eq!(waiting.news(), News::Routine);
+        assert!(inbox.hand_in(report(1, 2)).await);
+        timeout(BOUND, waiting.noticed()).await.unwrap();
+        assert_eq!(waiting.news(), News::Pressing);
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! The task that owns the view: takes in changes, and judges.
 //!
 //! It judges when something changed, but not more often than [`DIRTY_PACE`], and at least every [`IDLE_PACE`], because
-//! evidence ages. It rests at least as long as the last judgement took, so intake is never starved. Deltas wait in the inbox
-//! until then, or until somebody asks for what they say.
+//! evidence ages. It rests at least as long as the last judgement took, so intake is never starved; and where all merely goes on
+//! as before, so long that judging takes a twentieth of a processor at most. Deltas wait in the inbox until then, or until
+//! somebody asks for what they say.
 
 mod change;
 mod log;
@@ -29,7 +30,7 @@ use crate::{
     access::Agent,
     clock,
     counters::Counters,
-    inbox::{Report, Waiting},
+    inbox::{News, Report, Waiting},
     refusal::Refusal,
     state::{Admitted, State, StreamId, identity},
     verdicts::Judged,
@@ -46,6 +47,10 @@ pub type Judge = fn(&mut Watch, &View, Moment) -> Verdict;
 const DIRTY_PACE: Duration = Duration::from_millis(100);
 /// Longest time from one judgement to the next.
 const IDLE_PACE: Duration = Duration::from_millis(500);
+/// Where nobody says anything new: so many times as long as the last judgement took, but no longer than [`ROUTINE_MOST`].
+const ROUTINE_REST: u32 = 20;
+/// What only time brings about, such as an agent that has fallen silent, is told so much later at most.
+const ROUTINE_MOST: Duration = Duration::from_secs(2);
 /// A view with more nodes is judged on a blocking thread.
 const INLINE_NODES: usize = 64;
 /// Shortest time between two peer lists of a large mesh: each goes to every agent, so the cost is quadratic.
@@ -107,8 +112,13 @@ struct Next {
 }
 
 impl Next {
-    fn due(self, dirty: bool) -> Instant {
-        let pace = if dirty { DIRTY_PACE } else { IDLE_PACE };
+    fn due(self, news: News) -> Instant {
+        let rest = (self.took * ROUTINE_REST).min(ROUTINE_MOST);
+        let pace = match news {
+            News::Nothing => IDLE_PACE.max(rest),
+            News::Routine => DIRTY_PACE.max(rest),
+            News::Pressing => DIRTY_PACE,
+        };
         self.started + pace.max(self.took * 2)
     }
 }
@@ -170,9 +180,7 @@ impl Owner {
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let due = self
-                .next
-                .due(self.state.is_dirty() || self.reports.has_news());
+            let due = self.next.due(self.state.news().max(self.reports.news()));
             tokio::select! {
                 biased;
                 () = &mut stop => return,
@@ -406,11 +414,24 @@ mod tests {
     #[test]
     fn a_slow_judgement_leaves_as_much_time_for_the_intake() {
         let started = Instant::now();
-        let after = |took, dirty| Next { started, took }.due(dirty) - started;
-        assert_eq!(after(Duration::from_millis(1), true), DIRTY_PACE);
-        assert_eq!(after(Duration::from_millis(1), false), IDLE_PACE);
+        let after = |took, news| Next { started, took }.due(news) - started;
+        let quick = Duration::from_millis(1);
+        assert_eq!(after(quick, News::Pressing), DIRTY_PACE);
+        assert_eq!(after(quick, News::Routine), DIRTY_PACE);
+        assert_eq!(after(quick, News::Nothing), IDLE_PACE);
         let slow = Duration::from_secs(1);
-        assert_eq!(after(slow, true), slow * 2);
-        assert_eq!(after(slow, false), slow * 2);
+        for news in [News::Pressing, News::Routine, News::Nothing] {
+            assert_eq!(after(slow, news), slow * 2);
+        }
+    }
+
+    #[test]
+    fn what_goes_on_as_before_is_judged_in_a_twentieth_of_the_time() {
+        let started = Instant::now();
+        let took = Duration::from_millis(80);
+        let after = |news| Next { started, took }.due(news) - started;
+        assert_eq!(after(News::Pressing), took * 2);
+        assert_eq!(after(News::Routine), took * 20);
+        assert_eq!(after(News::Nothing), took * 20);
     }
 }

@@ -18,7 +18,7 @@ use evidence::{
 use proto::convert::PeerIdentity;
 use tokio::sync::oneshot;
 
-use crate::{access::Agent, refusal::Refusal, store::Pins};
+use crate::{access::Agent, inbox::News, refusal::Refusal, store::Pins};
 
 /// A stream whose last message is older is silent: a rebooted machine may take its place. Five missed heartbeats.
 pub(crate) const LIVE: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(crate) struct State {
     /// What pairs did before, until both ends are there.
     returning: Vec<PairPast>,
     last_id: u64,
-    dirty: bool,
+    news: News,
 }
 
 /// What is known of a node besides its view; there is one for each node of the view.
@@ -82,7 +82,7 @@ impl State {
             awaited: BTreeMap::new(),
             returning: Vec::new(),
             last_id: 0,
-            dirty: false,
+            news: News::Nothing,
         }
     }
 
@@ -130,7 +130,7 @@ impl State {
                 conflict,
             },
         );
-        self.dirty = true;
+        self.news = News::Pressing;
         Ok(Admitted { id, ended })
     }
 
@@ -157,7 +157,7 @@ impl State {
         }
         node.steady_since = steady_since(node, at);
         node.last_report = at;
-        self.dirty |= !delta.is_empty();
+        self.news = self.news.max(News::of(&delta));
         node.facts.apply(delta);
         Ok(())
     }
@@ -173,7 +173,7 @@ impl State {
         if let Some(node) = self.view.nodes.get_mut(name) {
             node.stream = Stream::Closed(at);
         }
-        self.dirty = true;
+        self.news = News::Pressing;
         true
     }
 
@@ -188,7 +188,7 @@ impl State {
         if let Some(node) = self.view.nodes.get_mut(name) {
             node.stream = Stream::Closed(at);
         }
-        self.dirty = true;
+        self.news = News::Pressing;
         // Who has just ended by himself no longer listens.
         drop(end.send(why));
     }
@@ -211,14 +211,14 @@ impl State {
         self.members.len()
     }
 
-    /// Whether a judgement could differ from the last for another reason than the time.
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty
+    /// How much a judgement could differ from the last for another reason than the time.
+    pub(crate) fn news(&self) -> News {
+        self.news
     }
 
     /// Hands out the view to be judged; nothing else may be asked until it is given back.
     pub(crate) fn lend(&mut self) -> View {
-        self.dirty = false;
+        self.news = News::Nothing;
         self.recall();
         let empty = View {
             started: self.view.started,
@@ -271,7 +271,7 @@ impl State {
             return None;
         };
         node.conflict = Some(conflict(agent, what, at));
-        self.dirty = true;
+        self.news = News::Pressing;
         Some(refusal)
     }
 

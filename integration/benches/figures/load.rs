@@ -297,7 +297,7 @@ async fn steady(
     let messages = said.messages - sent.messages;
     ensure!(messages > 0.0, "no agent said anything");
     let share = (now - cpu) / took.as_secs_f64();
-    let full = f64::from(nodes) * took.as_secs_f64() / facts::tick().as_secs_f64();
+    let full = f64::from(nodes) * took.as_secs_f64() / facts::spacing(nodes).as_secs_f64();
     writeln!(
         io::stdout(),
         "# {messages:.0} messages in {:.1} s ({:.0} % of the pace of real agents), {:.0} facts and {:.0} bytes each; acknowledged after {:.0} ms (p99 {:.0})",

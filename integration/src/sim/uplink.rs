@@ -7,15 +7,14 @@ use evidence::{Facts, Moment, NodeName, Verdict};
 use mesh_collector::{OpenStream, Streams};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire},
+    limits,
     wire::ReportRequest,
 };
 
-use super::time::{MILLI, Micros, SECOND, moment};
+use super::time::{MILLI, Micros, SECOND, micros, moment};
 
 /// First and longest pause between two tries, as the agent's uplink has them.
 const BACKOFF: (Micros, Micros) = (200 * MILLI, 5 * SECOND);
-/// Changes closer together than this go out as one.
-const SPACING: Micros = 200 * MILLI;
 /// The collector's machine had been up for so long.
 const BOOT: Micros = -90_000 * SECOND;
 
@@ -28,6 +27,8 @@ pub struct Uplink {
     sequence: u64,
     sent: Facts,
     spaced_until: Micros,
+    /// Before it nothing goes out that is no news.
+    routine_at: Micros,
     retry_at: Micros,
     pause: Micros,
 }
@@ -40,6 +41,7 @@ impl Default for Uplink {
             sequence: 0,
             sent: Facts::new(),
             spaced_until: 0,
+            routine_at: 0,
             retry_at: 0,
             pause: BACKOFF.0,
         }
@@ -73,8 +75,12 @@ impl Uplink {
         if at < self.spaced_until {
             return None;
         }
-        self.spaced_until = at + SPACING;
+        self.spaced_until = at + micros(limits::SPACING);
         let delta = facts.difference_from(&self.sent);
+        if delta.routine && at < self.routine_at {
+            return None;
+        }
+        self.routine_at = at + micros(limits::routine_spacing(facts.of_peers().len()));
         self.sent = facts;
         self.sequence += 1;
         Some(delta_to_wire(self.sequence, now, &delta))

@@ -192,6 +192,7 @@ async fn tell(facts: Facts, sender: mpsc::Sender<Result<ReportRequest, Status>>)
         let delta = Delta {
             upserts: upserts.collect(),
             removed: Vec::new(),
+            routine: false,
         };
         sequence += 1;
         message = delta_to_wire(sequence, NOW.shifted(later), &delta);

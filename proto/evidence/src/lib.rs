@@ -25,6 +25,7 @@ mod identity;
 pub mod limits;
 mod moment;
 mod of_peer;
+mod routine;
 mod size;
 mod snapshot;
 mod source;

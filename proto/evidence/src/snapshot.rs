@@ -48,6 +48,8 @@ pub struct Delta {
     pub upserts: Vec<Fact>,
     /// Keys that are gone.
     pub removed: Vec<FactKey>,
+    /// Whether all of it merely goes on from what was said before ([`Fact::goes_on_from`]). False if that is not known.
+    pub routine: bool,
 }
 
 impl Delta {
@@ -167,26 +169,39 @@ impl Facts {
         if self.edition.is(&older.edition) {
             return Delta::default();
         }
+        let mut routine = true;
+        let upserts = self.what_differs(older).map(|(new, old)| {
+            routine &= old.is_some_and(|old| new.goes_on_from(old));
+            new.clone()
+        });
+        let upserts = upserts.collect();
+        let removed = older.keys_that_lack(self);
         Delta {
-            upserts: self.what_differs(older).cloned().collect(),
-            removed: older.keys_that_lack(self),
+            upserts,
+            routine: routine && removed.is_empty(),
+            removed,
         }
     }
 
-    fn what_differs<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = &'a Fact> {
+    /// Facts that are new or others than before, with what they were.
+    fn what_differs<'a>(
+        &'a self,
+        older: &'a Self,
+    ) -> impl Iterator<Item = (&'a Fact, Option<&'a Fact>)> {
         let own = self.own.values();
-        let own = own.filter(|fact| older.own.get(&fact.key()) != Some(*fact));
+        let own = own.map(|fact| (fact, older.own.get(&fact.key())));
         let of_peers = self.of_peers.iter().flat_map(|(key, of_peer)| {
             let before = older.of_peers.get(key);
             let same = before.is_some_and(|before| Arc::ptr_eq(before, of_peer));
-            let known = move |fact: &&Fact| {
+            let known = move |fact: &Fact| {
                 let before = before?;
                 of_key(&fact.key()).and_then(|(_, kind)| before.kind(kind))
             };
             let facts = (!same).then(|| of_peer.iter()).into_iter().flatten();
-            facts.filter(move |fact| known(fact) != Some(*fact))
+            facts.map(move |fact| (fact, known(fact)))
         });
-        own.chain(of_peers)
+        let all = own.chain(of_peers);
+        all.filter(|(fact, before)| *before != Some(*fact))
     }
 
     /// The keys of facts that `newer` does not have.

@@ -372,7 +372,7 @@ proptest! {
 
     #[test]
     fn a_difference_says_nothing_twice(older in facts(), newer in facts()) {
-        let Delta { upserts, removed } = newer.difference_from(&older);
+        let Delta { upserts, removed, .. } = newer.difference_from(&older);
         prop_assert!(upserts.iter().all(|fact| older.get(&fact.key()) != Some(fact)));
         prop_assert!(removed.iter().all(|key| older.get(key).is_some()));
         prop_assert!(upserts.iter().all(|fact| !removed.contains(&fact.key())));

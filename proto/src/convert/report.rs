@@ -62,6 +62,7 @@ pub fn delta_to_wire(sequence: u64, now: Moment, delta: &Delta) -> wire::ReportR
         body: Some(Body::Delta(wire::Delta {
             upserts: delta.upserts.iter().map(fact_to_wire).collect(),
             removed: delta.removed.iter().map(fact_key_to_wire).collect(),
+            routine: delta.routine,
         })),
     }
 }
@@ -80,7 +81,11 @@ pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
                 left_out,
             })
         }
-        Some(Body::Delta(wire::Delta { upserts, removed })) => {
+        Some(Body::Delta(wire::Delta {
+            upserts,
+            removed,
+            routine,
+        })) => {
             at_most("delta.upserts", upserts.len(), limits::FACTS)?;
             at_most("delta.removed", removed.len(), limits::FACTS)?;
             let Known {
@@ -98,6 +103,7 @@ pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
             Ok(Taken {
                 said: Incoming::Delta(Delta {
                     upserts,
+                    routine: routine && gone.is_empty(),
                     removed: gone,
                 }),
                 left_out,

@@ -1480,6 +1480,10 @@ pub struct Delta {
     pub upserts: ::prost::alloc::vec::Vec<Fact>,
     #[prost(message, repeated, tag = "2")]
     pub removed: ::prost::alloc::vec::Vec<FactKey>,
+    /// Whether all of it merely goes on from what was said before, as counters and moments do: then nobody need be woken for it. Who does not say
+    /// so may have said something else.
+    #[prost(bool, tag = "3")]
+    pub routine: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportRequest {

@@ -69,7 +69,11 @@ fn with_removed(kind: wire::FactKind, public_key: Vec<u8>, source: i32) -> Conve
         public_key,
         source,
     };
-    sample::delta(Vec::new(), vec![key]).unwrap_err()
+    sample::delta(wire::Delta {
+        removed: vec![key],
+        ..wire::Delta::default()
+    })
+    .unwrap_err()
 }
 
 #[test]

@@ -40,10 +40,18 @@ const ENTRIES: &[(&str, usize, Say)] = &[
         sample::snapshot(vec![device(); count]).map(drop)
     }),
     ("delta.upserts", limits::FACTS, |count| {
-        sample::delta(vec![device(); count], Vec::new()).map(drop)
+        sample::delta(wire::Delta {
+            upserts: vec![device(); count],
+            ..wire::Delta::default()
+        })
+        .map(drop)
     }),
     ("delta.removed", limits::FACTS, |count| {
-        sample::delta(Vec::new(), vec![device_key(); count]).map(drop)
+        sample::delta(wire::Delta {
+            removed: vec![device_key(); count],
+            ..wire::Delta::default()
+        })
+        .map(drop)
     }),
     ("identity.addresses", limits::ADDRESSES, |count| {
         fact(WireFact::Identity(wire::Identity {

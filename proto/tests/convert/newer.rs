@@ -194,10 +194,16 @@ fn a_fact_that_takes_a_value_of_a_later_version_is_removed() {
             ..wire::FactKey::default()
         },
     ];
-    let taken = incoming(Some(Body::Delta(wire::Delta { upserts, removed }))).unwrap();
+    let taken = incoming(Some(Body::Delta(wire::Delta {
+        upserts,
+        removed,
+        routine: false,
+    })))
+    .unwrap();
     let delta = Delta {
         upserts: Vec::new(),
         removed: vec![FactKey::Discovery, FactKey::Ntp, FactKey::Device],
+        routine: false,
     };
     assert_eq!((taken.said, taken.left_out), (Incoming::Delta(delta), 3));
 }

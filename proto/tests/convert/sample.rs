@@ -390,11 +390,8 @@ pub(crate) fn snapshot(facts: Vec<wire::Fact>) -> Result<Incoming, ConvertError>
     incoming(Some(Body::Snapshot(wire::Snapshot { facts }))).map(|taken| taken.said)
 }
 
-pub(crate) fn delta(
-    upserts: Vec<wire::Fact>,
-    removed: Vec<wire::FactKey>,
-) -> Result<Incoming, ConvertError> {
-    incoming(Some(Body::Delta(wire::Delta { upserts, removed }))).map(|taken| taken.said)
+pub(crate) fn delta(delta: wire::Delta) -> Result<Incoming, ConvertError> {
+    incoming(Some(Body::Delta(delta))).map(|taken| taken.said)
 }
 
 /// What is said of one fact.

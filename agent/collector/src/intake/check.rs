@@ -161,6 +161,7 @@ mod tests {
         let more = Delta {
             upserts: vec![read(12_000)],
             removed: vec![FactKey::Device],
+            routine: false,
         };
         let (shifted, _) = delta(&name("vps-1"), later(&more), 2, offset).unwrap();
         assert_eq!(shifted.upserts, vec![read(2_500)]);
@@ -201,10 +202,12 @@ mod tests {
         let rename = Delta {
             upserts: vec![who("vps-2"), who("vps-1")],
             removed: vec![],
+            routine: false,
         };
         let anonymous = Delta {
             upserts: vec![],
             removed: vec![FactKey::Identity],
+            routine: false,
         };
         let node = name("vps-1");
         assert!(matches!(

@@ -176,7 +176,7 @@ fn a_sign_of_life_moves_the_last_report_and_asks_for_no_judgement() {
     state
         .apply(&hello.node, first.id, Delta::default(), at(900))
         .unwrap();
-    assert!(!state.is_dirty());
+    assert_eq!(state.news(), News::Nothing);
     assert_eq!(node(&state, "vps-1").last_report, at(900));
 }
 
@@ -189,7 +189,16 @@ fn a_node_has_no_more_facts_than_the_limit_however_many_deltas_bring_them() {
     assert_eq!(full.len(), limits::FACTS);
     let first = state.open(&hello, full, at(0)).unwrap();
     let apply = |state: &mut State, upserts, removed| {
-        state.apply(&hello.node, first.id, Delta { upserts, removed }, at(1))
+        state.apply(
+            &hello.node,
+            first.id,
+            Delta {
+                upserts,
+                removed,
+                routine: false,
+            },
+            at(1),
+        )
     };
     let over = apply(&mut state, vec![peer_fact(limits::FACTS)], vec![]).unwrap_err();
     assert_eq!(

@@ -248,7 +248,11 @@ impl Agent {
 
     pub(crate) async fn delta(&mut self, upserts: Vec<Fact>, removed: Vec<FactKey>) {
         self.sequence += 1;
-        let delta = Delta { upserts, removed };
+        let delta = Delta {
+            upserts,
+            removed,
+            routine: false,
+        };
         self.raw(delta_to_wire(self.sequence, self.now, &delta))
             .await;
     }
@@ -259,6 +263,7 @@ impl Agent {
         let delta = Delta {
             upserts,
             removed: Vec::new(),
+            routine: false,
         };
         let message = delta_to_wire(self.sequence, self.now, &delta);
         soon(self.requests.send(message)).await.map_err(drop)

@@ -15,7 +15,7 @@ use probe_io::clock;
 use prost::{Message as _, bytes::Bytes};
 use proto::{
     convert::{delta_to_wire, snapshot_to_wire},
-    limits::MESSAGE_BYTES,
+    limits::{HEARTBEAT, MESSAGE_BYTES},
     transport::{Mark, dial},
     trust::MeshKey,
 };
@@ -29,7 +29,7 @@ use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
 
 use super::{
     bytes::{Acknowledged, AsBytes, ReportBody},
-    facts::{Mesh, name, tick},
+    facts::{Mesh, name, spacing},
     process::ADDRESS,
 };
 
@@ -39,9 +39,6 @@ const OUTGOING: usize = 2;
 const CONNECTING: usize = 16;
 /// How long all of them may take to be taken in, and to be heard of again.
 const BOUND: Duration = Duration::from_mins(5);
-/// Ticks between two signs of life of an agent with nothing to say.
-const HEARTBEAT: u32 = 4;
-
 /// What all agents are doing.
 #[derive(Clone, Debug)]
 enum Order {
@@ -88,6 +85,8 @@ pub(crate) struct Agents {
 struct Shared {
     mesh: Mesh,
     every: u32,
+    /// From one tick to the next.
+    pace: Duration,
     counts: Arc<Counts>,
     orders: watch::Receiver<Order>,
     delays: mpsc::UnboundedSender<Duration>,
@@ -110,6 +109,7 @@ impl Agents {
             let shared = Shared {
                 mesh,
                 every,
+                pace: spacing(nodes),
                 counts: Arc::clone(&counts),
                 orders: orders.subscribe(),
                 delays: delayed.clone(),
@@ -124,7 +124,7 @@ impl Agents {
                 // Whoever waits for all of them may have given up.
                 ready.send(()).await.ok();
                 // As on machines of their own, their ticks do not fall together.
-                let share = tick() * u32::from(node) / u32::from(nodes);
+                let share = spacing(nodes) * u32::from(node) / u32::from(nodes);
                 sleep(share).await;
                 agent.report().await
             });
@@ -192,6 +192,7 @@ impl Agents {
             let delta = Delta {
                 upserts: self.mesh.collapse(node, at),
                 removed: Vec::new(),
+                routine: false,
             };
             bodies.push(ReportBody::of(delta_to_wire(0, Moment::ZERO, &delta)));
             // The other agents are on this thread.
@@ -226,6 +227,7 @@ pub(crate) async fn come_anew(node: u16) -> anyhow::Result<()> {
     let shared = Shared {
         mesh: Mesh::new(node + 1, clock::moment()),
         every: 1,
+        pace: spacing(1),
         counts: Arc::default(),
         orders: watch::Sender::new(Order::Report).subscribe(),
         delays,
@@ -298,9 +300,10 @@ impl Agent {
     }
 
     async fn report(&mut self) -> anyhow::Result<()> {
-        let mut ticks = interval_at(Instant::now() + tick(), tick());
+        let pace = self.shared.pace;
+        let mut ticks = interval_at(Instant::now() + pace, pace);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut silent, mut ticked) = (0, 0);
+        let (mut lived, mut ticked) = (Instant::now(), 0);
         let mut told = false;
         loop {
             let order = tokio::select! {
@@ -332,8 +335,8 @@ impl Agent {
                     self.shared.collapsed.send(self.node).ok();
                 }
                 Order::Quiet | Order::Collapse(_) => {
-                    silent += 1;
-                    if silent % HEARTBEAT == 0 {
+                    if lived.elapsed() >= HEARTBEAT {
+                        lived = Instant::now();
                         let nothing = delta_to_wire(0, Moment::ZERO, &Delta::default());
                         self.say(&ReportBody::of(nothing), 0).await?;
                     }
@@ -347,6 +350,7 @@ impl Agent {
         let delta = Delta {
             upserts: self.shared.mesh.changes(self.node, self.last, now),
             removed: Vec::new(),
+            routine: true,
         };
         self.last = now;
         let facts = u64::try_from(delta.upserts.len()).unwrap_or(u64::MAX);

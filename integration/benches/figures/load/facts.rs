@@ -16,6 +16,7 @@ use evidence::{
     SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan, WallReading,
 };
 use probe_core::echo::{MAX_REQUESTS_PER_SECOND, MIN_INTERVAL, TICK};
+use proto::limits;
 
 /// Between two readings of the device.
 const DEVICE: i64 = 1_000;
@@ -425,7 +426,7 @@ fn ula(node: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd7f, 0x175a, 0xb97c, 0x5602, 0, 0, 0, node)
 }
 
-/// The time between two ticks of an agent.
-pub(crate) const fn tick() -> Duration {
-    TICK
+/// The time between two messages of an agent to whom nothing happens, in a mesh of so many. Facts are put together at each tick.
+pub(crate) fn spacing(nodes: u16) -> Duration {
+    limits::routine_spacing(usize::from(nodes).saturating_sub(1)).max(TICK)
 }

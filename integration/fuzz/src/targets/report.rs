@@ -79,6 +79,12 @@ fn seeds() -> Vec<Vec<u8>> {
         request(Some(Body::Delta(wire::Delta {
             upserts: all.clone(),
             removed: wire_facts::keys(),
+            routine: false,
+        }))),
+        request(Some(Body::Delta(wire::Delta {
+            upserts: all.clone(),
+            removed: Vec::new(),
+            routine: true,
         }))),
     ];
     // One of each kind alone, so that each is found quickly.
