@@ -2,7 +2,7 @@
 //!
 //! It judges when something changed, but not more often than [`DIRTY_PACE`], and at least every [`IDLE_PACE`], because
 //! evidence ages. It rests at least as long as the last judgement took, so intake is never starved; and where all merely goes on
-//! as before, so long that judging takes a twentieth of a processor at most. Deltas wait in the inbox until then, or until
+//! as before in a large mesh, so long that judging takes a twentieth of a processor at most. Deltas wait in the inbox until then, or until
 //! somebody asks for what they say.
 
 mod change;
@@ -109,11 +109,17 @@ pub(crate) struct Owner {
 struct Next {
     started: Instant,
     took: Duration,
+    /// How many nodes there were.
+    nodes: usize,
 }
 
 impl Next {
     fn due(self, news: News) -> Instant {
-        let rest = (self.took * ROUTINE_REST).min(ROUTINE_MOST);
+        // A small view takes long only where the machine is busy, and then nothing is gained by waiting.
+        let rest = match self.nodes {
+            0..=INLINE_NODES => Duration::ZERO,
+            _ => (self.took * ROUTINE_REST).min(ROUTINE_MOST),
+        };
         let pace = match news {
             News::Nothing => IDLE_PACE.max(rest),
             News::Routine => DIRTY_PACE.max(rest),
@@ -159,6 +165,7 @@ impl Owner {
             next: Next {
                 started: now,
                 took: Duration::ZERO,
+                nodes: 0,
             },
             witnessed: Vec::new(),
             recorder: Recorder::default(),
@@ -320,6 +327,7 @@ impl Owner {
         self.next = Next {
             started,
             took: started.elapsed(),
+            nodes,
         };
     }
 
@@ -414,7 +422,13 @@ mod tests {
     #[test]
     fn a_slow_judgement_leaves_as_much_time_for_the_intake() {
         let started = Instant::now();
-        let after = |took, news| Next { started, took }.due(news) - started;
+        let nodes = INLINE_NODES + 1;
+        let next = |took| Next {
+            started,
+            took,
+            nodes,
+        };
+        let after = |took, news| next(took).due(news) - started;
         let quick = Duration::from_millis(1);
         assert_eq!(after(quick, News::Pressing), DIRTY_PACE);
         assert_eq!(after(quick, News::Routine), DIRTY_PACE);
@@ -426,12 +440,20 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_as_before_is_judged_in_a_twentieth_of_the_time() {
+    fn what_goes_on_as_before_in_a_large_mesh_is_judged_in_a_twentieth_of_the_time() {
         let started = Instant::now();
         let took = Duration::from_millis(80);
-        let after = |news| Next { started, took }.due(news) - started;
-        assert_eq!(after(News::Pressing), took * 2);
-        assert_eq!(after(News::Routine), took * 20);
-        assert_eq!(after(News::Nothing), took * 20);
+        let next = |nodes| Next {
+            started,
+            took,
+            nodes,
+        };
+        let after = |nodes, news| next(nodes).due(news) - started;
+        let large = INLINE_NODES + 1;
+        assert_eq!(after(large, News::Pressing), took * 2);
+        assert_eq!(after(large, News::Routine), took * 20);
+        assert_eq!(after(large, News::Nothing), took * 20);
+        assert_eq!(after(INLINE_NODES, News::Routine), took * 2);
+        assert_eq!(after(INLINE_NODES, News::Nothing), IDLE_PACE);
     }
 }
