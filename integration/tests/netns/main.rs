@@ -23,7 +23,7 @@ mod support;
 
 use std::{env, panic, process::ExitCode, sync::Mutex, thread, time::Instant};
 
-/// Scenarios wait most of the time: five labs are half of what two processors can do, and a busy machine is no excuse.
+/// Scenarios wait most of the time: six labs are not all that two processors can do, and a busy machine is no excuse.
 const SCENARIOS_AT_A_TIME: usize = 6;
 
 /// A test with a name of its own.
