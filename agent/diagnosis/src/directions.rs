@@ -105,12 +105,9 @@ impl Table {
             }
         } else {
             self.start(mesh.members.len());
-            // Both directions of a pair rest on the same facts: together they are fetched once.
-            for from in 0..self.nodes {
-                for to in from + 1..self.nodes {
-                    self.judge(mesh, (from, to), &mut turned);
-                    self.judge(mesh, (to, from), &mut turned);
-                }
+            for (from, to) in pairs(self.nodes) {
+                self.judge(mesh, (from, to), &mut turned);
+                self.judge(mesh, (to, from), &mut turned);
             }
         }
         self.turn(turned);
@@ -182,11 +179,11 @@ impl Table {
         let Some((a, b)) = ends.filter(|(a, b)| a.index != b.index) else {
             return;
         };
-        mesh.trace().take();
-        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b));
+        let (outcomes, holds) = Outcomes::of(mesh, a, b);
+        let outcomes = flaps::marked(mesh, (a, b), outcomes);
         let place = self.place(way);
         if let Some(until) = self.until.get_mut(place) {
-            *until = mesh.trace().take();
+            *until = holds;
         }
         let Some(cell) = self.cells.get_mut(place) else {
             return;
@@ -292,6 +289,21 @@ fn remembered(mesh: &Mesh<'_>) -> Vec<Way> {
     pairs
         .filter_map(|(from, to)| finder.way(from, to))
         .collect()
+}
+
+/// All pairs, square by square: both directions of a pair rest on what both nodes say, and what so few nodes say of so few stays
+/// at hand.
+fn pairs(nodes: usize) -> impl Iterator<Item = Way> {
+    const SQUARE: usize = 64;
+    let squares = move |from: usize| (from..nodes).step_by(SQUARE).map(move |to| (from, to));
+    let squares = (0..nodes).step_by(SQUARE).flat_map(squares);
+    squares.flat_map(move |(first, last)| {
+        let row = move |from: usize| {
+            let to = last.max(from + 1)..nodes.min(last + SQUARE);
+            to.map(move |to| (from, to))
+        };
+        (first..nodes.min(first + SQUARE)).flat_map(row)
+    })
 }
 
 fn ways(nodes: usize) -> impl Iterator<Item = Way> {

@@ -17,6 +17,8 @@ use evidence::{
 use crate::{
     NodeView, View,
     health::{self, Trouble},
+    pair::{Ground, Word},
+    prefix::Number,
     timing,
 };
 
@@ -71,6 +73,8 @@ pub(crate) struct Member<'a> {
     /// Where to find a key there.
     memo: &'a Memo,
     own: Own<'a>,
+    /// What a good direction from or to it rests on, if it has all that.
+    pub(crate) ground: Option<Ground>,
     trace: Rc<Trace>,
 }
 
@@ -80,6 +84,7 @@ struct Own<'a> {
     identity: Option<&'a Identity>,
     sources: [Option<&'a SourceState>; SourceId::ALL.len()],
     steering: Option<&'a Steering>,
+    host: Option<&'a Host>,
     steady_since: Option<Moment>,
 }
 
@@ -165,8 +170,12 @@ impl<'a> Mesh<'a> {
 
     /// Whether `at` is at most `bound` ago. What claims to be of the future proves nothing.
     pub(crate) fn recent(&self, at: Moment, bound: Duration) -> bool {
-        let gone = at.plus(bound).plus(Duration::from_millis(1));
-        self.reached(at.minus(timing::AHEAD)) && !self.reached(gone)
+        self.reached(at.minus(timing::AHEAD)) && !self.reached(Self::gone(at, bound))
+    }
+
+    /// From when on `at` is more than `bound` ago.
+    pub(crate) fn gone(at: Moment, bound: Duration) -> Moment {
+        at.plus(bound).plus(Duration::from_millis(1))
     }
 
     /// Whether one of the two has been here too short for the other to know of it.
@@ -236,15 +245,17 @@ impl<'a> Mesh<'a> {
 
     /// A node sits behind a NAT if others send to an address that it does not have itself.
     fn find_sites(&mut self, last: &[Site], news: &News) {
+        // The last one in the order of nodes that does so tells the address.
         let site = |to: &Member<'_>| {
-            let (identity, key) = (to.identity()?, to.key?);
+            let (identity, place) = (to.identity()?, self.place_of(&to.key?)?);
+            let own = identity.addresses.iter();
+            let own: Vec<Number> = own.filter_map(|one| self.memo.reader.known(*one)).collect();
             let others = self.members.values().rev();
-            others
-                .filter(|from| from.index != to.index)
-                .find_map(|from| {
-                    let endpoint = from.peer(&key)?.endpoint?.ip();
-                    (!identity.addresses.contains(&endpoint)).then_some(endpoint)
-                })
+            let others = others.filter(|from| from.index != to.index);
+            let mut dialled = others.filter_map(|from| from.word(place)?.dials);
+            dialled
+                .find(|dialled| !own.contains(dialled))
+                .and_then(|dialled| self.memo.reader.address(dialled))
         };
         let known = |member: &Member<'_>| {
             let dialled = member.key.and_then(|key| self.place_of(&key));
@@ -348,6 +359,17 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// The same in few words.
+    pub(crate) fn word(&self, place: usize) -> Option<&'a Word> {
+        self.heard?.words.get(place)
+    }
+
+    /// Whether its device gives the peer with the key of this place this very address.
+    pub(crate) fn gives(&self, address: Number, place: usize) -> bool {
+        self.heard
+            .is_some_and(|heard| heard.holdings.gives(address, place))
+    }
+
     /// The peer of its device to which packets for this address go.
     pub(crate) fn holder(&self, address: IpAddr) -> Option<PublicKey> {
         let Memo { reader, keys, .. } = self.memo;
@@ -426,10 +448,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn host(&self) -> Option<&'a Host> {
-        match self.fact(FactKey::Host) {
-            Some(Fact::Host(host)) => Some(host),
-            _ => None,
-        }
+        self.own.host
     }
 
     pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {

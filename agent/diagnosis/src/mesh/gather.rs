@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use evidence::{Fact, FactKey, Identity, Moment, NodeName, NodeRef, PublicKey, SourceId};
 
 use super::{Member, Memo, Own, Speaks, Trace};
-use crate::{NodeView, Stream, View, health, timing};
+use crate::{NodeView, Stream, View, health, pair::Ground, timing};
 
 /// The nodes of a mesh in their order.
 pub(crate) struct Members<'a>(Vec<Member<'a>>);
@@ -130,6 +130,7 @@ fn silent(node: NodeRef, key: Option<PublicKey>, memo: &Memo) -> Member<'_> {
         heard: None,
         memo,
         own: Own::default(),
+        ground: None,
         trace: Rc::default(),
     }
 }
@@ -150,9 +151,15 @@ fn hear<'a>(member: &mut Member<'a>, memo: &'a Memo) {
         Some(Fact::Steering(steering)) => Some(steering),
         _ => None,
     };
+    member.own.host = match view.facts.get(&FactKey::Host) {
+        Some(Fact::Host(host)) => Some(host),
+        _ => None,
+    };
     let well = member.health().and_then(health::trouble);
     let steady = well.map_or(view.steady_since, |trouble| {
         trouble.until.max(view.steady_since)
     });
     member.own.steady_since = Some(steady);
+    let place = member.key.and_then(|key| memo.keys.of(&key));
+    member.ground = place.and_then(|place| Ground::of(member, place, &memo.reader));
 }

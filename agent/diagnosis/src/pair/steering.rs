@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The link that leads into the tunnel.
-const KUBESPAN: &str = "kubespan";
+pub(super) const KUBESPAN: &str = "kubespan";
 const METHOD: &str = "allowed IPs, nftables chains, rule and table 180 compared";
 
 /// What is wrong with the steering of a direction.
