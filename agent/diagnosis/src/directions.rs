@@ -2,16 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     rc::Rc,
 };
 
-use evidence::{Finding, Moment, NodeRef, PublicKey, Rung, Tally, limits};
+use evidence::{Finding, Moment, NodeRef, Rung, Tally, limits};
 
 use crate::{
     flaps,
     mesh::{End, Member, Mesh, News},
-    pair::{Direction, Outcomes},
+    pair::{Direction, Outcomes, Witnesses},
 };
 
 /// An ordered pair, by the places of its nodes.
@@ -24,6 +23,10 @@ pub(crate) struct Table {
     cells: Vec<Option<Outcomes>>,
     /// The moment at which each must be asked anew, whatever is reported.
     until: Vec<Moment>,
+    /// By the node that sends, a moment before which time alone makes none of them be asked anew.
+    earliest: Vec<Moment>,
+    /// Those that must be asked anew for another reason.
+    due: Vec<usize>,
     /// Those that are not good in everything, in order.
     odd: Vec<Way>,
     counts: Counts,
@@ -88,7 +91,7 @@ struct Basis {
     started: Moment,
     ends: Vec<End>,
     steers: bool,
-    witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    witnesses: Witnesses,
     /// Pairs of which the history knew something.
     remembered: Vec<Way>,
 }
@@ -119,6 +122,7 @@ impl Table {
             nodes,
             cells: vec![None; nodes * nodes],
             until: vec![Moment::LAST; nodes * nodes],
+            earliest: vec![Moment::LAST; nodes],
             ..Self::default()
         };
     }
@@ -162,16 +166,33 @@ impl Table {
 
     fn set_due(&mut self, way: Way) {
         let place = self.place(way);
-        if let Some(until) = self.until.get_mut(place) {
+        let until = self.until.get_mut(place).filter(|_| way.0 != way.1);
+        if let Some(until) = until.filter(|until| **until != Moment::FIRST) {
             *until = Moment::FIRST;
+            self.due.push(place);
         }
     }
 
-    fn due(&self, now: Moment) -> Vec<usize> {
-        let all = self.until.iter().enumerate();
-        all.filter(|(_, until)| **until <= now)
-            .map(|(place, _)| place)
-            .collect()
+    /// All that must be asked anew, in order.
+    fn due(&mut self, now: Moment) -> Vec<usize> {
+        let mut due = std::mem::take(&mut self.due);
+        let rows = self.until.chunks(self.nodes.max(1));
+        for (from, (row, earliest)) in rows.zip(&mut self.earliest).enumerate() {
+            if *earliest > now {
+                continue;
+            }
+            *earliest = Moment::LAST;
+            for (to, until) in row.iter().enumerate() {
+                if *until <= now {
+                    due.push(from * self.nodes + to);
+                } else {
+                    *earliest = (*earliest).min(*until);
+                }
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        due
     }
 
     fn judge(&mut self, mesh: &Mesh<'_>, way: Way, turned: &mut Vec<Way>) {
@@ -184,6 +205,9 @@ impl Table {
         let place = self.place(way);
         if let Some(until) = self.until.get_mut(place) {
             *until = holds;
+        }
+        if let Some(earliest) = self.earliest.get_mut(way.0) {
+            *earliest = (*earliest).min(holds);
         }
         let Some(cell) = self.cells.get_mut(place) else {
             return;

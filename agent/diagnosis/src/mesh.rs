@@ -6,18 +6,18 @@ mod memo;
 mod places;
 mod trace;
 
-use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
-    Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
+    Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, FactKey, Health,
+    Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
     Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
     NodeView, View,
     health::{self, Trouble},
-    pair::{Ground, Word},
+    pair::{Ground, Witnesses, Word},
     prefix::Number,
     timing,
 };
@@ -39,8 +39,7 @@ pub(crate) struct Mesh<'a> {
     pub(crate) echo_fresh: Duration,
     /// How old a full-size packet may be.
     pub(crate) size_fresh: Duration,
-    /// Who has which node's own address where it should be: two, so that there is another beside any one.
-    pub(crate) witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    pub(crate) witnesses: Witnesses,
     /// Whether anybody has any part of what steers.
     pub(crate) steers: bool,
     memo: &'a Memo,
@@ -78,13 +77,21 @@ pub(crate) struct Member<'a> {
     trace: Rc<Trace>,
 }
 
-/// What a node says of itself and each of its pairs is judged by.
+/// What a node says of itself: all but who it is only if it speaks.
 #[derive(Clone, Debug, Default)]
 struct Own<'a> {
     identity: Option<&'a Identity>,
     sources: [Option<&'a SourceState>; SourceId::ALL.len()],
     steering: Option<&'a Steering>,
     host: Option<&'a Host>,
+    health: Option<&'a Health>,
+    arrivals: &'a [Arrival],
+    device: Option<&'a Device>,
+    clock: Option<&'a Clock>,
+    ntp: Option<&'a Ntp>,
+    vxlan: Option<&'a Vxlan>,
+    talos: Option<&'a Talos>,
+    discovery: Option<&'a Discovery>,
     steady_since: Option<Moment>,
 }
 
@@ -120,7 +127,7 @@ impl<'a> Mesh<'a> {
             members,
             echo_fresh,
             size_fresh,
-            witnesses: BTreeMap::new(),
+            witnesses: Witnesses::default(),
             steers,
             memo,
             by_key: Vec::new(),
@@ -273,21 +280,30 @@ impl<'a> Mesh<'a> {
         }
     }
 
-    /// What was found of sites, for the next judgement.
-    pub(crate) fn sites(&self) -> Vec<Site> {
-        let site = |member: &Member<'_>| Site {
-            node: member.node.clone(),
-            key: member.key,
-            addresses: member
-                .identity()
-                .map_or_else(Vec::new, |identity| identity.addresses.clone()),
-            address: member.site,
-        };
-        self.members.values().map(site).collect()
+    /// Notes what was found of sites, for the next judgement.
+    pub(crate) fn note_sites(&self, sites: &mut Vec<Site>) {
+        sites.truncate(self.members.len());
+        for (index, member) in self.members.values().enumerate() {
+            match sites.get_mut(index) {
+                Some(last) if last.is_of(member) => last.address = member.site,
+                Some(last) => *last = Site::of(member),
+                None => sites.push(Site::of(member)),
+            }
+        }
     }
 }
 
 impl Site {
+    fn of(member: &Member<'_>) -> Self {
+        let identity = member.identity();
+        Self {
+            node: member.node.clone(),
+            key: member.key,
+            addresses: identity.map_or_else(Vec::new, |identity| identity.addresses.clone()),
+            address: member.site,
+        }
+    }
+
     /// Whether it was found by what the node still says.
     fn is_of(&self, member: &Member<'_>) -> bool {
         let addresses = member
@@ -335,14 +351,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn health(&self) -> Option<&'a Health> {
-        match self.fact(FactKey::Health) {
-            Some(Fact::Health(health)) => Some(health),
-            _ => None,
-        }
-    }
-
-    fn fact(&self, key: FactKey) -> Option<&'a Fact> {
-        self.fresh().and_then(|view| view.facts.get(&key))
+        self.own.health
     }
 
     pub(crate) fn identity(&self) -> Option<&'a Identity> {
@@ -412,10 +421,7 @@ impl<'a> Member<'a> {
 
     pub(crate) fn arrivals(&self) -> &'a [Arrival] {
         self.trace.never_holds();
-        match self.fact(FactKey::Arrivals) {
-            Some(Fact::Arrivals(list)) => list,
-            _ => &[],
-        }
+        self.own.arrivals
     }
 
     pub(crate) fn steering(&self) -> Option<&'a Steering> {
@@ -427,24 +433,15 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn device(&self) -> Option<&'a Device> {
-        match self.fact(FactKey::Device) {
-            Some(Fact::Device(device)) => Some(device),
-            _ => None,
-        }
+        self.own.device
     }
 
     pub(crate) fn clock(&self) -> Option<&'a Clock> {
-        match self.fact(FactKey::Clock) {
-            Some(Fact::Clock(clock)) => Some(clock),
-            _ => None,
-        }
+        self.own.clock
     }
 
     pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
-        match self.fact(FactKey::Ntp) {
-            Some(Fact::Ntp(ntp)) => Some(ntp),
-            _ => None,
-        }
+        self.own.ntp
     }
 
     pub(crate) fn host(&self) -> Option<&'a Host> {
@@ -452,18 +449,12 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {
-        match self.fact(FactKey::Vxlan) {
-            Some(Fact::Vxlan(vxlan)) => Some(vxlan),
-            _ => None,
-        }
+        self.own.vxlan
     }
 
     /// The node as Talos sees it.
     pub(crate) fn talos(&self) -> Option<&'a Talos> {
-        match self.fact(FactKey::Talos) {
-            Some(Fact::Talos(talos)) => Some(talos),
-            _ => None,
-        }
+        self.own.talos
     }
 
     /// A peer as Talos wants it there.
@@ -471,10 +462,7 @@ impl<'a> Member<'a> {
         self.said(key)?.talos_peer()
     }
     pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
-        match self.fact(FactKey::Discovery) {
-            Some(Fact::Discovery(discovery)) => Some(discovery),
-            _ => None,
-        }
+        self.own.discovery
     }
 
     pub(crate) fn source(&self, id: SourceId) -> Option<&'a SourceState> {

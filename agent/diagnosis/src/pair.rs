@@ -23,7 +23,7 @@ use crate::{
 
 pub(crate) use outcomes::Outcomes;
 pub(crate) use plain::{Ground, Word};
-pub(crate) use steering::{Missing, Outdated, Trouble};
+pub(crate) use steering::{Missing, Outdated, Trouble, Witnesses};
 use words::{Silent, Told, Words};
 
 /// What is known about one question, how, and from what.

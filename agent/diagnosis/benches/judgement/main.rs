@@ -93,6 +93,7 @@ fn again(mut view: View, size: usize, name: impl Fn(&str) -> String) {
     let mut after = |what: &str, goal, nodes: usize, peers: usize| {
         let taken = rounds(|turn| {
             now = now.shifted(200);
+            mesh::speak(&mut view, now);
             for node in (0..nodes).map(|node| (node * 7 + turn) % size) {
                 mesh::report(&mut view, size, (node, turn * peers), peers, now);
             }

@@ -119,10 +119,10 @@ impl Memo {
             .is_some_and(|by| *by > 0)
     }
 
-    /// All keys of which that is so.
-    pub(super) fn listed(&self) -> impl Iterator<Item = PublicKey> {
+    /// By their places the keys of which that is so.
+    pub(super) fn listed(&self) -> impl Iterator<Item = Option<PublicKey>> {
         let keys = self.keys.iter().zip(&self.listed);
-        keys.filter(|(_, by)| **by > 0).map(|(key, _)| *key)
+        keys.map(|(key, by)| (*by > 0).then_some(*key))
     }
 
     fn is_stale(&self) -> bool {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
 
-pub(crate) use missing::{Missing, Outdated};
+pub(crate) use missing::{Missing, Outdated, Witnesses};
 
 use super::{Answer, Words, undecided};
 use crate::{
