@@ -6,7 +6,7 @@ mod memo;
 mod places;
 mod trace;
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{cell::OnceCell, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, FactKey, Health,
@@ -17,6 +17,7 @@ use evidence::{
 use crate::{
     NodeView, View,
     health::{self, Trouble},
+    localise::Sites,
     pair::{Ground, Witnesses, Word},
     prefix::Number,
     timing,
@@ -40,6 +41,8 @@ pub(crate) struct Mesh<'a> {
     /// How old a full-size packet may be.
     pub(crate) size_fresh: Duration,
     pub(crate) witnesses: Witnesses,
+    /// Found when they are asked for first.
+    pub(crate) sites: OnceCell<Sites>,
     /// Whether anybody has any part of what steers.
     pub(crate) steers: bool,
     memo: &'a Memo,
@@ -128,6 +131,7 @@ impl<'a> Mesh<'a> {
             echo_fresh,
             size_fresh,
             witnesses: Witnesses::default(),
+            sites: OnceCell::new(),
             steers,
             memo,
             by_key: Vec::new(),
