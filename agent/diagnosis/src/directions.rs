@@ -2,16 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     rc::Rc,
 };
 
-use evidence::{Finding, Moment, NodeRef, PublicKey, Rung, Tally, limits};
+use evidence::{Finding, Moment, NodeRef, Rung, Tally, limits};
 
 use crate::{
     flaps,
     mesh::{End, Member, Mesh, News},
-    pair::{Direction, Outcomes},
+    pair::{Direction, Outcomes, Witnesses},
 };
 
 /// An ordered pair, by the places of its nodes.
@@ -24,6 +23,10 @@ pub(crate) struct Table {
     cells: Vec<Option<Outcomes>>,
     /// The moment at which each must be asked anew, whatever is reported.
     until: Vec<Moment>,
+    /// By the node that sends, a moment before which time alone makes none of them be asked anew.
+    earliest: Vec<Moment>,
+    /// Those that must be asked anew for another reason.
+    due: Vec<usize>,
     /// Those that are not good in everything, in order.
     odd: Vec<Way>,
     counts: Counts,
@@ -88,7 +91,7 @@ struct Basis {
     started: Moment,
     ends: Vec<End>,
     steers: bool,
-    witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    witnesses: Witnesses,
     /// Pairs of which the history knew something.
     remembered: Vec<Way>,
 }
@@ -105,12 +108,9 @@ impl Table {
             }
         } else {
             self.start(mesh.members.len());
-            // Both directions of a pair rest on the same facts: together they are fetched once.
-            for from in 0..self.nodes {
-                for to in from + 1..self.nodes {
-                    self.judge(mesh, (from, to), &mut turned);
-                    self.judge(mesh, (to, from), &mut turned);
-                }
+            for (from, to) in pairs(self.nodes) {
+                self.judge(mesh, (from, to), &mut turned);
+                self.judge(mesh, (to, from), &mut turned);
             }
         }
         self.turn(turned);
@@ -122,6 +122,7 @@ impl Table {
             nodes,
             cells: vec![None; nodes * nodes],
             until: vec![Moment::LAST; nodes * nodes],
+            earliest: vec![Moment::LAST; nodes],
             ..Self::default()
         };
     }
@@ -165,16 +166,33 @@ impl Table {
 
     fn set_due(&mut self, way: Way) {
         let place = self.place(way);
-        if let Some(until) = self.until.get_mut(place) {
+        let until = self.until.get_mut(place).filter(|_| way.0 != way.1);
+        if let Some(until) = until.filter(|until| **until != Moment::FIRST) {
             *until = Moment::FIRST;
+            self.due.push(place);
         }
     }
 
-    fn due(&self, now: Moment) -> Vec<usize> {
-        let all = self.until.iter().enumerate();
-        all.filter(|(_, until)| **until <= now)
-            .map(|(place, _)| place)
-            .collect()
+    /// All that must be asked anew, in order.
+    fn due(&mut self, now: Moment) -> Vec<usize> {
+        let mut due = std::mem::take(&mut self.due);
+        let rows = self.until.chunks(self.nodes.max(1));
+        for (from, (row, earliest)) in rows.zip(&mut self.earliest).enumerate() {
+            if *earliest > now {
+                continue;
+            }
+            *earliest = Moment::LAST;
+            for (to, until) in row.iter().enumerate() {
+                if *until <= now {
+                    due.push(from * self.nodes + to);
+                } else {
+                    *earliest = (*earliest).min(*until);
+                }
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        due
     }
 
     fn judge(&mut self, mesh: &Mesh<'_>, way: Way, turned: &mut Vec<Way>) {
@@ -182,11 +200,14 @@ impl Table {
         let Some((a, b)) = ends.filter(|(a, b)| a.index != b.index) else {
             return;
         };
-        mesh.trace().take();
-        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b));
+        let (outcomes, holds) = Outcomes::of(mesh, a, b);
+        let outcomes = flaps::marked(mesh, (a, b), outcomes);
         let place = self.place(way);
         if let Some(until) = self.until.get_mut(place) {
-            *until = mesh.trace().take();
+            *until = holds;
+        }
+        if let Some(earliest) = self.earliest.get_mut(way.0) {
+            *earliest = (*earliest).min(holds);
         }
         let Some(cell) = self.cells.get_mut(place) else {
             return;
@@ -292,6 +313,21 @@ fn remembered(mesh: &Mesh<'_>) -> Vec<Way> {
     pairs
         .filter_map(|(from, to)| finder.way(from, to))
         .collect()
+}
+
+/// All pairs, square by square: both directions of a pair rest on what both nodes say, and what so few nodes say of so few stays
+/// at hand.
+fn pairs(nodes: usize) -> impl Iterator<Item = Way> {
+    const SQUARE: usize = 64;
+    let squares = move |from: usize| (from..nodes).step_by(SQUARE).map(move |to| (from, to));
+    let squares = (0..nodes).step_by(SQUARE).flat_map(squares);
+    squares.flat_map(move |(first, last)| {
+        let row = move |from: usize| {
+            let to = last.max(from + 1)..nodes.min(last + SQUARE);
+            to.map(move |to| (from, to))
+        };
+        (first..nodes.min(first + SQUARE)).flat_map(row)
+    })
 }
 
 fn ways(nodes: usize) -> impl Iterator<Item = Way> {

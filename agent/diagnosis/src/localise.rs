@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::{End, NodeRef};
 
-pub(crate) use self::places::site_names;
+pub(crate) use self::places::{Sites, site_names};
 use self::{
     ends::between_ends,
     places::{Places, Spot},

@@ -7,17 +7,20 @@ mod memo;
 mod places;
 mod trace;
 
-use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
+use std::{cell::OnceCell, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
-    Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
+    Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, FactKey, Health,
+    Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
     Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
     NodeView, View,
     health::{self, Trouble},
+    localise::Sites,
+    pair::{Ground, Witnesses, Word},
+    prefix::Number,
     timing,
 };
 
@@ -39,8 +42,9 @@ pub(crate) struct Mesh<'a> {
     pub(crate) echo_fresh: Duration,
     /// How old a full-size packet may be.
     pub(crate) size_fresh: Duration,
-    /// Who has which node's own address where it should be: two, so that there is another beside any one.
-    pub(crate) witnesses: BTreeMap<(PublicKey, IpAddr), Vec<NodeRef>>,
+    pub(crate) witnesses: Witnesses,
+    /// Found when they are asked for first.
+    pub(crate) sites: OnceCell<Sites>,
     /// Whether anybody has any part of what steers.
     pub(crate) steers: bool,
     memo: &'a Memo,
@@ -73,15 +77,26 @@ pub(crate) struct Member<'a> {
     /// Where to find a key there.
     memo: &'a Memo,
     own: Own<'a>,
+    /// What a good direction from or to it rests on, if it has all that.
+    pub(crate) ground: Option<Ground>,
     trace: Rc<Trace>,
 }
 
-/// What a node says of itself and each of its pairs is judged by.
+/// What a node says of itself: all but who it is only if it speaks.
 #[derive(Clone, Debug, Default)]
 struct Own<'a> {
     identity: Option<&'a Identity>,
     sources: [Option<&'a SourceState>; SourceId::ALL.len()],
     steering: Option<&'a Steering>,
+    host: Option<&'a Host>,
+    health: Option<&'a Health>,
+    arrivals: &'a [Arrival],
+    device: Option<&'a Device>,
+    clock: Option<&'a Clock>,
+    ntp: Option<&'a Ntp>,
+    vxlan: Option<&'a Vxlan>,
+    talos: Option<&'a Talos>,
+    discovery: Option<&'a Discovery>,
     steady_since: Option<Moment>,
 }
 
@@ -117,7 +132,8 @@ impl<'a> Mesh<'a> {
             members,
             echo_fresh,
             size_fresh,
-            witnesses: BTreeMap::new(),
+            witnesses: Witnesses::default(),
+            sites: OnceCell::new(),
             steers,
             memo,
             by_key: Vec::new(),
@@ -167,8 +183,12 @@ impl<'a> Mesh<'a> {
 
     /// Whether `at` is at most `bound` ago. What claims to be of the future proves nothing.
     pub(crate) fn recent(&self, at: Moment, bound: Duration) -> bool {
-        let gone = at.plus(bound).plus(Duration::from_millis(1));
-        self.reached(at.minus(timing::AHEAD)) && !self.reached(gone)
+        self.reached(at.minus(timing::AHEAD)) && !self.reached(Self::gone(at, bound))
+    }
+
+    /// From when on `at` is more than `bound` ago.
+    pub(crate) fn gone(at: Moment, bound: Duration) -> Moment {
+        at.plus(bound).plus(Duration::from_millis(1))
     }
 
     /// Whether one of the two has been here too short for the other to know of it.
@@ -236,17 +256,19 @@ impl<'a> Mesh<'a> {
         self.by_key = by_key;
     }
 
-    /// A node sits behind a NAT if others send to an address that it does not have itself.
+    /// A node sits behind a NAT if others hear it from an address that it does not have itself.
     fn find_sites(&mut self, last: &[Site], news: &News) {
+        // The last one in the order of nodes that does so tells the address.
         let site = |to: &Member<'_>| {
-            let (identity, key) = (to.identity()?, to.key?);
+            let (identity, place) = (to.identity()?, self.place_of(&to.key?)?);
+            let own = identity.addresses.iter();
+            let own: Vec<Number> = own.filter_map(|one| self.memo.reader.known(*one)).collect();
             let others = self.members.values().rev();
-            others
-                .filter(|from| from.index != to.index)
-                .find_map(|from| {
-                    let endpoint = heard_at(from.peer(&key)?)?;
-                    (!identity.addresses.contains(&endpoint)).then_some(endpoint)
-                })
+            let others = others.filter(|from| from.index != to.index);
+            let mut heard = others.filter_map(|from| from.word(place)?.heard_at);
+            heard
+                .find(|heard| !own.contains(heard))
+                .and_then(|heard| self.memo.reader.address(heard))
         };
         let known = |member: &Member<'_>| {
             let dialled = member.key.and_then(|key| self.place_of(&key));
@@ -264,21 +286,30 @@ impl<'a> Mesh<'a> {
         }
     }
 
-    /// What was found of sites, for the next judgement.
-    pub(crate) fn sites(&self) -> Vec<Site> {
-        let site = |member: &Member<'_>| Site {
-            node: member.node.clone(),
-            key: member.key,
-            addresses: member
-                .identity()
-                .map_or_else(Vec::new, |identity| identity.addresses.clone()),
-            address: member.site,
-        };
-        self.members.values().map(site).collect()
+    /// Notes what was found of sites, for the next judgement.
+    pub(crate) fn note_sites(&self, sites: &mut Vec<Site>) {
+        sites.truncate(self.members.len());
+        for (index, member) in self.members.values().enumerate() {
+            match sites.get_mut(index) {
+                Some(last) if last.is_of(member) => last.address = member.site,
+                Some(last) => *last = Site::of(member),
+                None => sites.push(Site::of(member)),
+            }
+        }
     }
 }
 
 impl Site {
+    fn of(member: &Member<'_>) -> Self {
+        let identity = member.identity();
+        Self {
+            node: member.node.clone(),
+            key: member.key,
+            addresses: identity.map_or_else(Vec::new, |identity| identity.addresses.clone()),
+            address: member.site,
+        }
+    }
+
     /// Whether it was found by what the node still says.
     fn is_of(&self, member: &Member<'_>) -> bool {
         let addresses = member
@@ -326,14 +357,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn health(&self) -> Option<&'a Health> {
-        match self.fact(FactKey::Health) {
-            Some(Fact::Health(health)) => Some(health),
-            _ => None,
-        }
-    }
-
-    fn fact(&self, key: FactKey) -> Option<&'a Fact> {
-        self.fresh().and_then(|view| view.facts.get(&key))
+        self.own.health
     }
 
     pub(crate) fn identity(&self) -> Option<&'a Identity> {
@@ -348,6 +372,17 @@ impl<'a> Member<'a> {
             // Of one that is nobody's and in no device.
             None => self.fresh()?.facts.of_peer(key).map(|said| &**said),
         }
+    }
+
+    /// The same in few words.
+    pub(crate) fn word(&self, place: usize) -> Option<&'a Word> {
+        self.heard?.words.get(place)
+    }
+
+    /// Whether its device gives the peer with the key of this place this very address.
+    pub(crate) fn gives(&self, address: Number, place: usize) -> bool {
+        self.heard
+            .is_some_and(|heard| heard.holdings.gives(address, place))
     }
 
     /// The peer of its device to which packets for this address go.
@@ -392,10 +427,7 @@ impl<'a> Member<'a> {
 
     pub(crate) fn arrivals(&self) -> &'a [Arrival] {
         self.trace.never_holds();
-        match self.fact(FactKey::Arrivals) {
-            Some(Fact::Arrivals(list)) => list,
-            _ => &[],
-        }
+        self.own.arrivals
     }
 
     pub(crate) fn steering(&self) -> Option<&'a Steering> {
@@ -407,46 +439,28 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn device(&self) -> Option<&'a Device> {
-        match self.fact(FactKey::Device) {
-            Some(Fact::Device(device)) => Some(device),
-            _ => None,
-        }
+        self.own.device
     }
 
     pub(crate) fn clock(&self) -> Option<&'a Clock> {
-        match self.fact(FactKey::Clock) {
-            Some(Fact::Clock(clock)) => Some(clock),
-            _ => None,
-        }
+        self.own.clock
     }
 
     pub(crate) fn ntp(&self) -> Option<&'a Ntp> {
-        match self.fact(FactKey::Ntp) {
-            Some(Fact::Ntp(ntp)) => Some(ntp),
-            _ => None,
-        }
+        self.own.ntp
     }
 
     pub(crate) fn host(&self) -> Option<&'a Host> {
-        match self.fact(FactKey::Host) {
-            Some(Fact::Host(host)) => Some(host),
-            _ => None,
-        }
+        self.own.host
     }
 
     pub(crate) fn vxlan(&self) -> Option<&'a Vxlan> {
-        match self.fact(FactKey::Vxlan) {
-            Some(Fact::Vxlan(vxlan)) => Some(vxlan),
-            _ => None,
-        }
+        self.own.vxlan
     }
 
     /// The node as Talos sees it.
     pub(crate) fn talos(&self) -> Option<&'a Talos> {
-        match self.fact(FactKey::Talos) {
-            Some(Fact::Talos(talos)) => Some(talos),
-            _ => None,
-        }
+        self.own.talos
     }
 
     /// A peer as Talos wants it there.
@@ -454,10 +468,7 @@ impl<'a> Member<'a> {
         self.said(key)?.talos_peer()
     }
     pub(crate) fn discovery(&self) -> Option<&'a Discovery> {
-        match self.fact(FactKey::Discovery) {
-            Some(Fact::Discovery(discovery)) => Some(discovery),
-            _ => None,
-        }
+        self.own.discovery
     }
 
     pub(crate) fn source(&self, id: SourceId) -> Option<&'a SourceState> {

@@ -57,7 +57,7 @@ pub(crate) fn of(mesh: &Mesh<'_>, filter: &PairFilter) -> Page {
         after.is_none_or(|after| (&a.node, &b.node) > (&after.from, &after.to))
     };
     let not_good = |a, b| {
-        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b));
+        let outcomes = flaps::marked(mesh, (a, b), Outcomes::of(mesh, a, b).0);
         outcomes.health() != PairHealth::Good
     };
     let all = from

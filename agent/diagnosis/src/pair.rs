@@ -2,6 +2,8 @@
 
 mod data;
 mod inert;
+mod outcomes;
+mod plain;
 pub(crate) mod sizes;
 mod steering;
 mod tunnel;
@@ -9,7 +11,7 @@ mod underlay;
 mod words;
 
 use evidence::{
-    Citation, EchoSent, FactKey, Flapping, Ladder, Moment, NodeRef, Outcome, PairHealth, Rung,
+    Citation, EchoHeard, EchoSent, FactKey, Flapping, Ladder, Moment, NodeRef, Outcome, Rung,
     RungState, SourceId,
 };
 
@@ -19,7 +21,9 @@ use crate::{
     timing,
 };
 
-pub(crate) use steering::{Missing, Outdated, Trouble};
+pub(crate) use outcomes::Outcomes;
+pub(crate) use plain::{Ground, Word};
+pub(crate) use steering::{Missing, Outdated, Trouble, Witnesses};
 use words::{Silent, Told, Words};
 
 /// What is known about one question, how, and from what.
@@ -88,75 +92,6 @@ const ASKED: [Rung; 8] = [
 
 /// The answers about a direction, by [`ASKED`].
 type Answers<W> = [Answer<W>; ASKED.len()];
-
-/// The outcomes alone, by [`ASKED`]: all that is kept of each direction of a large mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcomes([Outcome; ASKED.len()]);
-
-impl Outcomes {
-    /// Judges the direction from `a` to `b`, without a word.
-    pub(crate) fn of<'a>(mesh: &Mesh<'a>, a: &Member<'a>, b: &Member<'a>) -> Self {
-        let (answers, _) = judge::<Silent>(mesh, a, b);
-        Self(answers.map(|answer| answer.outcome))
-    }
-
-    /// What was found of one question, whatever was found of those below.
-    pub(crate) fn asked(self, rung: Rung) -> Outcome {
-        let mut all = ASKED.iter().zip(&self.0);
-        let found = all.find(|(asked, _)| **asked == rung);
-        found.map_or(Outcome::NotApplicableYet, |(_, outcome)| *outcome)
-    }
-
-    /// What the ladder has: what lies above the first failure is not judged.
-    pub(crate) fn outcome(self, rung: Rung) -> Outcome {
-        match self.broken_at() {
-            Some(broken) if rung > broken => Outcome::NotApplicableYet,
-            _ => self.asked(rung),
-        }
-    }
-
-    /// The first rung that fails.
-    pub(crate) fn broken_at(self) -> Option<Rung> {
-        let mut all = ASKED.iter().zip(&self.0);
-        let broken = all.find(|(_, outcome)| **outcome == Outcome::Fail);
-        broken.map(|(rung, _)| *rung)
-    }
-
-    /// The highest rung that is good with all below it good.
-    pub(crate) fn highest(self) -> Option<Rung> {
-        let all = ASKED.iter().zip(&self.0);
-        let good = all.take_while(|(_, outcome)| outcome.is_good());
-        good.last().map(|(rung, _)| *rung)
-    }
-
-    /// Whether the direction works.
-    pub(crate) fn health(self) -> PairHealth {
-        match self.broken_at() {
-            Some(_) => PairHealth::Broken,
-            None => PairHealth::of_unbroken(|rung| self.asked(rung)),
-        }
-    }
-
-    /// Says of a rung that is good at the moment that it flaps.
-    pub(crate) fn mark(&mut self, rung: Rung) {
-        let mut all = ASKED.iter().zip(&mut self.0);
-        if let Some((_, outcome)) = all.find(|(asked, _)| **asked == rung) {
-            *outcome = Outcome::Flapping;
-        }
-    }
-
-    /// The rung that flaps, if one does.
-    pub(crate) fn marked_at(self) -> Option<Rung> {
-        let mut all = ASKED.iter().zip(&self.0);
-        let marked = all.find(|(_, outcome)| **outcome == Outcome::Flapping);
-        marked.map(|(rung, _)| *rung)
-    }
-
-    /// Whether all that was asked is good.
-    pub(crate) fn all_good(self) -> bool {
-        self.0.iter().all(|outcome| outcome.is_good())
-    }
-}
 
 /// What a finding needs to know first of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -384,9 +319,17 @@ fn undecided<W: Words>(a: &Member<'_>, b: &Member<'_>) -> Answer<W> {
 
 /// Loss of A's requests as B counted it, in percent.
 fn loss(a: &Member<'_>, b: &Member<'_>) -> Option<u32> {
-    let heard = b.echo_heard(&a.key?)?;
+    loss_percent(b.echo_heard(&a.key?)?)
+}
+
+fn loss_percent(heard: &EchoHeard) -> Option<u32> {
     (heard.window >= timing::LOSS_MIN_WINDOW)
         .then(|| heard.window_missing.saturating_mul(100) / heard.window)
+}
+
+/// Whether so much is lost that it is worth a warning.
+const fn is_lossy(percent: u32) -> bool {
+    percent >= timing::LOSS_WARN_PERCENT
 }
 
 /// Is there a live session, as A's kernel says?

@@ -1,8 +1,8 @@
 //! Addresses and prefixes, as text from a node's device.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
-use evidence::PublicKey;
+use evidence::{PublicKey, SteeredPrefix};
 
 use crate::mesh::Places;
 
@@ -40,6 +40,9 @@ impl Prefix {
     }
 }
 
+/// Which address it is: its place, and one.
+pub(crate) type Number = NonZeroU32;
+
 /// Which peer of a device has which address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
@@ -53,6 +56,16 @@ pub(crate) struct Holdings {
 pub(crate) struct Reader {
     addresses: Places<IpAddr>,
     last: Vec<(Vec<String>, Vec<Allowed>)>,
+    /// The same of the prefixes that are said to be steered.
+    steered: Vec<Hosts>,
+}
+
+/// Prefixes of a peer, and which of them are single addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    texts: Vec<String>,
+    pub(crate) each: Vec<Option<Number>>,
+    pub(crate) all: Arc<[Number]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,32 +75,61 @@ enum Allowed {
 }
 
 impl Reader {
-    /// What the peers of a device have, each with the place of its key.
-    #[expect(
-        single_use_lifetimes,
-        reason = "none may be left out in an `impl Trait`"
-    )]
-    pub(crate) fn read<'a>(
+    /// Takes in what a peer of a device has, told with its key and the place of that.
+    pub(crate) fn read(
         &mut self,
-        peers: impl Iterator<Item = (usize, PublicKey, &'a [String])>,
-    ) -> Holdings {
-        let mut holdings = Holdings::default();
-        for (place, key, allowed_ips) in peers {
-            if self.last.len() <= place {
-                self.last.resize_with(place + 1, Default::default);
-            }
-            let Some((texts, allowed)) = self.last.get_mut(place) else {
-                continue;
-            };
-            if *texts != allowed_ips {
-                *texts = allowed_ips.to_vec();
-                *allowed = parse(allowed_ips, &mut self.addresses);
-            }
-            for one in allowed {
-                holdings.add(*one, place, key);
-            }
+        into: &mut Holdings,
+        (place, key, allowed_ips): (usize, PublicKey, &[String]),
+        keys: &Places<PublicKey>,
+    ) {
+        if self.last.len() <= place {
+            self.last.resize_with(place + 1, Default::default);
         }
-        holdings
+        let Some((texts, allowed)) = self.last.get_mut(place) else {
+            return;
+        };
+        if *texts != allowed_ips {
+            *texts = allowed_ips.to_vec();
+            *allowed = parse(allowed_ips, &mut self.addresses);
+        }
+        for one in allowed {
+            into.add(*one, (place, key), keys);
+        }
+    }
+
+    /// What of the prefixes that a node steers towards the key of this place are single addresses.
+    pub(crate) fn steered(&mut self, place: usize, prefixes: &[SteeredPrefix]) -> Option<&Hosts> {
+        if self.steered.len() <= place {
+            self.steered.resize_with(place + 1, Default::default);
+        }
+        let (addresses, hosts) = (&mut self.addresses, self.steered.get_mut(place)?);
+        let texts = prefixes.iter().map(|told| &told.prefix);
+        if !hosts.texts.iter().eq(texts.clone()) {
+            let host = |text: &String| match allowed(text, addresses)? {
+                Allowed::Host(address) => number(address),
+                Allowed::Wider(_) => None,
+            };
+            hosts.each = texts.clone().map(host).collect();
+            hosts.all = hosts.each.iter().flatten().copied().collect();
+            hosts.texts = texts.cloned().collect();
+        }
+        Some(hosts)
+    }
+
+    /// The number of an address, a new one if it has none.
+    pub(crate) fn number(&mut self, address: IpAddr) -> Option<Number> {
+        number(self.addresses.give(address))
+    }
+
+    /// The number of an address that has one.
+    pub(crate) fn known(&self, address: IpAddr) -> Option<Number> {
+        number(self.of(address)?)
+    }
+
+    /// The address with this number.
+    pub(crate) fn address(&self, number: Number) -> Option<IpAddr> {
+        self.addresses
+            .at(usize::try_from(number.get()).ok()?.checked_sub(1)?)
     }
 
     /// How many addresses have been read.
@@ -101,34 +143,58 @@ impl Reader {
     }
 }
 
+fn number(place: usize) -> Option<Number> {
+    Number::new(u32::try_from(place + 1).ok()?)
+}
+
 fn parse(allowed_ips: &[String], addresses: &mut Places<IpAddr>) -> Vec<Allowed> {
-    let one = |text: &String| {
-        let prefix = Prefix::parse(text)?;
-        let host = text.split_once('/').and_then(|(ip, _)| ip.parse().ok());
-        Some(match host {
-            Some(ip) if prefix.length == prefix.width => Allowed::Host(addresses.give(ip)),
-            _ => Allowed::Wider(prefix),
-        })
-    };
+    let one = |text: &String| allowed(text, addresses);
     allowed_ips.iter().filter_map(one).collect()
+}
+
+fn allowed(text: &str, addresses: &mut Places<IpAddr>) -> Option<Allowed> {
+    let prefix = Prefix::parse(text)?;
+    let host = text.split_once('/').and_then(|(ip, _)| ip.parse().ok());
+    Some(match host {
+        Some(ip) if prefix.length == prefix.width => Allowed::Host(addresses.give(ip)),
+        _ => Allowed::Wider(prefix),
+    })
 }
 
 impl Holdings {
     /// Addresses that a node is expected to have, at most; a device may give it more.
     pub(crate) const ADDRESSES: usize = 16;
 
-    fn add(&mut self, allowed: Allowed, place: usize, key: PublicKey) {
+    /// A device gives an address to one peer. Of one that is said to give it to several, it is the one with the last key, in whatever
+    /// order they come.
+    fn add(
+        &mut self,
+        allowed: Allowed,
+        (place, key): (usize, PublicKey),
+        keys: &Places<PublicKey>,
+    ) {
         match allowed {
             Allowed::Host(address) => {
                 if self.hosts.len() <= address {
                     self.hosts.resize(address + 1, 0);
                 }
                 if let Some(holder) = self.hosts.get_mut(address) {
-                    *holder = u32::try_from(place + 1).unwrap_or(0);
+                    let other = usize::try_from(*holder).ok();
+                    let other = other.and_then(|other| keys.at(other.checked_sub(1)?));
+                    if other.is_none_or(|other| other <= key) {
+                        *holder = u32::try_from(place + 1).unwrap_or(0);
+                    }
                 }
             }
             Allowed::Wider(prefix) => self.wider.push((prefix, key)),
         }
+    }
+
+    /// Whether the peer with the key of this place has this very address.
+    pub(crate) fn gives(&self, address: Number, place: usize) -> bool {
+        let index = usize::try_from(address.get() - 1).ok();
+        let holder = index.and_then(|index| self.hosts.get(index));
+        holder.copied() == u32::try_from(place + 1).ok()
     }
 
     /// The peer that has this very address.
@@ -212,9 +278,10 @@ mod tests {
         ];
         let keys: Places<PublicKey> = (1..4).map(key).collect();
         let mut reader = Reader::default();
-        let peers = allowed.iter().enumerate();
-        let holdings =
-            reader.read(peers.filter_map(|(at, ips)| Some((at, keys.at(at)?, &ips[..]))));
+        let mut holdings = Holdings::default();
+        for (at, ips) in allowed.iter().enumerate() {
+            reader.read(&mut holdings, (at, keys.at(at).unwrap(), ips), &keys);
+        }
         let holder = |address: &str| holdings.holder(address.parse().unwrap(), &reader, &keys);
         assert_eq!(holder("10.2.2.3"), Some(key(1)));
         assert_eq!(holder("10.1.2.4"), Some(key(2)));

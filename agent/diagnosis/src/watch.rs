@@ -45,7 +45,7 @@ impl Watch {
         self.table.update(&mesh, &news);
         let clocks = clocks::compare(&mesh, &news, &mut self.clocks);
         let told = tell(&mesh, &self.table, &clocks);
-        self.sites = mesh.sites();
+        mesh.note_sites(&mut self.sites);
         told
     }
 }

@@ -116,6 +116,11 @@ impl Facts {
         self.own.values().chain(of_peers)
     }
 
+    /// Those about no key, in the order of their kinds.
+    pub fn own(&self) -> impl Iterator<Item = &Fact> {
+        self.own.values()
+    }
+
     /// What is said of each key, in the order of the keys.
     pub fn of_peers(&self) -> impl ExactSizeIterator<Item = (&PublicKey, &Arc<OfPeer>)> {
         self.of_peers.iter()

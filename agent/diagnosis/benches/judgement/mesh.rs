@@ -92,6 +92,10 @@ pub(crate) fn report(
             }
         }
     }
+}
+
+/// All nodes give a sign of life.
+pub(crate) fn speak(view: &mut View, now: Moment) {
     for node in view.nodes.values_mut() {
         node.last_report = now.shifted(-100);
     }

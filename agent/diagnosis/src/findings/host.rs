@@ -4,10 +4,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
 };
 
-use evidence::{Confidence, FactKey, Finding, HostLink, NodeRef, SourceId, Subject};
+use evidence::{
+    Confidence, FactKey, Finding, Fingerprint, HostLink, NodeRef, PublicKey, SourceId, Subject,
+};
 
 use super::{Draft, fix};
 use crate::{
@@ -322,32 +324,38 @@ fn clones(mesh: &Mesh<'_>) -> Vec<Cause> {
 /// Something that only one machine has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Trait {
-    what: String,
+    what: What,
     /// Whether containers on one machine, which share its boot id, have it in common.
     of_machine: bool,
 }
 
-fn traits(member: &Member<'_>) -> Vec<Trait> {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Key(PublicKey),
+    Address(Ipv6Addr),
+    Uuid(Fingerprint),
+}
+
+fn traits(member: &Member<'_>) -> impl Iterator<Item = Trait> {
     let identity = member.identity();
-    let own = |what: String| Trait {
+    let own = |what| Trait {
         what,
         of_machine: false,
     };
     let key = identity.and_then(|identity| identity.public_key);
     let address = identity.and_then(|identity| identity.kubespan_address);
     let uuid = member.host().and_then(|host| host.system_uuid);
-    let of_machine = |what: String| Trait {
+    let of_machine = |what| Trait {
         what,
         of_machine: true,
     };
     [
-        key.map(|key| own(format!("key {key}"))),
-        address.map(|address| own(format!("address {address}"))),
-        uuid.map(|uuid| of_machine(format!("uuid {uuid}"))),
+        key.map(|key| own(What::Key(key))),
+        address.map(|address| own(What::Address(address))),
+        uuid.map(|uuid| of_machine(What::Uuid(uuid))),
     ]
     .into_iter()
     .flatten()
-    .collect()
 }
 
 fn another_boot(a: &Member<'_>, b: &Member<'_>) -> bool {
@@ -368,7 +376,7 @@ fn clone(mesh: &Mesh<'_>, a: &Member<'_>, b: &Member<'_>) -> Cause {
     let key = equal(|identity| identity.public_key.map(|key| key.to_string()));
     let address = equal(|identity| identity.kubespan_address.map(|address| address.to_string()));
     let hosts = a.host().zip(b.host());
-    let alike = |get: fn(&evidence::Host) -> Option<evidence::Fingerprint>| {
+    let alike = |get: fn(&evidence::Host) -> Option<Fingerprint>| {
         hosts.is_some_and(|(a, b)| get(a).is_some() && get(a) == get(b))
     };
     let shared: Vec<&str> = [

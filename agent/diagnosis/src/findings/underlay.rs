@@ -50,11 +50,12 @@ pub(super) fn may_widen(
     let out = leaving.flat_map(|from| all.clone().map(move |to| (from, to)));
     let others = into.into_iter().flatten();
     let mut ways = out.chain(others.flat_map(|to| all.clone().map(move |from| (from, to))));
+    // What fails has lost so much that it is known since when. Where everything fails, no fact needs to be fetched for it.
     ways.any(|way| {
-        let direction = directions.get(way).filter(Direction::is_losing);
-        direction.is_some_and(|one| match one.loss_since() {
-            None => true,
-            Some(since) => !fails(&one) && !mesh.reached(since.plus(timing::UNDERLAY_TOLD)),
+        let open = directions.get(way).filter(|one| !fails(one));
+        open.filter(Direction::is_losing).is_some_and(|one| {
+            let since = one.loss_since();
+            since.is_none_or(|since| !mesh.reached(since.plus(timing::UNDERLAY_TOLD)))
         })
     })
 }

@@ -26,14 +26,21 @@ pub(super) enum Spot {
 /// The wide places by number, in the order of [`Place`]: ways into sites, out of sites, into nodes, out of nodes.
 pub(super) struct Places<'m, 'a> {
     mesh: &'m Mesh<'a>,
-    /// What sites are called, and their nodes: those behind one public address, or of one network.
-    pub(super) sites: Vec<(String, Vec<NodeRef>)>,
-    /// The site of each node.
-    pub(super) site_of: Vec<Option<usize>>,
+    pub(super) sites: &'m [(String, Vec<NodeRef>)],
+    pub(super) site_of: &'m [Option<usize>],
 }
 
-impl<'m, 'a> Places<'m, 'a> {
-    pub(super) fn of(mesh: &'m Mesh<'a>) -> Self {
+/// The sites of a mesh. They are found once for all that is asked about places.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    /// What sites are called, and their nodes: those behind one public address, or of one network.
+    list: Vec<(String, Vec<NodeRef>)>,
+    /// The site of each node.
+    of_node: Vec<Option<usize>>,
+}
+
+impl Sites {
+    fn of(mesh: &Mesh<'_>) -> Self {
         let mut nodes: BTreeMap<String, Vec<NodeRef>> = BTreeMap::new();
         let names: Vec<Option<String>> = site_names(mesh);
         for (member, name) in mesh.members.values().zip(&names) {
@@ -47,11 +54,21 @@ impl<'m, 'a> Places<'m, 'a> {
             let name = name?;
             sites.binary_search_by(|(known, _)| known.cmp(&name)).ok()
         };
-        let site_of = names.into_iter().map(rank).collect();
+        let of_node = names.into_iter().map(rank).collect();
+        Self {
+            list: sites,
+            of_node,
+        }
+    }
+}
+
+impl<'m, 'a> Places<'m, 'a> {
+    pub(super) fn of(mesh: &'m Mesh<'a>) -> Self {
+        let sites = mesh.sites.get_or_init(|| Sites::of(mesh));
         Self {
             mesh,
-            sites,
-            site_of,
+            sites: &sites.list,
+            site_of: &sites.of_node,
         }
     }
 

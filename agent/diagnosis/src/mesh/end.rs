@@ -58,7 +58,7 @@ impl Member<'_> {
             .map(|state| state.map(|state| (state.since, state.gap.is_none())))
     }
 
-    fn addresses_changed(&self) -> Option<Moment> {
+    pub(crate) fn addresses_changed(&self) -> Option<Moment> {
         self.host()?.address_changes.last
     }
 }

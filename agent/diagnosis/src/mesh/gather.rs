@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use evidence::{Fact, FactKey, Identity, Moment, NodeName, NodeRef, PublicKey, SourceId};
 
 use super::{Member, Memo, Own, Speaks, Trace};
-use crate::{NodeView, Stream, View, health, timing};
+use crate::{NodeView, Stream, View, health, pair::Ground, timing};
 
 /// The nodes of a mesh in their order.
 pub(crate) struct Members<'a>(Vec<Member<'a>>);
@@ -93,16 +93,25 @@ pub(super) fn identity(view: &NodeView) -> Option<&Identity> {
 }
 
 fn add_declared<'a>(view: &View, memo: &'a Memo, members: &mut Vec<Member<'a>>) {
-    let reported: BTreeSet<&NodeName> = view.nodes.keys().collect();
     let declared: BTreeSet<&NodeName> = view.expectation.names.iter().collect();
-    let absent = declared.difference(&reported);
+    let absent = declared.into_iter();
+    let absent = absent.filter(|name| !view.nodes.contains_key(*name));
     members.extend(absent.map(|name| silent(NodeRef::named(name), None, memo)));
 }
 
 /// A key in somebody's device that nobody claims is a node whose agent has not reported.
 fn add_unclaimed_peers<'a>(memo: &'a Memo, members: &mut Vec<Member<'a>>) {
-    let claimed: BTreeSet<PublicKey> = members.iter().filter_map(|member| member.key).collect();
-    let unclaimed = memo.listed().filter(|key| !claimed.contains(key));
+    let mut claimed = vec![false; memo.keys.len()];
+    for place in members
+        .iter()
+        .filter_map(|member| memo.keys.of(&member.key?))
+    {
+        if let Some(here) = claimed.get_mut(place) {
+            *here = true;
+        }
+    }
+    let unclaimed = memo.listed().zip(claimed).filter(|(_, claimed)| !claimed);
+    let unclaimed = unclaimed.filter_map(|(key, _)| key);
     members.extend(unclaimed.map(|key| silent(NodeRef::Unnamed { key }, Some(key), memo)));
 }
 
@@ -130,7 +139,42 @@ fn silent(node: NodeRef, key: Option<PublicKey>, memo: &Memo) -> Member<'_> {
         heard: None,
         memo,
         own: Own::default(),
+        ground: None,
         trace: Rc::default(),
+    }
+}
+
+impl<'a> Own<'a> {
+    fn take(&mut self, fact: &'a Fact) {
+        match fact {
+            Fact::Source(id, state) => {
+                let place = SourceId::ALL.iter().position(|known| known == id);
+                if let Some(here) = place.and_then(|place| self.sources.get_mut(place)) {
+                    *here = Some(state);
+                }
+            }
+            Fact::Steering(steering) => self.steering = Some(steering),
+            Fact::Host(host) => self.host = Some(host),
+            Fact::Health(health) => self.health = Some(health),
+            Fact::Arrivals(arrivals) => self.arrivals = arrivals,
+            Fact::Device(device) => self.device = Some(device),
+            Fact::Clock(clock) => self.clock = Some(clock),
+            Fact::Ntp(ntp) => self.ntp = Some(ntp),
+            Fact::Vxlan(vxlan) => self.vxlan = Some(vxlan),
+            Fact::Talos(talos) => self.talos = Some(talos),
+            Fact::Discovery(discovery) => self.discovery = Some(discovery),
+            // Who it is, is known of a node that does not speak, too; what it says of keys is in the memo.
+            Fact::Identity(_)
+            | Fact::Peer(..)
+            | Fact::EchoSent(..)
+            | Fact::EchoHeard(..)
+            | Fact::Inert(..)
+            | Fact::Initiated(..)
+            | Fact::Sizes(..)
+            | Fact::Steered(..)
+            | Fact::TalosPeer(..)
+            | Fact::DataSeen(..) => {}
+        }
     }
 }
 
@@ -142,17 +186,14 @@ fn hear<'a>(member: &mut Member<'a>, memo: &'a Memo) {
     if let NodeRef::Named { name } = &member.node {
         member.heard = memo.heard(name);
     }
-    member.own.sources = SourceId::ALL.map(|id| match view.facts.get(&FactKey::Source(id)) {
-        Some(Fact::Source(_, state)) => Some(state),
-        _ => None,
-    });
-    member.own.steering = match view.facts.get(&FactKey::Steering) {
-        Some(Fact::Steering(steering)) => Some(steering),
-        _ => None,
-    };
+    for fact in view.facts.own() {
+        member.own.take(fact);
+    }
     let well = member.health().and_then(health::trouble);
     let steady = well.map_or(view.steady_since, |trouble| {
         trouble.until.max(view.steady_since)
     });
     member.own.steady_since = Some(steady);
+    let place = member.key.and_then(|key| memo.keys.of(&key));
+    member.ground = place.and_then(|place| Ground::of(member, place, &memo.reader));
 }

@@ -9,6 +9,7 @@ use evidence::{Edition, Facts, Moment, NodeName, NodeRef, OfPeer, Peer, PublicKe
 
 use crate::{
     View,
+    pair::Word,
     prefix::{Holdings, Reader},
 };
 
@@ -31,8 +32,12 @@ pub(super) struct Heard {
     edition: Edition,
     /// By the places of the keys.
     pub(super) row: Vec<Option<Arc<OfPeer>>>,
+    /// The same in few words.
+    pub(super) words: Vec<Word>,
     /// Of how many keys.
     said_of: usize,
+    /// Of how many more that had no place.
+    left_out: usize,
     pub(super) holdings: Holdings,
 }
 
@@ -85,21 +90,18 @@ impl Memo {
             news.speakers.insert(name);
         }
         let mut strangers = self.claimed(view);
-        for (name, node) in &view.nodes {
-            if gather::is_fresh(node, now) && !self.has_heard(name, &node.facts) {
-                self.hear(name, &node.facts, &mut news, &mut strangers);
+        // Twice at most: all keys in any device have a place then.
+        for _ in 0..2 {
+            for key in std::mem::take(&mut strangers) {
+                self.keys.give(key);
             }
-        }
-        if strangers.is_empty() {
-            return news;
-        }
-        // What nobody had a place for may have been said by anybody.
-        for key in std::mem::take(&mut strangers) {
-            self.keys.give(key);
-        }
-        for (name, node) in &view.nodes {
-            if gather::is_fresh(node, now) {
-                self.hear(name, &node.facts, &mut news, &mut strangers);
+            for (name, node) in &view.nodes {
+                if gather::is_fresh(node, now) && !self.has_heard(name, &node.facts) {
+                    self.hear(name, &node.facts, &mut news, &mut strangers);
+                }
+            }
+            if strangers.is_empty() {
+                break;
             }
         }
         news
@@ -117,10 +119,10 @@ impl Memo {
             .is_some_and(|by| *by > 0)
     }
 
-    /// All keys of which that is so.
-    pub(super) fn listed(&self) -> impl Iterator<Item = PublicKey> {
+    /// By their places the keys of which that is so.
+    pub(super) fn listed(&self) -> impl Iterator<Item = Option<PublicKey>> {
         let keys = self.keys.iter().zip(&self.listed);
-        keys.filter(|(_, by)| **by > 0).map(|(key, _)| *key)
+        keys.map(|(key, by)| (*by > 0).then_some(*key))
     }
 
     fn is_stale(&self) -> bool {
@@ -145,7 +147,11 @@ impl Memo {
 
     fn has_heard(&self, name: &NodeName, facts: &Facts) -> bool {
         let heard = self.heard.get(name);
-        heard.is_some_and(|heard| heard.edition.is(facts.edition()))
+        heard.is_some_and(|heard| {
+            // What it said of a key without a place was left out, and may be heard now.
+            let all = heard.left_out == 0 || heard.row.len() == self.keys.len();
+            all && heard.edition.is(facts.edition())
+        })
     }
 
     /// Takes in what a node says, in one walk that touches only what is new. Keys in its device that have no place are told.
@@ -156,16 +162,21 @@ impl Memo {
         news: &mut News,
         strangers: &mut BTreeSet<PublicKey>,
     ) {
-        let mut heard = self.heard.remove(name).unwrap_or_else(|| {
+        let last = self.heard.remove(name);
+        let begins = last.is_none();
+        let mut heard = last.unwrap_or_default();
+        if begins {
             news.speakers.insert(name.clone());
-            Heard::default()
-        });
+        }
         heard.edition = facts.edition().clone();
         heard.row.resize(self.keys.len(), None);
+        heard.words.resize(self.keys.len(), Word::default());
+        heard.left_out = 0;
         let (mut moved, mut places) = (false, Vec::new());
         let (mut next, mut said_of) = (0, 0);
         for (key, said) in facts.of_peers() {
             let Some(place) = self.place_near(key, next) else {
+                heard.left_out += 1;
                 if said.peer().is_some() {
                     strangers.insert(*key);
                 }
@@ -178,8 +189,15 @@ impl Memo {
             };
             if !here.as_ref().is_some_and(|old| Arc::ptr_eq(old, said)) {
                 let old = here.replace(Arc::clone(said));
+                if let Some(word) = heard.words.get_mut(place) {
+                    *word = Word::of(said, place, &mut self.reader);
+                }
                 heard.said_of += usize::from(old.is_none());
-                moved |= self.note(place, (old.as_deref(), Some(said)), news);
+                let other = self.note(place, (old.as_deref(), Some(said)), news);
+                match said.peer().filter(|_| begins) {
+                    Some(peer) => self.read(&mut heard.holdings, place, *key, &peer.allowed_ips),
+                    None => moved |= other,
+                }
                 places.push(place);
             }
         }
@@ -193,25 +211,34 @@ impl Memo {
             news.rows.push((name.clone(), places));
         }
         if moved {
-            let peers = heard.row.iter().enumerate().filter_map(|(place, said)| {
-                Some((
-                    place,
-                    self.keys.at(place)?,
-                    &said.as_ref()?.peer()?.allowed_ips[..],
-                ))
-            });
-            heard.holdings = self.reader.read(peers);
+            heard.holdings = Holdings::default();
+            for (place, said) in heard.row.iter().enumerate() {
+                let peer = said.as_ref().and_then(|said| said.peer());
+                if let Some((peer, key)) = peer.zip(self.keys.at(place)) {
+                    self.read(&mut heard.holdings, place, key, &peer.allowed_ips);
+                }
+            }
+        }
+        if moved || begins {
             news.holdings.insert(name.clone());
         }
         self.heard.insert(name.clone(), heard);
     }
 
+    /// Takes in what a peer of a device has.
+    fn read(&mut self, into: &mut Holdings, place: usize, key: PublicKey, allowed_ips: &[String]) {
+        self.reader
+            .read(into, (place, key, allowed_ips), &self.keys);
+    }
+
     /// Takes out what was said of keys of which nothing is said any more.
     fn take_unsaid(&self, facts: &Facts, heard: &mut Heard) -> Vec<(usize, Arc<OfPeer>)> {
         let is_said = |key: &PublicKey| facts.of_peer(key).is_some();
-        let row = heard.row.iter_mut().zip(self.keys.iter()).enumerate();
-        let unsaid = row.filter_map(|(place, (here, key))| {
+        let row = heard.row.iter_mut().zip(&mut heard.words);
+        let row = row.zip(self.keys.iter()).enumerate();
+        let unsaid = row.filter_map(|(place, ((here, word), key))| {
             let old = here.take_if(|_| !is_said(key))?;
+            *word = Word::default();
             Some((place, old))
         });
         let unsaid: Vec<_> = unsaid.collect();
@@ -229,6 +256,10 @@ impl Memo {
         let (old, new) = (old.and_then(OfPeer::peer), new.and_then(OfPeer::peer));
         if old.is_some() != new.is_some() {
             self.count(place, new.is_some());
+        }
+        let same = |(old, new): (&Peer, &Peer)| std::ptr::eq(old, new);
+        if old.zip(new).is_some_and(same) {
+            return false;
         }
         let heard = |peer: Option<&Peer>| heard_at(peer?);
         if heard(old) != heard(new) {

@@ -134,10 +134,14 @@ fn unasked<W: Words>(a: &Member<'_>, b: &Member<'_>, why: &'static str) -> Answe
 
 /// When a full-size packet arrived, if that was lately and no run of losses has come since.
 fn arrived(mesh: &Mesh<'_>, sizes: &Sizes) -> Option<Moment> {
+    full_size_passes(sizes).filter(|at| mesh.recent(*at, mesh.size_fresh))
+}
+
+/// When a full-size packet arrived, whenever that was, if no run of losses has come since.
+pub(super) fn full_size_passes(sizes: &Sizes) -> Option<Moment> {
     sizes
         .full_arrived
         .filter(|_| sizes.lost < timing::LOST_IN_A_ROW)
-        .filter(|at| mesh.recent(*at, mesh.size_fresh))
 }
 
 /// What a search found during a run of losses that began while both spoke.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use evidence::{FactKey, Moment, Outcome, PublicKey, SourceId, Steered, SteeredPrefix, Steering};
 
-pub(crate) use missing::{Missing, Outdated};
+pub(crate) use missing::{Missing, Outdated, Witnesses};
 
 use super::{Answer, Words, undecided};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The link that leads into the tunnel.
-const KUBESPAN: &str = "kubespan";
+pub(super) const KUBESPAN: &str = "kubespan";
 const METHOD: &str = "allowed IPs, nftables chains, rule and table 180 compared";
 
 /// What is wrong with the steering of a direction.

@@ -2,7 +2,7 @@
 
 use evidence::{FactKey, Moment, Outcome, Peer, PublicKey, SourceId};
 
-use super::{Answer, Words, data, is_lost, loss, lost, undecided};
+use super::{Answer, Words, data, is_lossy, is_lost, loss, lost, undecided};
 use crate::{
     mesh::{Member, Mesh},
     text, timing,
@@ -193,7 +193,7 @@ fn lossy<W: Words>(
     let Some((percent, key)) = loss(a, b).zip(a.key) else {
         return answer;
     };
-    if percent >= timing::LOSS_WARN_PERCENT {
+    if is_lossy(percent) {
         answer.outcome = Outcome::Warn;
         answer.said.add(|| {
             let at = b.last_report().unwrap_or(mesh.now);

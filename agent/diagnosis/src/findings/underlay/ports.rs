@@ -30,15 +30,24 @@ pub(in crate::findings) fn filters_by_port(
     directions: &Directions<'_, '_>,
     fails: impl Fn(&Direction<'_, '_>) -> bool,
 ) -> FiltersByPort {
-    let mut lost: BTreeMap<usize, Vec<Option<u16>>> = BTreeMap::new();
+    let mut lost: BTreeMap<usize, Lost> = BTreeMap::new();
     for direction in directions.odd().filter(fails) {
-        let ports = lost.entry(direction.a.index).or_default();
-        ports.push(port(&direction));
+        let lost = lost.entry(direction.a.index).or_default();
+        lost.ways += 1;
+        lost.elsewhere = lost.elsewhere || port(&direction) != Some(PORT);
     }
-    lost.retain(|_, ports| ports.len() >= 2 && ports.iter().all(|port| *port == Some(PORT)));
+    lost.retain(|_, lost| lost.ways >= 2 && !lost.elsewhere);
     FiltersByPort {
         from: lost.into_keys().collect(),
     }
+}
+
+/// What is lost of one node.
+#[derive(Default)]
+struct Lost {
+    ways: usize,
+    /// Whether some of it went to another port.
+    elsewhere: bool,
 }
 
 fn port(direction: &Direction<'_, '_>) -> Option<u16> {

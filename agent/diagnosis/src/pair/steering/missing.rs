@@ -2,7 +2,7 @@
 //!
 //! An address is missed only where somebody else has it, or where another peer has it instead.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use evidence::{FactKey, NodeRef, Outcome, PublicKey, SteeredPrefix};
 
@@ -241,22 +241,49 @@ fn holds_any(holder: &Member<'_>, owner: &Member<'_>, than: IpAddr) -> bool {
         .any(|address| owner.key.is_some() && holder.holder(*address) == owner.key)
 }
 
+/// Who has which node's own address where it should be: two, by their places, so that there is another beside any one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Witnesses {
+    /// Where those of each node begin.
+    begins: Vec<usize>,
+    found: Vec<[Option<usize>; 2]>,
+}
+
+impl Witnesses {
+    /// Those of an own address of a node, by its place among these.
+    fn of(&self, owner: &Member<'_>, address: usize) -> Option<[Option<usize>; 2]> {
+        let begins = self.begins.get(owner.index)?;
+        self.found.get(begins + address).copied()
+    }
+}
+
+impl Member<'_> {
+    /// All addresses of its own, the one in the tunnel last.
+    fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let identity = self.identity().into_iter();
+        identity.flat_map(|identity| {
+            let of_tunnel = identity.kubespan_address.map(IpAddr::V6);
+            identity.addresses.iter().copied().chain(of_tunnel)
+        })
+    }
+}
+
 impl Mesh<'_> {
     /// Looks once for each own address of each node: for each pair it would be too often.
     pub(crate) fn find_witnesses(&mut self) {
-        const ENOUGH: usize = 2;
-        let mut witnesses = BTreeMap::new();
+        let mut witnesses = Witnesses::default();
         for owner in self.members.values() {
-            let (Some(key), Some(identity)) = (owner.key, owner.identity()) else {
+            witnesses.begins.push(witnesses.found.len());
+            let Some(key) = owner.key else {
                 continue;
             };
-            let of_tunnel = identity.kubespan_address.map(IpAddr::V6);
-            for address in identity.addresses.iter().copied().chain(of_tunnel) {
-                let found = self.members.values();
-                let found =
-                    found.filter(|member| self.has_where_it_should_be(member, &key, address));
-                let found = found.take(ENOUGH).map(|member| member.node.clone());
-                witnesses.insert((key, address), found.collect());
+            for address in owner.own_addresses() {
+                let mut has = self
+                    .members
+                    .values()
+                    .filter(|member| self.has_where_it_should_be(member, &key, address));
+                let found = [has.next(), has.next()].map(|member| Some(member?.index));
+                witnesses.found.push(found);
             }
         }
         self.witnesses = witnesses;
@@ -278,8 +305,11 @@ impl Mesh<'_> {
     }
 
     fn witness(&self, holder: &Member<'_>, owner: &Member<'_>, address: IpAddr) -> Option<NodeRef> {
-        let all = self.witnesses.get(&(owner.key?, address))?;
-        all.iter().find(|node| **node != holder.node).cloned()
+        let at = owner.own_addresses().position(|own| own == address)?;
+        let all = self.witnesses.of(owner, at)?.into_iter().flatten();
+        let other = all.filter_map(|index| self.members.at(index));
+        let mut other = other.filter(|member| member.node != holder.node);
+        other.next().map(|member| member.node.clone())
     }
 
     fn named(&self, key: &PublicKey) -> NodeRef {
