@@ -163,7 +163,12 @@ fn run_lending(schedule: &mut Schedule, seconds: i64) -> (Vec<(i64, PublicKey)>,
 
 #[test]
 fn what_is_lent_to_node_addresses_is_of_the_one_budget_and_never_more_than_its_share() {
-    for (peers, least, most) in [(3, 100, 120), (68, 100, 120), (300, 100, 120), (1023, 28, 30)] {
+    for (peers, least, most) in [
+        (3, 100, 120),
+        (68, 100, 120),
+        (300, 100, 120),
+        (1023, 28, 30),
+    ] {
         let mut schedule = schedule(peers);
         assert!(!schedule.lend(Moment::ZERO), "nobody has asked for a share");
         schedule.lend_to_others(true);
