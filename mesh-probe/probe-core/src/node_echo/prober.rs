@@ -40,6 +40,10 @@ pub enum Input<'a> {
     },
     /// A peer is not to be asked any more.
     Removed(PublicKey),
+    /// The tunnel to a peer may carry nothing: it is not asked meanwhile, and what was lost before says nothing of its addresses.
+    Doubted(PublicKey),
+    /// The tunnel carries again.
+    Back(PublicKey),
     /// Bytes came that are no request.
     Datagram {
         /// All of them.
@@ -91,6 +95,7 @@ pub struct Prober {
     retries: BTreeSet<(Moment, Key)>,
     retry_was_last: bool,
     timeouts: BTreeSet<(Moment, Key)>,
+    doubted: BTreeSet<PublicKey>,
     /// The newest answer that said that a request went around the tunnel.
     beside: Option<(PublicKey, Moment)>,
     phases: Phases,
@@ -123,6 +128,7 @@ impl Prober {
             retries: BTreeSet::new(),
             retry_was_last: false,
             timeouts: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             beside: None,
             phases: Phases::new(seed),
             random: Random::new(seed),
@@ -135,8 +141,16 @@ impl Prober {
         match input {
             Input::Aim { peer, at } => self.aim(peer, at, now),
             Input::Removed(peer) => {
-                for family in 0..2 {
-                    self.forget((peer, family));
+                for key in both(peer) {
+                    self.forget(key);
+                }
+                self.doubted.remove(&peer);
+            }
+            Input::Doubted(peer) => self.doubt(peer),
+            Input::Back(peer) => {
+                self.doubted.remove(&peer);
+                for key in both(peer) {
+                    self.enqueue(key, now, false);
                 }
             }
             Input::Datagram { bytes, from, via } => self.receive(bytes, (from, via), now),
@@ -181,7 +195,7 @@ impl Prober {
 
     /// What was asked of one peer, IPv4 first.
     pub fn asked(&self, peer: &PublicKey) -> Vec<NodeAsked> {
-        let tracks = (0..2).filter_map(|family| self.tracks.get(&(*peer, family)));
+        let tracks = both(*peer).filter_map(|key| self.tracks.get(&key));
         let told = tracks.map(|track| {
             let beside = self.beside.filter(|(other, _)| other != peer);
             NodeAsked {
@@ -199,7 +213,7 @@ impl Prober {
     }
 
     fn aim(&mut self, peer: PublicKey, at: [Option<IpAddr>; 2], now: Moment) {
-        let known = (0..2).any(|family| self.tracks.contains_key(&(peer, family)));
+        let known = both(peer).any(|key| self.tracks.contains_key(&key));
         if peer == self.me || (!known && self.tracks.len() >= MAX_PEERS * 2) {
             self.counters.peers_refused += 1;
             return;
@@ -215,6 +229,22 @@ impl Prober {
                 let due = now.plus(self.phases.next(INTERVAL));
                 self.tracks.insert(key, Track::new(to, due));
                 self.enqueue(key, due, false);
+            }
+        }
+    }
+
+    fn doubt(&mut self, peer: PublicKey) {
+        let known = both(peer).any(|key| self.tracks.contains_key(&key));
+        if !known || !self.doubted.insert(peer) {
+            return;
+        }
+        for key in both(peer) {
+            self.dequeue(key);
+            if let Some(track) = self.tracks.get_mut(&key) {
+                if let Some((_, sent)) = track.waiting.take() {
+                    self.timeouts.remove(&(gives_up(sent), key));
+                }
+                (track.told.lost, track.told.lost_since, track.around) = (0, None, 0);
             }
         }
     }
@@ -313,6 +343,9 @@ impl Prober {
 
     fn enqueue(&mut self, key: Key, due: Moment, retried: bool) {
         self.dequeue(key);
+        if self.doubted.contains(&key.0) {
+            return;
+        }
         if let Some(track) = self.tracks.get_mut(&key) {
             track.due = due;
             let queue = if retried {
@@ -361,6 +394,10 @@ impl Track {
         (told.last_answered, told.back, told.through) = (Some(now), back, through);
         (told.lost, told.lost_since) = (0, None);
     }
+}
+
+fn both(peer: PublicKey) -> impl Iterator<Item = Key> {
+    (0..2).map(move |family| (peer, family))
 }
 
 /// A millisecond is added because moments are rounded down.

@@ -230,6 +230,23 @@ fn an_address_that_changes_begins_anew_and_one_that_goes_is_asked_no_more() {
 }
 
 #[test]
+fn while_the_tunnel_is_in_doubt_nothing_is_asked_and_what_was_lost_is_forgotten() {
+    let mut pair = Pair::new();
+    pair.run(0, 20_000, |_| Way::Through);
+    pair.run(20_080, 28_000, |_| Way::Lost);
+    assert!(pair.asked().lost > 0);
+    pair.prober.handle(Input::Doubted(B), at(28_100));
+    assert_eq!((pair.asked().lost, pair.asked().lost_since), (0, None));
+    let before = pair.sent.len();
+    pair.run(28_347, 60_000, |_| Way::Lost);
+    assert_eq!(pair.sent.len(), before);
+    pair.prober.handle(Input::Back(B), at(60_100));
+    pair.run(60_240, 62_000, |_| Way::Through);
+    assert_eq!(pair.sent.len(), before + 1, "it is asked at once");
+    assert_eq!(pair.asked().lost, 0);
+}
+
+#[test]
 fn nothing_is_answered_twice_or_for_others_or_at_another_address() {
     let mut responder = Responder::new(B, key());
     responder.add_peer(A);
