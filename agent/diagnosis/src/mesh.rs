@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, Fact, FactKey,
-    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
-    Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Health, Host, Identity, Inert, Initiated, Layer, Moment, NodeEcho, NodeRef, Ntp, OfPeer, Peer,
+    PublicKey, Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
@@ -382,6 +382,10 @@ impl<'a> Member<'a> {
 
     pub(crate) fn data_seen(&self, of: &PublicKey) -> Option<&'a DataSeen> {
         self.said(of)?.data_seen()
+    }
+
+    pub(crate) fn node_echo(&self, with: &PublicKey) -> Option<&'a NodeEcho> {
+        self.said(with)?.node_echo()
     }
 
     pub(crate) fn initiated(&self, to: &PublicKey) -> &'a [Initiated] {
