@@ -51,6 +51,8 @@ pub struct NodeAsked {
     pub lost_since: Option<Moment>,
     /// While requests are lost: when another peer last answered that one of this node's did not come out of the tunnel.
     pub beside: Option<Moment>,
+    /// When one was answered that ended a run of three or more which were lost or went around the tunnel.
+    pub mended: Option<Moment>,
 }
 
 /// Requests of the peer to one address of this node.
@@ -82,6 +84,7 @@ impl NodeEcho {
             maybe(&mut asked.last_answered);
             maybe(&mut asked.lost_since);
             maybe(&mut asked.beside);
+            maybe(&mut asked.mended);
         }
         for heard in &mut self.heard {
             heard.last = heard.last.shifted(offset);

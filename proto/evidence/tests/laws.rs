@@ -258,6 +258,7 @@ fn node_echo(after: impl Fn(i64) -> Moment) -> NodeEcho {
             lost: 1,
             lost_since: Some(after(2)),
             beside: Some(after(3)),
+            mended: Some(after(6)),
         }],
         heard: vec![NodeHeard {
             at: endpoint().ip(),

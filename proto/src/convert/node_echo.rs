@@ -47,6 +47,7 @@ fn asked_to_wire(asked: &NodeAsked) -> wire::NodeAsked {
         lost,
         lost_since,
         beside,
+        mended,
     } = asked;
     wire::NodeAsked {
         to: ip_to_wire(*to),
@@ -57,6 +58,7 @@ fn asked_to_wire(asked: &NodeAsked) -> wire::NodeAsked {
         lost: *lost,
         lost_since_ms: lost_since.map(Moment::as_millis),
         beside_ms: beside.map(Moment::as_millis),
+        mended_ms: mended.map(Moment::as_millis),
     }
 }
 
@@ -70,6 +72,7 @@ fn asked_from_wire(asked: wire::NodeAsked) -> Result<NodeAsked, ConvertError> {
         lost,
         lost_since_ms,
         beside_ms,
+        mended_ms,
     } = asked;
     Ok(NodeAsked {
         to: ip_from_wire("node_echo.to", &to)?,
@@ -80,6 +83,7 @@ fn asked_from_wire(asked: wire::NodeAsked) -> Result<NodeAsked, ConvertError> {
         lost,
         lost_since: lost_since_ms.map(Moment::from_millis),
         beside: beside_ms.map(Moment::from_millis),
+        mended: mended_ms.map(Moment::from_millis),
     })
 }
 

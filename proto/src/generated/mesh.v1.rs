@@ -658,6 +658,9 @@ pub struct NodeAsked {
     /// While requests are lost: when another peer last answered that one did not come in by kubespan.
     #[prost(int64, optional, tag = "8")]
     pub beside_ms: ::core::option::Option<i64>,
+    /// When one came out of the tunnel again, after a run of three or more that were lost or did not.
+    #[prost(int64, optional, tag = "9")]
+    pub mended_ms: ::core::option::Option<i64>,
 }
 /// Requests of the peer to one address of this node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -326,6 +326,7 @@ pub(crate) fn node_echo() -> wire::NodeEcho {
             lost: 1,
             lost_since_ms: Some(5),
             beside_ms: Some(3),
+            mended_ms: Some(2),
         }],
         heard: vec![wire::NodeHeard {
             at: vec![203, 0, 113, 11],

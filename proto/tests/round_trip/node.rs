@@ -102,16 +102,19 @@ fn via() -> impl Strategy<Value = Option<Via>> {
 
 fn asked() -> impl Strategy<Value = NodeAsked> {
     let counts = (any::<u64>(), any::<Option<bool>>(), any::<u32>());
-    (ip(), counts, [maybe(), maybe(), maybe()], via()).prop_map(
-        |(to, (answered, through, lost), [last_answered, lost_since, beside], back)| NodeAsked {
-            to,
-            answered,
-            last_answered,
-            back,
-            through,
-            lost,
-            lost_since,
-            beside,
+    (ip(), counts, [maybe(), maybe(), maybe(), maybe()], via()).prop_map(
+        |(to, (answered, through, lost), [last_answered, lost_since, beside, mended], back)| {
+            NodeAsked {
+                to,
+                answered,
+                last_answered,
+                back,
+                through,
+                lost,
+                lost_since,
+                beside,
+                mended,
+            }
         },
     )
 }

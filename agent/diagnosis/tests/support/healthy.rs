@@ -244,6 +244,7 @@ fn node_echo(node: &str, other: &str) -> NodeEcho {
             lost: 0,
             lost_since: None,
             beside: None,
+            mended: None,
         }],
         heard: vec![NodeHeard {
             at: IpAddr::V4(own_address(node)),

@@ -19,12 +19,14 @@ use crate::{
 pub const INTERVAL: Duration = Duration::from_secs(5);
 /// A request without a reply for so long is lost. Both ends read their sockets at ticks, so an answer takes two of them longer
 /// than its way.
-pub const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+pub const REPLY_TIMEOUT: Duration = Duration::from_millis(1750);
 /// Time from an answer that says that the request went around the tunnel to the next request.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// So many requests in a row that are lost, or go around the tunnel, are followed quickly by another one; then it is one per
 /// [`INTERVAL`] again.
 pub const QUICK_RETRIES: u32 = 5;
+/// Requests in a row that are lost, or go around the tunnel, and are more than chance.
+const MORE_THAN_CHANCE: u32 = 3;
 /// How far a request may leave before or after its turn.
 const JITTER: Duration = Duration::from_millis(500);
 
@@ -307,6 +309,9 @@ impl Prober {
         let (around, retried) = (track.around, (1..=QUICK_RETRIES).contains(&track.around));
         self.timeouts.remove(&(gives_up(sent), key));
         if around > 0 {
+            if self.beside.is_none() {
+                self.hurry(now);
+            }
             self.beside = Some((reply.sender, now));
         } else if self.beside.is_some_and(|(peer, _)| peer == reply.sender) {
             self.beside = None;
@@ -315,6 +320,17 @@ impl Prober {
             self.enqueue(key, sent.plus(RETRY_INTERVAL), true);
         }
         Some(())
+    }
+
+    /// One goes around the tunnel, so others may: they are asked out of their turn, as fast as the budget permits.
+    fn hurry(&mut self, now: Moment) {
+        let well = self.tracks.iter().filter(|(_, track)| {
+            track.waiting.is_none() && track.around == 0 && track.told.lost == 0
+        });
+        let well: Vec<Key> = well.map(|(key, _)| *key).collect();
+        for key in well {
+            self.enqueue(key, now, true);
+        }
     }
 
     fn expire(&mut self, now: Moment) {
@@ -377,6 +393,7 @@ impl Track {
                 lost: 0,
                 lost_since: None,
                 beside: None,
+                mended: None,
             },
             around: 0,
             due,
@@ -385,11 +402,14 @@ impl Track {
     }
 
     fn answered(&mut self, (through, back): (Option<bool>, Option<Via>), now: Moment) {
+        let told = &mut self.told;
+        if through != Some(false) && told.lost.max(self.around) >= MORE_THAN_CHANCE {
+            told.mended = Some(now);
+        }
         self.around = match through {
             Some(false) => self.around.saturating_add(1),
             Some(true) | None => 0,
         };
-        let told = &mut self.told;
         told.answered = told.answered.saturating_add(1);
         (told.last_answered, told.back, told.through) = (Some(now), back, through);
         (told.lost, told.lost_since) = (0, None);

@@ -154,6 +154,54 @@ fn what_goes_around_the_tunnel_is_asked_again_at_once_and_counted_where_it_comes
     assert_eq!(pair.asked().through, Some(false));
     pair.run(40_160, 50_000, |_| Way::Through);
     assert_eq!((pair.heard().around, pair.heard().around_since), (0, None));
+    let mended = pair.asked().mended.expect("a run has ended");
+    assert!(mended >= at(40_160), "{mended:?}");
+}
+
+#[test]
+fn one_that_goes_around_has_all_others_asked_at_once() {
+    let other = PublicKey::from_bytes([0xcc; 32]);
+    let mut pair = Pair::new();
+    let far = IpAddr::from([198, 51, 100, 7]);
+    let aim = Input::Aim {
+        peer: other,
+        at: [Some(far), None],
+    };
+    pair.prober.handle(aim, at(0));
+    let (mut around, mut asked) = (None, Vec::new());
+    for now in (0..30_000).step_by(251) {
+        pair.prober.handle(Input::Tick, at(now));
+        while let Some(request) = pair.prober.take(at(now)) {
+            if request.to == AT_B && now > 7_000 {
+                around = around.or(Some(now));
+                pair.carry(&request, Way::Around, now);
+            } else if request.to == AT_B {
+                pair.carry(&request, Way::Through, now);
+            } else {
+                asked.push(now);
+                let mut reply = Datagram::decode(&request.bytes, &key()).expect("a request");
+                (reply.sender, reply.receiver) = (other, A);
+                reply.kind = Kind::Reply {
+                    through: Some(true),
+                };
+                let input = Input::Datagram {
+                    bytes: &reply.encode(&key()),
+                    from: far,
+                    via: Some(Via::Tunnel),
+                };
+                pair.prober.handle(input, at(now + 40));
+            }
+        }
+    }
+    let around = around.expect("one went around");
+    assert!(
+        asked.iter().any(|now| (0..=502).contains(&(now - around))),
+        "{around} {asked:?}"
+    );
+    assert!(
+        asked.len() <= 10,
+        "once, and not again and again: {asked:?}"
+    );
 }
 
 #[test]
@@ -170,6 +218,7 @@ fn three_losses_take_few_seconds_and_an_address_that_stays_silent_is_asked_spari
     assert_eq!(asked.lost_since, Some(at(lost[0])));
     pair.run(120_480, 130_000, |_| Way::Through);
     assert_eq!((pair.asked().lost, pair.asked().lost_since), (0, None));
+    assert!(pair.asked().mended >= Some(at(120_480)));
 }
 
 #[test]

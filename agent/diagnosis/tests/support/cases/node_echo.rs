@@ -1,6 +1,6 @@
 //! What echoes to node addresses show that a comparison of lists cannot, and what they do not show.
 
-use evidence::{Fact, FactKey, NodeAsked, NodeHeard, SourceId, Via};
+use evidence::{Fact, FactKey, Layer, NodeAsked, NodeHeard, SourceId, Via};
 
 use super::{Case, MESH_ONLY, READY, SINCE, case, edit_peer, without_node_address, without_rule};
 use crate::support::{Lab, NODES, ago, key};
@@ -55,6 +55,26 @@ pub(crate) fn mark_overwritten() -> Lab {
     homes.into_iter().fold(lab, |lab, home| {
         let lab = lost(lab, ("vps-1", home), 4);
         lab.node_echo("vps-1", home, |asked, _| asked.beside = Some(ago(1400)))
+    })
+}
+
+/// The same a moment after it began: the overlay's port has been searched, and echoes have not been lost often enough yet.
+fn overwritten_and_searched() -> Lab {
+    let lab = around(Lab::healthy(), ("vps-1", "vps-2"), 4, 1500);
+    let homes = ["home-cp", "home-worker"];
+    homes.into_iter().fold(lab, |lab, home| {
+        let lab = lost(lab, ("vps-1", home), 1);
+        let lab = lab.node_echo("vps-1", home, |asked, _| asked.beside = Some(ago(1400)));
+        lab.narrow("vps-1", home, Layer::Overlay, None, 12_000)
+    })
+}
+
+/// The mark is let be again: echoes have told it, and the overlay's port has not been tried since.
+fn mended_and_not_tried() -> Lab {
+    let homes = ["home-cp", "home-worker"];
+    homes.into_iter().fold(Lab::healthy(), |lab, home| {
+        let lab = lab.node_echo("vps-1", home, |asked, _| asked.mended = Some(ago(2000)));
+        lab.narrow("vps-1", home, Layer::Overlay, None, 12_000)
     })
 }
 
@@ -113,6 +133,17 @@ pub(super) fn cases() -> Vec<Case> {
         bypassed(
             "another program sets the whole mark: some echoes go around, and the others are lost",
             mark_overwritten(),
+        ),
+        bypassed(
+            "echoes of one node go around, and its overlay's port was found shut before others were lost",
+            overwritten_and_searched(),
+        ),
+        case(
+            "echoes come out of the tunnel again, and the overlay's port has not been tried since",
+            mended_and_not_tried(),
+            &[],
+            READY,
+            &["overlay-port-blocked"],
         ),
         quiet("one echo went around", around(Lab::healthy(), one, 1, 1500)),
         quiet(

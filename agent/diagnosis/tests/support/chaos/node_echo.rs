@@ -20,10 +20,10 @@ pub(super) fn any_node_echo() -> impl Strategy<Value = Fact> {
         lost(),
         any::<Option<bool>>(),
         via(),
-        (when(), when(), when()),
+        (when(), when(), when(), when()),
     )
         .prop_map(
-            |(to, lost, through, back, (last_answered, lost_since, beside))| NodeAsked {
+            |(to, lost, through, back, (last_answered, lost_since, beside, mended))| NodeAsked {
                 to,
                 answered: 1,
                 last_answered,
@@ -32,6 +32,7 @@ pub(super) fn any_node_echo() -> impl Strategy<Value = Fact> {
                 lost,
                 lost_since,
                 beside,
+                mended,
             },
         );
     let heard = (ip(), lost(), any_moment(), via(), when()).prop_map(
