@@ -109,9 +109,9 @@ impl Responder {
         room
     }
 
-    /// Answers this peer no more and forgets what was heard of it.
-    pub fn remove_peer(&mut self, peer: &PublicKey) {
-        self.peers.remove(peer);
+    /// Answers this peer no more and forgets what was heard of it. Says whether it was known.
+    pub fn remove_peer(&mut self, peer: &PublicKey) -> bool {
+        self.peers.remove(peer).is_some()
     }
 
     /// Judges one datagram that came to this address of the node, by this link if its name is known. The reply goes back from that
