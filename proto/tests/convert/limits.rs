@@ -93,12 +93,12 @@ const ENTRIES: &[(&str, usize, Say)] = &[
         }))
     }),
     ("node_echo.asked", limits::NODE_ADDRESSES, |count| {
-        let mut echo = sample::node_echo();
+        let mut echo = crate::node_echo::sample();
         echo.asked = vec![echo.asked.remove(0); count];
         fact(WireFact::NodeEcho(echo))
     }),
     ("node_echo.heard", limits::NODE_ADDRESSES, |count| {
-        let mut echo = sample::node_echo();
+        let mut echo = crate::node_echo::sample();
         echo.heard = vec![echo.heard.remove(0); count];
         fact(WireFact::NodeEcho(echo))
     }),

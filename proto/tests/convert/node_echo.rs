@@ -8,8 +8,33 @@ use proto::{
 
 use crate::sample;
 
+pub(crate) fn sample() -> wire::NodeEcho {
+    wire::NodeEcho {
+        public_key: vec![2; 32],
+        asked: vec![wire::NodeAsked {
+            to: vec![203, 0, 113, 12],
+            answered: 3,
+            last_answered_ms: Some(4),
+            back_via: Some("kubespan".to_owned()),
+            through: Some(true),
+            lost: 1,
+            lost_since_ms: Some(5),
+            beside_ms: Some(3),
+            mended_ms: Some(2),
+        }],
+        heard: vec![wire::NodeHeard {
+            at: vec![203, 0, 113, 11],
+            heard: 2,
+            last_ms: 4,
+            via: Some("eth0".to_owned()),
+            around: 1,
+            around_since_ms: Some(4),
+        }],
+    }
+}
+
 fn with(spoil: impl FnOnce(&mut wire::NodeEcho)) -> ConvertError {
-    let mut echo = sample::node_echo();
+    let mut echo = sample();
     spoil(&mut echo);
     sample::fact(WireFact::NodeEcho(echo)).unwrap_err()
 }
@@ -39,7 +64,7 @@ fn each_field_that_is_wrong_is_refused_by_its_name() {
 
 #[test]
 fn the_link_of_the_tunnel_is_told_by_its_name_and_an_unknown_one_by_none() {
-    let mut echo = sample::node_echo();
+    let mut echo = sample();
     echo.heard[0].via = None;
     let fact = wire::Fact {
         fact: Some(WireFact::NodeEcho(echo)),

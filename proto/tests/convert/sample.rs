@@ -314,31 +314,6 @@ pub(crate) fn data_seen() -> wire::DataSeen {
     }
 }
 
-pub(crate) fn node_echo() -> wire::NodeEcho {
-    wire::NodeEcho {
-        public_key: key(),
-        asked: vec![wire::NodeAsked {
-            to: vec![203, 0, 113, 12],
-            answered: 3,
-            last_answered_ms: Some(4),
-            back_via: Some("kubespan".to_owned()),
-            through: Some(true),
-            lost: 1,
-            lost_since_ms: Some(5),
-            beside_ms: Some(3),
-            mended_ms: Some(2),
-        }],
-        heard: vec![wire::NodeHeard {
-            at: vec![203, 0, 113, 11],
-            heard: 2,
-            last_ms: 4,
-            via: Some("eth0".to_owned()),
-            around: 1,
-            around_since_ms: Some(4),
-        }],
-    }
-}
-
 pub(crate) fn clock() -> wire::Clock {
     wire::Clock {
         reading: Some(wire::WallReading::default()),
@@ -403,7 +378,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
         WireFact::DataSeen(data_seen()),
-        WireFact::NodeEcho(node_echo()),
+        WireFact::NodeEcho(crate::node_echo::sample()),
         WireFact::Clock(clock()),
         WireFact::Ntp(ntp()),
         WireFact::Host(host()),
