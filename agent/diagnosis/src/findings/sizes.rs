@@ -346,11 +346,15 @@ fn port_blocked(culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Draft {
         let mut asked = asked(direction).iter();
         asked.any(|asked| asked.lost >= timing::LOST_IN_A_ROW)
     };
-    if hit.iter().any(silent) {
-        draft.could_also_be.push(
-            "it is not this port: echoes to the node address on UDP 21820 are lost as well, so all that is for the address may be dropped"
-                .to_owned(),
-        );
+    if hit.iter().all(silent) {
+        draft
+            .summary
+            .push_str(". It is not this port alone: echoes to UDP 21820 there are lost as well");
+        draft.fixes.push(fix(
+            format!("who runs what filters on {who}"),
+            "look for a rule that drops by address: what comes by kubespan from node addresses, or goes to them, has to pass",
+            Some("nft list ruleset | grep -n -e drop -e reject   # from a privileged pod".to_owned()),
+        ));
     }
     draft.fixes.push(allow_overlay(&who));
     draft

@@ -4,7 +4,10 @@ use evidence::{Ladder, Outcome, Rung, RungState, Verdict};
 
 use crate::support::{
     Lab, ago,
-    cases::steering::node_echo::{mark_overwritten, never_asked},
+    cases::{
+        sizes,
+        steering::node_echo::{mark_overwritten, never_asked},
+    },
 };
 
 fn steering(verdict: &Verdict, from: &str, to: &str) -> RungState {
@@ -123,4 +126,44 @@ fn packets_that_go_around_the_tunnel_name_the_link_and_who_saw_it() {
         "{root:#?}"
     );
     assert!(seen("another node told it"), "{root:#?}");
+}
+
+#[test]
+fn a_filter_by_address_is_told_from_one_for_the_overlay_s_port() {
+    let shut = sizes::shut("vps-2");
+    let root = |lab: &Lab| lab.verdict().roots().next().expect("a root").clone();
+    let port = root(&shut);
+    assert_eq!(port.code, "overlay-port-blocked");
+    assert!(
+        !port.summary.contains("not this port alone"),
+        "{}",
+        port.summary
+    );
+    let others = ["vps-1", "home-cp", "home-worker"];
+    let silent = others.into_iter().fold(shut, |lab, other| {
+        let lab = lab.node_echo("vps-2", other, |_, heard| heard.last = ago(11_000));
+        lab.node_echo(other, "vps-2", |asked, _| {
+            (asked.lost, asked.lost_since) = (5, Some(ago(9000)));
+        })
+    });
+    let address = root(&silent);
+    assert_eq!(
+        (address.code.as_str(), &address.subject),
+        ("overlay-port-blocked", &port.subject)
+    );
+    assert!(
+        address.summary.contains("not this port alone"),
+        "{}",
+        address.summary
+    );
+    assert!(
+        address.fixes[0].action.contains("drops by address"),
+        "{:?}",
+        address.fixes
+    );
+    // One way on which the echo is answered: it is the port after all.
+    let mixed = silent.node_echo("vps-1", "vps-2", |asked, _| {
+        (asked.lost, asked.lost_since) = (0, None);
+    });
+    assert!(!root(&mixed).summary.contains("not this port alone"));
 }
