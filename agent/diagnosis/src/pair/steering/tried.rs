@@ -30,7 +30,9 @@ impl<W: Words> Pair<'_, '_, W> {
             return judged;
         }
         let shown = self.around().or_else(|| self.lost());
-        match shown.or_else(|| self.through()) {
+        // A proof changes the words alone.
+        let proof = || W::SPEAKS.then(|| self.through()).flatten();
+        match shown.or_else(proof) {
             None => judged,
             Some(Shown::Through(asked, heard)) => self.proved(judged, asked, heard),
             Some(Shown::Lost(asked)) => self.unanswered(judged, asked),
@@ -146,11 +148,13 @@ impl<W: Words> Pair<'_, '_, W> {
         if !self.tunnel.outcome.is_good() {
             return None;
         }
+        let any = |asked: &&NodeAsked| asked.lost >= timing::LOST_IN_A_ROW;
+        let mut lost = self.asked().iter().filter(any).peekable();
+        lost.peek()?;
         let echo = self.a.echo_sent(&self.b_key)?;
         let many = timing::lost_in_a_row(echo.short_losses);
         let own = &self.b.identity()?.addresses;
-        let asked = self.asked().iter();
-        let mut lost = asked.filter(|asked| asked.lost >= many && own.contains(&asked.to));
+        let mut lost = lost.filter(|asked| asked.lost >= many && own.contains(&asked.to));
         let asked = lost.find(|asked| self.should_have_come(asked) == Some(true))?;
         let beside = asked.beside.filter(|at| {
             *at >= self.compared_since() && self.mesh.recent(*at, timing::NODE_ECHO_AROUND)
