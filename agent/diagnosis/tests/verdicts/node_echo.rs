@@ -6,7 +6,7 @@ use crate::support::{
     Lab, ago,
     cases::{
         sizes,
-        steering::node_echo::{mark_overwritten, never_asked},
+        steering::node_echo::{mark_overwritten, never_asked, overwritten_and_searched},
     },
 };
 
@@ -166,4 +166,14 @@ fn a_filter_by_address_is_told_from_one_for_the_overlay_s_port() {
         (asked.lost, asked.lost_since) = (0, None);
     });
     assert!(!root(&mixed).summary.contains("not this port alone"));
+}
+
+#[test]
+fn what_the_echo_shows_looks_like_a_shut_port_to_who_does_not_ask() {
+    let lab = never_asked(overwritten_and_searched());
+    let verdict = lab.verdict();
+    let codes: Vec<&str> = verdict.roots().map(|root| root.code.as_str()).collect();
+    assert_eq!(codes, ["overlay-port-blocked"]);
+    let state = steering(&verdict, "vps-1", "vps-2");
+    assert_eq!(state.outcome, Outcome::Pass);
 }

@@ -59,7 +59,7 @@ pub(crate) fn mark_overwritten() -> Lab {
 }
 
 /// The same a moment after it began: the overlay's port has been searched, and echoes have not been lost often enough yet.
-fn overwritten_and_searched() -> Lab {
+pub(crate) fn overwritten_and_searched() -> Lab {
     let lab = around(Lab::healthy(), ("vps-1", "vps-2"), 4, 1500);
     let homes = ["home-cp", "home-worker"];
     homes.into_iter().fold(lab, |lab, home| {
