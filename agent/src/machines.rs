@@ -5,10 +5,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use evidence::{Fact, Facts, Layer, Moment, PublicKey, limits};
+use evidence::{Fact, Facts, Layer, Moment, NodeEcho, PublicKey, limits};
 use probe_core::{
     echo::{self, Prober, Responder},
     inert::{self, InertProber, InertTracker},
+    node_echo,
     packet::headers_length,
     sightings::Sightings,
     size::{self, SizeProber, SizeResponder},
@@ -32,6 +33,8 @@ pub(crate) struct Machines {
     pub(crate) sightings: Sightings,
     pub(crate) sizes: SizeProber,
     pub(crate) size_responder: SizeResponder,
+    pub(crate) node_prober: node_echo::Prober,
+    pub(crate) node_responder: node_echo::Responder,
     pub(crate) inert_times: BTreeMap<PublicKey, (SocketAddr, VecDeque<Moment>)>,
     pub(crate) unsolicited: BTreeMap<PublicKey, Moment>,
     pub(crate) suspects: BTreeSet<PublicKey>,
@@ -57,6 +60,8 @@ impl Machines {
             sightings: Sightings::new(Some(&key)),
             sizes: SizeProber::new(key, probe_key(), random(), random()),
             size_responder: SizeResponder::new(key, probe_key()),
+            node_prober: node_echo::Prober::new(key, probe_key(), random(), random()),
+            node_responder: node_echo::Responder::new(key, probe_key()),
             inert_times: BTreeMap::new(),
             unsolicited: BTreeMap::new(),
             suspects: BTreeSet::new(),
@@ -75,6 +80,9 @@ impl Machines {
             self.sightings.remove_peer(peer);
             self.sizes.handle(size::Input::Removed(*peer), now);
             self.size_responder.remove_peer(peer);
+            self.node_prober
+                .handle(node_echo::Input::Removed(*peer), now);
+            self.node_responder.remove_peer(peer);
             self.inert_times.remove(peer);
             self.unsolicited.remove(peer);
             self.suspects.remove(peer);
@@ -86,6 +94,7 @@ impl Machines {
                 self.tracker.add_peer(*peer),
                 self.sightings.add_peer(*peer),
                 self.size_responder.add_peer(*peer),
+                self.node_responder.add_peer(*peer),
             ];
             if room.contains(&false) {
                 warn!(peer = %peer.short(), "more peers than this agent follows: this one is left out");
@@ -96,16 +105,29 @@ impl Machines {
         }
     }
 
-    pub(crate) fn on_event(&mut self, event: echo::Event) {
+    /// Keeps the addresses that are asked in step with the device.
+    pub(crate) fn aim_at_nodes(&mut self, peers: &Peers, now: Moment) {
+        for (peer, _) in peers.facts() {
+            let at = peers.node_addresses(&peer);
+            self.node_prober
+                .handle(node_echo::Input::Aim { peer, at }, now);
+        }
+        self.prober.lend_to_others(!self.node_prober.is_idle());
+    }
+
+    pub(crate) fn on_event(&mut self, event: echo::Event, now: Moment) {
         match event {
             echo::Event::LossBegan { peer, .. } => {
                 debug!(peer = %peer.short(), "an echo was lost");
                 self.suspects.insert(peer);
+                self.node_prober
+                    .handle(node_echo::Input::Doubted(peer), now);
             }
             echo::Event::LossEnded { peer, lost, .. } => {
                 debug!(peer = %peer.short(), "the echo is answered again");
                 self.suspects.remove(&peer);
                 self.recovered = true;
+                self.node_prober.handle(node_echo::Input::Back(peer), now);
                 if lost >= size::CONFIRMING_LOSSES {
                     self.back.insert(peer);
                 }
@@ -197,6 +219,13 @@ impl Machines {
         for (key, _) in peers.facts() {
             if let Some(stats) = self.prober.stats(&key) {
                 facts.insert(Fact::EchoSent(key, facts::echo_sent(&stats)));
+            }
+            let echo = NodeEcho {
+                asked: self.node_prober.asked(&key),
+                heard: self.node_responder.heard(&key),
+            };
+            if !echo.is_empty() {
+                facts.insert(Fact::NodeEcho(key, Box::new(echo)));
             }
             if let Some(stats) = self.responder.heard(&key).filter(|stats| stats.heard > 0) {
                 facts.insert(Fact::EchoHeard(key, facts::echo_heard(&stats)));

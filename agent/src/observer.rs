@@ -3,6 +3,7 @@
 //! One turn: wait for one event, read the clock once, hand the event in, read the sockets empty, tick, drain, act,
 //! publish. Nothing here judges. Everything but the waiting (`run`) goes through [`Ways`], so that a simulator can drive it too.
 
+mod nodes;
 mod once;
 mod packets;
 mod run;
@@ -153,6 +154,10 @@ impl<W: Ways> Observer<W> {
     pub fn step(&mut self, now: Stamp) -> Option<Facts> {
         self.read_echo_empty(now);
         self.read_overlay_empty(now);
+        // Before the echo of the tunnel, which takes all that is left of the budget in a large mesh.
+        if now.moment() >= self.publish_at {
+            self.ask_nodes(now);
+        }
         self.wake_at = self.turn(now);
         let now = now.moment();
         if now < self.publish_at && !self.take_recovered() {
@@ -221,6 +226,7 @@ impl<W: Ways> Observer<W> {
         self.device = reading;
         if let Some(machines) = &mut self.machines {
             machines.change_peers(&changes, now);
+            machines.aim_at_nodes(&self.peers, now);
         }
     }
 
@@ -280,7 +286,7 @@ impl<W: Ways> Observer<W> {
                         doubted |= machines.suspects.contains(&to);
                     }
                 }
-                echo::Output::Event(event) => machines.on_event(event),
+                echo::Output::Event(event) => machines.on_event(event, now.moment()),
                 echo::Output::Wait { until, .. } => break until,
             }
         };

@@ -24,7 +24,7 @@ struct Known {
     /// wander with the rounding of two clocks.
     handshake: Option<(Duration, Moment)>,
     address: Option<Ipv6Addr>,
-    node_address: Option<IpAddr>,
+    node_addresses: [Option<IpAddr>; 2],
 }
 
 /// Who came and who went.
@@ -94,7 +94,14 @@ impl Peers {
 
     /// The node address of a peer that `KubeSpan` steers into the tunnel: where an overlay would send.
     pub(crate) fn node_address(&self, key: &PublicKey) -> Option<IpAddr> {
-        self.known.get(key)?.node_address
+        let [v4, v6] = self.node_addresses(key);
+        v4.or(v6)
+    }
+
+    /// Its first node address of IPv4, and of IPv6.
+    pub(crate) fn node_addresses(&self, key: &PublicKey) -> [Option<IpAddr>; 2] {
+        let known = self.known.get(key);
+        known.map_or([None, None], |known| known.node_addresses)
     }
 
     /// Whose `KubeSpan` address this is.
@@ -111,7 +118,7 @@ impl Peers {
         let owner = self
             .known
             .iter()
-            .find(|(_, known)| known.node_address == Some(address));
+            .find(|(_, known)| known.node_addresses.contains(&Some(address)));
         owner.map(|(key, _)| *key)
     }
 }
@@ -155,7 +162,7 @@ fn known(
         fact,
         handshake,
         address,
-        node_address: node_address(peer, address),
+        node_addresses: node_addresses(peer, address),
     }
 }
 
@@ -179,18 +186,20 @@ fn endpoint_changes(
     changes
 }
 
-/// A single address among the peer's allowed IPs that is not its `KubeSpan` address; IPv4 first, as Kubernetes does.
-fn node_address(peer: &wireguard::Peer, kubespan: Option<Ipv6Addr>) -> Option<IpAddr> {
+/// The first single address of each family among the peer's allowed IPs that is not its `KubeSpan` address: by one of them Kubernetes
+/// knows it. As long as its `KubeSpan` address is not known, none of IPv6 is told from that.
+fn node_addresses(peer: &wireguard::Peer, kubespan: Option<Ipv6Addr>) -> [Option<IpAddr>; 2] {
     let single = |allowed: &wireguard::AllowedIp| {
         let address = allowed.address();
         let whole = if address.is_ipv4() { 32 } else { 128 };
         let other = Some(address) != kubespan.map(IpAddr::V6);
         (allowed.prefix_len() == whole && other).then_some(address)
     };
-    peer.allowed_ips
-        .iter()
-        .filter_map(single)
-        .min_by_key(IpAddr::is_ipv6)
+    let first = |v6: bool| {
+        let mut singles = peer.allowed_ips.iter().filter_map(single);
+        singles.find(|address| address.is_ipv6() == v6)
+    };
+    [first(false), first(true).filter(|_| kubespan.is_some())]
 }
 
 /// The peer's `KubeSpan` address: a single address among its allowed IPs in the /64 of our own.
@@ -253,6 +262,27 @@ mod tests {
         let node = IpAddr::from([192, 168, 50, 9]);
         assert_eq!(peers.node_address(&key), Some(node));
         assert_eq!(peers.node_owner(node), Some(key));
+        assert_eq!(peers.node_addresses(&key), [Some(node), None]);
+    }
+
+    #[test]
+    fn of_each_family_the_first_single_address_is_asked_that_is_not_the_one_of_the_tunnel() {
+        let key = PublicKey::from_bytes([9; 32]);
+        let mut both = peer(9, None, 0);
+        let more = [
+            ("10.244.3.0", 24),
+            ("2001:db8::9", 128),
+            ("192.168.50.99", 32),
+        ];
+        let more =
+            more.map(|(text, length)| AllowedIp::new(text.parse().unwrap(), length).unwrap());
+        both.allowed_ips.extend(more);
+        let mut peers = Peers::default();
+        peers.update(&reading(vec![both.clone()], 0), Some(OWN), Moment::ZERO);
+        let expected = ["192.168.50.9", "2001:db8::9"].map(|text| Some(text.parse().unwrap()));
+        assert_eq!(peers.node_addresses(&key), expected);
+        peers.update(&reading(vec![both], 0), None, Moment::ZERO);
+        assert_eq!(peers.node_addresses(&key), [expected[0], None]);
     }
 
     #[test]

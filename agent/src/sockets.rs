@@ -1,5 +1,7 @@
 //! The sockets that the observer owns: opened when they can be, and a stated gap while they cannot.
 
+mod nodes;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -9,8 +11,8 @@ use std::{
 use evidence::{KernelClock, Moment, SourceId};
 use probe_core::{Stamp, Wall, data::Look};
 use probe_io::{
-    EchoEvent, EchoReplies, EchoSocket, InertSender, OVERLAY_PORT, SizeListener, TooLong,
-    UNDERLAY_MARK, WholeSender, clock, mark_socket,
+    EchoEvent, EchoReplies, EchoSocket, InertSender, NodeDatagram, OVERLAY_PORT, SizeListener,
+    TooLong, UNDERLAY_MARK, WholeSender, clock, mark_socket,
 };
 use tracing::{debug, info, warn};
 
@@ -19,6 +21,7 @@ use crate::{
     observer::{Looked, Ways},
     readers::{TUNNEL_PORT, chain},
 };
+use nodes::Nodes;
 
 /// Pause before a socket that could not be opened is tried again.
 const REOPEN: Duration = Duration::from_secs(5);
@@ -29,6 +32,7 @@ const NO_ADDRESS: &str = "no KubeSpan address on this node yet";
 pub struct Sockets {
     pub(crate) echo: Echo,
     pub(crate) overlay: Overlay,
+    nodes: Nodes,
     raw: Raw,
     data: DataWatch,
 }
@@ -69,6 +73,7 @@ impl Default for Sockets {
         Self {
             echo: Echo::closed(),
             overlay: Overlay::closed(),
+            nodes: Nodes::closed(),
             raw: Raw::closed(),
             data: DataWatch::default(),
         }
@@ -97,7 +102,11 @@ impl Ways for Sockets {
     }
 
     fn reopen(&mut self, own: Option<Ipv6Addr>, now: Moment) {
+        if self.echo.is_to_open(own, now) {
+            self.nodes.step_aside(now);
+        }
         self.echo.follow(own, now);
+        self.nodes.open(now);
         self.raw.open(now);
         self.overlay.open(now);
     }
@@ -107,6 +116,7 @@ impl Ways for Sockets {
             SourceId::Echo => self.echo.gap.clone(),
             SourceId::Inert => self.raw.gap.clone(),
             SourceId::Overlay => self.overlay.gap.clone(),
+            SourceId::NodeEcho => self.nodes.gap.clone(),
             _ => None,
         }
     }
@@ -143,6 +153,14 @@ impl Ways for Sockets {
         self.overlay.try_next()
     }
 
+    fn node(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+        self.nodes.send(from, to, bytes);
+    }
+
+    fn next_node(&mut self, _now: Moment) -> Option<NodeDatagram> {
+        self.nodes.try_next()
+    }
+
     fn look_for_data(&mut self, look: Look) {
         self.data.begin(look);
     }
@@ -160,6 +178,12 @@ impl Echo {
             gap: Some(NO_ADDRESS.to_owned()),
             retry_at: Moment::ZERO,
         }
+    }
+
+    /// Whether [`Echo::follow`] would take the port.
+    fn is_to_open(&self, own: Option<Ipv6Addr>, now: Moment) -> bool {
+        let bound = self.socket.as_ref().map(|(address, _)| *address);
+        own.is_some() && bound != own && now >= self.retry_at
     }
 
     /// Listens on the node's present `KubeSpan` address.

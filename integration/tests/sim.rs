@@ -1,5 +1,6 @@
 //! Clusters in virtual time.
 
+use evidence::{Ladder, Rung};
 use integration::sim::{
     benign,
     fault::{Action, Fault},
@@ -8,6 +9,7 @@ use integration::sim::{
     reference::FlawKind,
     time::SECOND,
     trouble::Story,
+    world::World,
 };
 
 fn home() -> Plan {
@@ -64,4 +66,24 @@ fn in_a_mesh_of_24_nodes_a_blocked_port_is_named_and_nothing_else() {
     assert_eq!(named, [fault], "{:?}", reference.flaws);
     let flaws: Vec<_> = reference.flaws.iter().map(ToString::to_string).collect();
     assert!(flaws.is_empty(), "{flaws:#?}");
+}
+
+#[test]
+fn every_direction_is_proved_by_an_echo_to_the_node_address() {
+    let plan = home();
+    let mut world = World::new(&plan, 4);
+    world.run_until(60 * SECOND);
+    let verdict = world.next_verdict().unwrap();
+    let steering = |ladder: &Ladder| {
+        let mut rungs = ladder.rungs.iter();
+        rungs.any(|state| {
+            state.rung == Rung::Steering && state.method.starts_with("echo to the node address")
+        })
+    };
+    let proved = verdict
+        .pairs
+        .iter()
+        .filter(|ladder| steering(ladder))
+        .count();
+    assert_eq!(proved, 12, "{:#?}", verdict.pairs);
 }

@@ -361,6 +361,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         talos::peer(),
         discovery::discovery(),
         node::data_seen(),
+        node::node_echo(),
         clock::clock(),
         clock::ntp(),
         host::host(),

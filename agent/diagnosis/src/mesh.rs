@@ -11,8 +11,8 @@ use std::{cell::OnceCell, net::IpAddr, rc::Rc, time::Duration};
 
 use evidence::{
     Arrival, Citation, Clock, DataSeen, Device, Discovery, EchoHeard, EchoSent, FactKey, Health,
-    Host, Identity, Inert, Initiated, Layer, Moment, NodeRef, Ntp, OfPeer, Peer, PublicKey,
-    Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
+    Host, Identity, Inert, Initiated, Layer, Moment, NodeEcho, NodeRef, Ntp, OfPeer, Peer,
+    PublicKey, Reporter, Sizes, SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan,
 };
 
 use crate::{
@@ -419,6 +419,10 @@ impl<'a> Member<'a> {
 
     pub(crate) fn data_seen(&self, of: &PublicKey) -> Option<&'a DataSeen> {
         self.said(of)?.data_seen()
+    }
+
+    pub(crate) fn node_echo(&self, with: &PublicKey) -> Option<&'a NodeEcho> {
+        self.said(with)?.node_echo()
     }
 
     pub(crate) fn initiated(&self, to: &PublicKey) -> &'a [Initiated] {

@@ -81,6 +81,21 @@ pub const STEERING_SETTLES: Duration = Duration::from_secs(3);
 /// switches it on and gives it its MTU one after the other, and removes what it replaces.
 pub const OVERLAY_SETTLES: Duration = Duration::from_secs(5);
 
+/// How old an echo to a node address may be that came in past the tunnel: it is asked again each five seconds, and in a large mesh later.
+pub const NODE_ECHO_AROUND: Duration = Duration::from_secs(30);
+
+/// How old an echo to a node address may be and still prove something in a mesh of so many nodes: two rounds of them, each of an
+/// address of either family, of two a second, and in a mesh that takes the echo more than ten seconds one in two seconds.
+pub fn node_echo_fresh(nodes: usize) -> Duration {
+    let addresses = seconds(nodes) * 2;
+    let round = if echo_round(nodes) > Duration::from_secs(10) {
+        addresses * 2
+    } else {
+        addresses / 2
+    };
+    round.max(Duration::from_secs(5)) * 2 + Duration::from_secs(10)
+}
+
 /// How long an address may take from one node to another, as a virtual IP does, until every device knows.
 pub const ADDRESS_MOVES: Duration = Duration::from_secs(30);
 
@@ -155,9 +170,10 @@ fn size_round(nodes: usize) -> Duration {
     Duration::from_secs(5).max(Duration::from_secs(1) * ways / 8)
 }
 
-/// Slowest pace of the echo that still counts as ten-second freshness, and how many requests a second a node sends.
+/// Slowest pace of the echo that still counts as ten-second freshness, and how many requests a second a node sends, without those to
+/// node addresses.
 const ECHO_FRESH: Duration = Duration::from_secs(10);
-const ECHO_PER_SECOND: u32 = 34;
+const ECHO_PER_SECOND: u32 = 32;
 
 /// How old an echo may be and still prove something in a mesh of so many nodes: two rounds of the echo and a retry.
 pub fn echo_fresh(nodes: usize) -> Duration {

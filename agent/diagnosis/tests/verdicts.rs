@@ -8,6 +8,8 @@ mod evidence_lines;
 mod gates;
 #[path = "verdicts/history.rs"]
 mod history;
+#[path = "verdicts/node_echo.rs"]
+mod node_echo;
 mod support;
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ const CONNTRACK_MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// One reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
-    /// Datagrams for which the IPv6 sockets of a port had no room; none if there is no such socket.
+    /// Datagrams for which the IPv6 sockets of a port on one address had no room; none if there is no such socket.
     pub socket_drops: Option<u64>,
     /// Packets dropped for want of room in the queues of all processors.
     pub backlog_drops: Option<u64>,
@@ -34,11 +34,15 @@ pub fn read(port: u16) -> Pressure {
 }
 
 /// One line per socket after a heading: the second field is `address:port`, both in hexadecimal, the last the drops.
+///
+/// Sockets of all addresses are not meant: what strangers send there and a filter refuses counts as dropped too, and would make a node
+/// look overloaded to whoever believes it.
 fn socket_drops(table: &str, port: u16) -> Option<u64> {
     let port = format!(":{port:04X}");
     let drops = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
-        let ours = fields.nth(1)?.ends_with(&port);
+        let address = fields.nth(1)?.strip_suffix(&port);
+        let ours = address.is_some_and(|address| address.bytes().any(|digit| digit != b'0'));
         let drops = fields.next_back().filter(|_| ours)?;
         drops.parse::<u64>().ok()
     });
@@ -64,10 +68,12 @@ mod tests {
   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   131: 00000000000000000000000000000000:14E9 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000   107        0 13205 2 0000000000000000 9
   742: 5A177FFD0256CB97FFB61A2C6981FEFF:553C 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 21561 2 0000000000000000 17
+  742: 00000000000000000000000000000000:553C 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 21562 2 0000000000000000 4000
+  131: 5A177FFD0256CB97FFB61A2C6981FEFF:14E9 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000   107        0 13206 2 0000000000000000 9
 ";
 
     #[test]
-    fn the_drops_of_the_port_are_told_from_those_of_others() {
+    fn the_drops_of_the_port_are_told_from_those_of_others_and_of_strangers() {
         assert_eq!(socket_drops(SOCKETS, 21_820), Some(17));
         assert_eq!(socket_drops(SOCKETS, 5353), Some(9));
         assert_eq!(socket_drops(SOCKETS, 51_820), None);

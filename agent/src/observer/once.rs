@@ -51,16 +51,17 @@ impl Observer<Sockets> {
 
 /// Whether a fact is about probes and what answers them, and not about what the node says of itself.
 const fn of_probes(key: &FactKey) -> bool {
-    use SourceId::{Echo, Inert, Overlay, Tap};
+    use SourceId::{Echo, Inert, NodeEcho, Overlay, Tap};
     matches!(
         key,
-        FactKey::Source(Tap | Echo | Inert | Overlay)
+        FactKey::Source(Tap | Echo | Inert | Overlay | NodeEcho)
             | FactKey::EchoSent(_)
             | FactKey::EchoHeard(_)
             | FactKey::Inert(_)
             | FactKey::Initiated(_)
             | FactKey::Arrivals
             | FactKey::DataSeen(_)
+            | FactKey::NodeEcho(_)
             | FactKey::Sizes(_)
             | FactKey::Health
     )

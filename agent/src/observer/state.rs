@@ -86,6 +86,10 @@ impl<W: Ways> Observer<W> {
                 SourceId::Overlay,
                 Some((now, self.ways.gap(SourceId::Overlay))),
             ),
+            (
+                SourceId::NodeEcho,
+                Some((now, self.ways.gap(SourceId::NodeEcho))),
+            ),
             (SourceId::Routes, tried(self.steering.as_ref())),
             (SourceId::Discovery, tried(self.discovery.as_ref())),
             (

@@ -10,7 +10,7 @@ use probe_core::{
     Stamp, Wall,
     data::{Look, Message},
 };
-use probe_io::{EchoEvent, TooLong};
+use probe_io::{EchoEvent, NodeDatagram, TooLong};
 
 /// The world of one observer: sockets on a node, or those of a simulated one.
 pub trait Ways {
@@ -44,6 +44,11 @@ pub trait Ways {
     fn overlay(&mut self, to: IpAddr, bytes: &[u8]);
     /// The next of what waits at the sockets of the overlay's probes.
     fn next_overlay(&mut self) -> Option<EchoEvent>;
+    /// Sends an echo to a node address, or answers one: from the address that was asked, or from the one that the routes give. What
+    /// cannot be sent is lost.
+    fn node(&mut self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]);
+    /// The next of what waits at the sockets of the echo to node addresses.
+    fn next_node(&mut self, now: Moment) -> Option<NodeDatagram>;
     /// Begins to look for data messages at the interfaces.
     fn look_for_data(&mut self, look: Look);
     /// The look that is over, with what was seen, if it could be made.

@@ -10,8 +10,8 @@ mod targets;
 
 use targets::{
     affiliates, bundle, certificate, changes, echo, error_queue, gate_graph, handshake, inert,
-    links, mesh_key, ntp, packet, peer_list, report, scenario, secrets_yaml, size, steering,
-    talos_resource, talosconfig, verdict, wireguard_dump, wireguard_reply,
+    links, mesh_key, node_echo, ntp, packet, peer_list, report, scenario, secrets_yaml, size,
+    steering, talos_resource, talosconfig, verdict, wireguard_dump, wireguard_reply,
 };
 
 /// Longest input that is tried: more than any datagram, and enough for some messages of a dump.
@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     inert::TARGET,
     links::TARGET,
     mesh_key::TARGET,
+    node_echo::TARGET,
     ntp::TARGET,
     packet::TARGET,
     peer_list::TARGET,

@@ -11,6 +11,7 @@ pub(crate) mod handshake;
 pub(crate) mod inert;
 pub(crate) mod links;
 pub(crate) mod mesh_key;
+pub(crate) mod node_echo;
 pub(crate) mod ntp;
 pub(crate) mod packet;
 pub(crate) mod peer_list;

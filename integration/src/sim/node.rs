@@ -32,6 +32,9 @@ pub(super) const UPLINK: &str = "eth0";
 pub(super) const TUNNEL: &str = "kubespan";
 /// MTU of the tunnel's device.
 pub const TUNNEL_MTU: u32 = 1420;
+/// Indices of the two.
+pub(super) const UPLINK_INDEX: u32 = 2;
+pub(super) const TUNNEL_INDEX: u32 = 7;
 /// Index of the first device of an overlay.
 const VXLAN_INDEX: u32 = 20;
 /// MTU of a node's own link.
@@ -164,14 +167,20 @@ impl Node {
         let own = plan.nodes.get(self.number);
         let own = own.map(|own| address(own.address.into(), 24));
         let own = own.into_iter().collect();
-        let mut uplink = link(2, UPLINK, self.uplink.mtu, None, own);
+        let mut uplink = link(UPLINK_INDEX, UPLINK, self.uplink.mtu, None, own);
         if !self.uplink.up {
             (uplink.up, uplink.oper_state) = (false, OperState::Down);
         }
         let mut links = vec![uplink];
         if self.device.up {
             let inside = vec![address(plan.tunnel_address(self.number).into(), 64)];
-            links.push(link(7, TUNNEL, TUNNEL_MTU, Some("wireguard"), inside));
+            links.push(link(
+                TUNNEL_INDEX,
+                TUNNEL,
+                TUNNEL_MTU,
+                Some("wireguard"),
+                inside,
+            ));
         }
         links.extend(self.vxlan.iter().cloned());
         Snapshot { links, dropped: 0 }

@@ -13,7 +13,7 @@ use probe_core::{
     Stamp, Wall,
     data::{LOOK, Look, MAX_MESSAGES, Message},
 };
-use probe_io::{EchoEvent, TooLong};
+use probe_io::{EchoEvent, NodeDatagram, TooLong};
 use rand::{Rng as _, rngs::StdRng};
 
 /// Wall-clock time at the beginning of all simulations: 2026-11-20, in microseconds.
@@ -27,6 +27,7 @@ pub enum Sent {
     Unsolicited(SocketAddr, Vec<u8>),
     SizePast(SocketAddr, Vec<u8>),
     Overlay(IpAddr, Vec<u8>),
+    Node(SocketAddr, Vec<u8>),
 }
 
 /// The sockets of one agent.
@@ -36,6 +37,7 @@ pub struct SimWays {
     pub wall: Wall,
     pub sent: Vec<Sent>,
     pub inbox: VecDeque<EchoEvent>,
+    pub nodes: VecDeque<NodeDatagram>,
     pub look: Option<(Look, Vec<Message>)>,
     own: Option<Ipv6Addr>,
     random: StdRng,
@@ -48,6 +50,7 @@ impl SimWays {
             wall: Wall::from_micros(0),
             sent: Vec::new(),
             inbox: VecDeque::new(),
+            nodes: VecDeque::new(),
             look: None,
             own: None,
             random,
@@ -131,6 +134,14 @@ impl Ways for SimWays {
 
     fn next_overlay(&mut self) -> Option<EchoEvent> {
         None
+    }
+
+    fn node(&mut self, _from: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+        self.sent.push(Sent::Node(to, bytes.to_vec()));
+    }
+
+    fn next_node(&mut self, _now: Moment) -> Option<NodeDatagram> {
+        self.nodes.pop_front()
     }
 
     fn look_for_data(&mut self, look: Look) {

@@ -236,8 +236,8 @@ pub(crate) fn long_eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 pub(crate) fn probes_stay_within_their_budget() {
-    /// Echo requests and answers of three peers in two seconds each, full-size packets, reports and their acknowledgements:
-    /// far below.
+    /// Echo requests and answers of three peers in two seconds each, those to their node addresses in five, full-size packets, reports
+    /// and their acknowledgements: far below.
     const AT_MOST: u64 = 40;
     /// A full-size packet to three peers on two layers in five seconds is 1.8 kB a second; the rest is short.
     const BYTES_AT_MOST: u64 = 15_000;

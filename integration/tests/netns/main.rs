@@ -16,6 +16,7 @@ mod extension;
 mod judging;
 mod lifecycle;
 mod network;
+mod node_echo;
 mod remains;
 mod routers;
 mod scenarios;
@@ -115,6 +116,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "probes_stay_within_their_budget",
         agents::probes_stay_within_their_budget,
+    ),
+    (
+        "every_direction_is_proved_by_an_echo_through_a_firewall_that_blocks_by_default",
+        node_echo::every_direction_is_proved_by_an_echo_through_a_firewall_that_blocks_by_default,
     ),
     (
         "no_gate_opens_while_a_pair_is_broken",

@@ -18,7 +18,7 @@ pub use prober::{
 pub use responder::{Answer, Reject, Responder, ResponderCounters};
 pub use schedule::{
     CONFIRMING_LOSSES, JITTER_LIMIT, JITTER_SHARE, MAX_REQUESTS_PER_SECOND, MIN_INTERVAL,
-    REPLY_TIMEOUT, RETRY_INTERVAL,
+    NODE_SHARE, REPLY_TIMEOUT, RETRY_INTERVAL, SMALL_NODE_SHARE,
 };
 pub use stats::{EchoStats, RoundTrip};
 pub use ticks::{TICK, tick_from};

@@ -5,6 +5,7 @@
 //! - [`ProbeKey`] authenticates every probe, [`Stamp`] is a reading of the monotonic clock in microseconds;
 //! - [`echo`] asks "does data pass inside the tunnel, and in which direction is it lost?";
 //! - [`inert`] asks "does the true five-tuple of the tunnel carry datagrams?", with a payload `WireGuard` drops;
+//! - [`node_echo`] asks "does traffic for a node's own address come out of the tunnel?";
 //! - [`size`] asks "how long a packet passes inside the tunnel, and on the overlay's port?";
 //! - [`wireguard`] reads the headers of handshake datagrams and checks whom an initiation is for;
 //! - [`sightings`] remembers which handshake datagrams were seen leaving and arriving;
@@ -19,6 +20,7 @@
 pub mod data;
 pub mod echo;
 pub mod inert;
+pub mod node_echo;
 pub mod packet;
 pub mod sightings;
 pub mod size;

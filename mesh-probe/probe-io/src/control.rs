@@ -72,6 +72,40 @@ pub(crate) fn arrival(control: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
 }
 
+/// By which interface a datagram came in, and to which address: an `in_pktinfo` (ip(7)) or an `in6_pktinfo` (ipv6(7)).
+pub(crate) fn came_in(control: &[u8]) -> Option<(u32, IpAddr)> {
+    messages(control).find_map(|message| match (message.level, message.kind) {
+        (libc::SOL_IP, libc::IP_PKTINFO) => {
+            let (index, rest) = message.data.split_first_chunk()?;
+            let (_local, rest) = rest.split_first_chunk::<4>()?;
+            let to = Ipv4Addr::from(*rest.first_chunk::<4>()?);
+            Some((u32::from_ne_bytes(*index), to.into()))
+        }
+        (libc::SOL_IPV6, libc::IPV6_PKTINFO) => {
+            let (to, rest) = message.data.split_first_chunk::<16>()?;
+            let index = u32::from_ne_bytes(*rest.first_chunk()?);
+            Some((index, Ipv6Addr::from(*to).into()))
+        }
+        _ => None,
+    })
+}
+
+/// The message by which a datagram leaves from this address of the node, by any interface.
+pub(crate) fn leaves_from(source: IpAddr) -> Vec<u8> {
+    match source {
+        IpAddr::V4(source) => {
+            let mut info = [0; 12];
+            info[4..8].copy_from_slice(&source.octets());
+            message(libc::SOL_IP, libc::IP_PKTINFO, &info)
+        }
+        IpAddr::V6(source) => {
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&source.octets());
+            message(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)
+        }
+    }
+}
+
 impl ExtendedError {
     /// Reads the message of the error queue of either family; `None` if it is another message.
     pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
@@ -146,6 +180,35 @@ mod tests {
         assert_eq!(arrival(&message(kind.0, kind.1, &stamp[..12])), None);
         let before_1970 = [(-1_i64).to_ne_bytes(), 9_i64.to_ne_bytes()].concat();
         assert_eq!(arrival(&message(kind.0, kind.1, &before_1970)), None);
+    }
+
+    #[test]
+    fn the_interface_and_the_address_are_read_of_both_families_and_never_of_half_a_message() {
+        let mut v4 = 7_u32.to_ne_bytes().to_vec();
+        v4.extend([192, 0, 2, 1, 203, 0, 113, 11]);
+        let v4 = message(libc::SOL_IP, libc::IP_PKTINFO, &v4);
+        assert_eq!(came_in(&v4), Some((7, [203, 0, 113, 11].into())));
+        let address: Ipv6Addr = "2001:db8::11".parse().unwrap();
+        let mut v6 = address.octets().to_vec();
+        v6.extend(9_u32.to_ne_bytes());
+        let other = message(1, 2, b"other");
+        let v6 = [other, message(libc::SOL_IPV6, libc::IPV6_PKTINFO, &v6)].concat();
+        assert_eq!(came_in(&v6), Some((9, address.into())));
+        for bytes in [&v4[..], &v6[..]] {
+            for length in 0..HEADER + 12 {
+                assert_eq!(came_in(&bytes[..length]), None, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_is_demanded_as_it_would_be_told() {
+        for (source, index_at) in [("203.0.113.11", 0), ("2001:db8::11", 16)] {
+            let source: IpAddr = source.parse().unwrap();
+            let bytes = leaves_from(source);
+            let told = messages(&bytes).next().unwrap();
+            assert_eq!(told.data[index_at..index_at + 4], [0; 4], "any interface");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 mod data;
 
 use probe_core::{
-    echo, inert, size,
+    echo, inert, node_echo, size,
     wireguard::{COOKIE_REPLY_LENGTH, INITIATION_LENGTH, RESPONSE_LENGTH},
 };
 use socket2::SockFilter;
@@ -76,6 +76,29 @@ pub(crate) fn delivered(family: IpFamily, port: u16) -> Vec<SockFilter> {
 pub(crate) fn replies() -> Vec<SockFilter> {
     let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
     replies_program().into_iter().map(attach).collect()
+}
+
+/// For the sockets of the echo to node addresses: what does not begin as its datagrams do costs no more than this. Sees datagrams
+/// from their UDP header on.
+pub(crate) fn node_echoes() -> Vec<SockFilter> {
+    let attach = |i: Instruction| SockFilter::new(i.code, i.jump_true, i.jump_false, i.operand);
+    node_echoes_program().into_iter().map(attach).collect()
+}
+
+fn node_echoes_program() -> Vec<Instruction> {
+    let magic = u32::from_be_bytes(node_echo::MAGIC);
+    let listing: [(u16, u32, u8, u8); 6] = [
+        /* 0 */ (LOAD_HALF, 4, 1, 1),
+        /* 1 */ (IF_EQUAL, udp_length(node_echo::LENGTH), 2, 5),
+        /* 2 */ (LOAD_WORD, 8, 3, 3),
+        /* 3 */ (IF_EQUAL, magic, 4, 5),
+        /* 4 */ (RETURN, 0xffff, 0, 0),
+        /* 5 */ (RETURN, 0, 0, 0),
+    ];
+    (0..)
+        .zip(listing)
+        .map(|(at, line)| assemble(at, line))
+        .collect()
 }
 
 /// Number of the socket that was second to be bound.

@@ -2,6 +2,7 @@
 //!
 //! - [`EchoSocket`] carries echo inside the tunnel and tells refused requests from lost ones;
 //! - [`EchoReplies`] keeps the replies to it until there is time to read them;
+//! - [`NodeSockets`] carry echo to node addresses, and tell by which link each datagram came in;
 //! - [`Tap`] sees handshake and inert datagrams pass, before the host's firewall;
 //! - [`SizeListener`] hears probes of size that were delivered to the ports of overlay and tunnel, behind the host's firewall;
 //! - [`PathSocket`] sends packets that nobody may fragment, and tells how each fared;
@@ -21,6 +22,7 @@ mod filter;
 mod knock;
 mod listener;
 mod mark;
+mod node_socket;
 mod path_socket;
 mod raw;
 mod sys;
@@ -34,6 +36,7 @@ pub use filter::{MAX_REMOTES, OVERLAY_PORT, SNAP_LENGTH};
 pub use knock::{Heard, Knock, KnockError};
 pub use listener::{Delivered, ListenError, SizeListener};
 pub use mark::{UNDERLAY_MARK, mark_socket};
+pub use node_socket::{NodeDatagram, NodeSocketError, NodeSockets};
 pub use path_socket::{PathSocket, PathSocketError, Way};
 pub use raw::{InertSender, RawError};
 pub use tap::{Sighted, Tap, TapError, TapStatistics};

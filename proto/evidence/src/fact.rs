@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Clock, DataSeen, Discovery, Health, Host, Moment, NodeName, Ntp, PublicKey, Sizes, SourceId,
-    SourceState, Steered, Steering, Talos, TalosPeer, Vxlan, WallReading,
+    Clock, DataSeen, Discovery, Health, Host, Moment, NodeEcho, NodeName, Ntp, PublicKey, Sizes,
+    SourceId, SourceState, Steered, Steering, Talos, TalosPeer, Vxlan, WallReading,
 };
 
 /// Who reports: the node as it knows itself.
@@ -250,6 +250,8 @@ pub enum FactKey {
     Discovery,
     /// [`Fact::DataSeen`].
     DataSeen(PublicKey),
+    /// [`Fact::NodeEcho`].
+    NodeEcho(PublicKey),
     /// [`Fact::Clock`].
     Clock,
     /// [`Fact::Ntp`].
@@ -279,6 +281,7 @@ impl std::fmt::Display for FactKey {
             Self::TalosPeer(key) => write!(f, "talos-peer/{}", key.short()),
             Self::Discovery => f.write_str("discovery"),
             Self::DataSeen(key) => write!(f, "data-seen/{}", key.short()),
+            Self::NodeEcho(key) => write!(f, "node-echo/{}", key.short()),
             Self::Clock => f.write_str("clock"),
             Self::Ntp => f.write_str("ntp"),
             Self::Host => f.write_str("host"),
@@ -325,6 +328,8 @@ pub enum Fact {
     Discovery(Discovery),
     /// Data messages of one peer's tunnel, at this node's interfaces.
     DataSeen(PublicKey, DataSeen),
+    /// Echoes between the node addresses of one peer and this node's.
+    NodeEcho(PublicKey, Box<NodeEcho>),
     /// The node's own clock.
     Clock(Clock),
     /// The time servers that it is configured with.
@@ -355,6 +360,7 @@ impl Fact {
             Self::TalosPeer(key, _) => FactKey::TalosPeer(*key),
             Self::Discovery(_) => FactKey::Discovery,
             Self::DataSeen(key, _) => FactKey::DataSeen(*key),
+            Self::NodeEcho(key, _) => FactKey::NodeEcho(*key),
             Self::Clock(_) => FactKey::Clock,
             Self::Ntp(_) => FactKey::Ntp,
             Self::Host(_) => FactKey::Host,
@@ -430,6 +436,7 @@ impl Fact {
             Self::TalosPeer(_, peer) => peer.shift(offset),
             Self::Discovery(discovery) => discovery.shift(offset),
             Self::DataSeen(_, seen) => *seen = seen.shifted(offset),
+            Self::NodeEcho(_, echo) => echo.shift(offset),
             Self::Clock(clock) => *clock = clock.shifted(offset),
             Self::Ntp(ntp) => *ntp = std::mem::take(ntp).shifted(offset),
             Self::Host(host) => **host = std::mem::take(&mut **host).shifted(offset),

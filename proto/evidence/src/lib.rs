@@ -24,6 +24,7 @@ mod host;
 mod identity;
 pub mod limits;
 mod moment;
+mod node_echo;
 mod of_peer;
 mod routine;
 mod size;
@@ -56,6 +57,7 @@ pub use host::{
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
+pub use node_echo::{NodeAsked, NodeEcho, NodeHeard, Via};
 pub use of_peer::OfPeer;
 pub use size::{Bracket, Layer, Sizes, TooBig};
 pub use snapshot::{Delta, Edition, Facts};

@@ -18,6 +18,8 @@ pub const TRANSITIONS: usize = 2048;
 pub const ALLOWED_IPS: usize = 256;
 /// Allowed IPs of one peer that are told with their way; a node has an address or two per family.
 pub const STEERED: usize = 16;
+/// Addresses of one peer that the echo to node addresses asks: one of each family.
+pub const NODE_ADDRESSES: usize = 2;
 /// Bytes of a link's name (`IFNAMSIZ` with its end).
 pub const LINK_NAME: usize = 16;
 /// VXLAN devices of one node that are told; an overlay needs one.

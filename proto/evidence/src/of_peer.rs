@@ -3,12 +3,12 @@
 use std::{mem, sync::Arc};
 
 use crate::{
-    DataSeen, EchoHeard, EchoSent, Fact, FactKey, Inert, Initiated, Layer, Peer, PublicKey, Sizes,
-    Steered, TalosPeer,
+    DataSeen, EchoHeard, EchoSent, Fact, FactKey, Inert, Initiated, Layer, NodeEcho, Peer,
+    PublicKey, Sizes, Steered, TalosPeer,
 };
 
 /// Kinds of facts that are about a key.
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 /// The present facts of one node about one key, at most one of a kind.
 ///
@@ -30,6 +30,7 @@ pub(crate) const fn of_key(key: &FactKey) -> Option<(&PublicKey, usize)> {
         FactKey::Steered(key) => Some((key, 6)),
         FactKey::TalosPeer(key) => Some((key, 7)),
         FactKey::DataSeen(key) => Some((key, 8)),
+        FactKey::NodeEcho(key) => Some((key, 9)),
         FactKey::Identity
         | FactKey::Source(_)
         | FactKey::Device
@@ -114,6 +115,14 @@ impl OfPeer {
     pub fn data_seen(&self) -> Option<&DataSeen> {
         match self.kind(8)? {
             Fact::DataSeen(_, seen) => Some(seen),
+            _ => None,
+        }
+    }
+
+    /// Echoes between its node addresses and this node's.
+    pub fn node_echo(&self) -> Option<&NodeEcho> {
+        match self.kind(9)? {
+            Fact::NodeEcho(_, echo) => Some(echo),
             _ => None,
         }
     }

@@ -1,7 +1,8 @@
 //! Which changes merely go on from what was said before: counters that grow, and moments that move on.
 
 use crate::{
-    Arrival, Clock, EchoHeard, EchoSent, Fact, Health, Inert, Initiated, Peer, Sizes, SourceState,
+    Arrival, Clock, EchoHeard, EchoSent, Fact, Health, Inert, Initiated, Moment, NodeAsked,
+    NodeEcho, NodeHeard, Peer, Sizes, SourceState,
 };
 
 impl Fact {
@@ -26,6 +27,9 @@ impl Fact {
             }
             (Self::Inert(key, new), Self::Inert(before, old)) => {
                 key == before && goes_on_inert(new, old)
+            }
+            (Self::NodeEcho(key, new), Self::NodeEcho(before, old)) => {
+                key == before && goes_on_node_echo(new, old)
             }
             (Self::Initiated(key, new), Self::Initiated(before, old)) => {
                 key == before && goes_on_initiated(new, old)
@@ -93,6 +97,29 @@ fn goes_on_inert(new: &Inert, old: &Inert) -> bool {
         )
     };
     told(new) == told(old)
+}
+
+fn goes_on_node_echo(new: &NodeEcho, old: &NodeEcho) -> bool {
+    let asked = |(new, old): (&NodeAsked, &NodeAsked)| {
+        let told = |asked: &NodeAsked| NodeAsked {
+            answered: 0,
+            last_answered: asked.last_answered.map(|_| Moment::ZERO),
+            ..asked.clone()
+        };
+        told(new) == told(old)
+    };
+    let heard = |(new, old): (&NodeHeard, &NodeHeard)| {
+        let told = |heard: &NodeHeard| NodeHeard {
+            heard: 0,
+            last: Moment::ZERO,
+            ..heard.clone()
+        };
+        told(new) == told(old)
+    };
+    let as_many = (new.asked.len(), new.heard.len()) == (old.asked.len(), old.heard.len());
+    as_many
+        && new.asked.iter().zip(&old.asked).all(asked)
+        && new.heard.iter().zip(&old.heard).all(heard)
 }
 
 /// A session is renewed each two minutes: one initiation is on its way at a time, and those before it were answered.

@@ -19,6 +19,8 @@ pub enum SourceId {
     Inert,
     /// The listener for probes of the overlay's port.
     Overlay,
+    /// Echoes to the nodes' own addresses.
+    NodeEcho,
     /// Policy rules, table 180, and the kernel's answers to route questions.
     Routes,
     /// Talos' nftables chains.
@@ -37,13 +39,14 @@ pub enum SourceId {
 
 impl SourceId {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::WireGuard,
         Self::Links,
         Self::Tap,
         Self::Echo,
         Self::Inert,
         Self::Overlay,
+        Self::NodeEcho,
         Self::Routes,
         Self::Nftables,
         Self::Talos,
@@ -62,6 +65,7 @@ impl SourceId {
             Self::Echo => "echo",
             Self::Inert => "inert-probe",
             Self::Overlay => "overlay-listener",
+            Self::NodeEcho => "node-echo",
             Self::Routes => "routes",
             Self::Nftables => "nftables",
             Self::Talos => "talos",

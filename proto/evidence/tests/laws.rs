@@ -14,16 +14,16 @@ use evidence::discovery::{
 use evidence::{
     Arrival, Bracket, Conntrack, DataMessages, DataSeen, Delta, Device, Discovery, Drops,
     EchoHeard, EchoSent, EndpointWay, Fact, Facts, Gap, Health, Identity, Inert, InertReplies,
-    Initiated, Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState,
-    Steered, Steering, SteeringFamily, Talos, TalosPeer, TalosPeerStatus, TooBig, Vxlan,
-    WallReading,
+    Initiated, Layer, Moment, NodeAsked, NodeEcho, NodeHeard, NodeName, Peer, PublicKey, Rtt,
+    Sizes, SourceId, SourceState, Steered, Steering, SteeringFamily, Talos, TalosPeer,
+    TalosPeerStatus, TooBig, Via, Vxlan, WallReading,
 };
 use proptest::prelude::*;
 
 /// A quarter of time: two of them added stay away from its ends.
 const FAR: i64 = i64::MAX / 4;
 
-const KINDS: usize = 21;
+const KINDS: usize = 22;
 
 /// Facts with all fields set; no two moments of one are the same, and all lie at fixed distances from `at`. Written out
 /// whole, so that a new field does not compile until somebody decides whether it is a moment.
@@ -106,6 +106,7 @@ fn fact(kind: usize, peer: u8, at: i64) -> Fact {
         17 => Fact::Clock(time::clock(after)),
         18 => Fact::Ntp(time::ntp(after)),
         19 => Fact::Host(Box::new(time::host(after))),
+        20 => Fact::NodeEcho(key, Box::new(node_echo(after))),
         _ => Fact::Arrivals(vec![Arrival {
             sender_index: 1,
             at: after(1),
@@ -243,6 +244,30 @@ fn data_seen(after: impl Fn(i64) -> Moment) -> DataSeen {
         from_peer: messages(2),
         to_peer: messages(3),
         missed: 1,
+    }
+}
+
+fn node_echo(after: impl Fn(i64) -> Moment) -> NodeEcho {
+    NodeEcho {
+        asked: vec![NodeAsked {
+            to: endpoint().ip(),
+            answered: 3,
+            last_answered: Some(after(1)),
+            back: Some(Via::Tunnel),
+            through: Some(true),
+            lost: 1,
+            lost_since: Some(after(2)),
+            beside: Some(after(3)),
+            mended: Some(after(6)),
+        }],
+        heard: vec![NodeHeard {
+            at: endpoint().ip(),
+            heard: 2,
+            last: after(4),
+            via: Some(Via::Link("eth0".to_owned())),
+            around: 1,
+            around_since: Some(after(5)),
+        }],
     }
 }
 

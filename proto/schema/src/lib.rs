@@ -33,6 +33,7 @@ pub const UPSTREAM_GENERATED: [&str; 4] = [
 const SCHEMAS: &[&str] = &[
     "data.proto",
     "facts.proto",
+    "node_echo.proto",
     "steering.proto",
     "talos.proto",
     "vxlan.proto",

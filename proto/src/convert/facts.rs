@@ -9,8 +9,8 @@ use evidence::{
 
 use super::{
     ConvertError, at_most, clock, data, discovery, endpoint_from_wire, endpoint_to_wire, health,
-    host, inert, ip_from_wire, ip_to_wire, key_from_wire, known, optional_endpoint, short_text,
-    sizes,
+    host, inert, ip_from_wire, ip_to_wire, key_from_wire, known, node_echo, optional_endpoint,
+    short_text, sizes,
     steering::{steered_from_wire, steered_to_wire, steering_from_wire, steering_to_wire},
     talos, vxlan,
 };
@@ -49,6 +49,7 @@ pub(super) fn fact_to_wire(fact: &Fact) -> wire::Fact {
         Fact::Talos(talos) => WireFact::Talos(talos::to_wire(talos)),
         Fact::TalosPeer(key, peer) => WireFact::TalosPeer(talos::peer_to_wire(key, peer)),
         Fact::Discovery(seen) => WireFact::Discovery(discovery::to_wire(seen)),
+        Fact::NodeEcho(key, echo) => WireFact::NodeEcho(node_echo::to_wire(key, echo)),
         Fact::Clock(state) => WireFact::Clock(clock::to_wire(state)),
         Fact::Ntp(ntp) => WireFact::Ntp(clock::ntp_to_wire(ntp)),
         Fact::Host(state) => WireFact::Host(host::to_wire(state)),
@@ -79,6 +80,7 @@ pub(super) fn fact_from_wire(fact: wire::Fact) -> Result<Fact, ConvertError> {
         WireFact::Talos(talos) => Fact::Talos(Box::new(talos::from_wire(talos)?)),
         WireFact::TalosPeer(peer) => talos::peer_from_wire(peer)?,
         WireFact::Discovery(seen) => Fact::Discovery(discovery::from_wire(seen)?),
+        WireFact::NodeEcho(echo) => node_echo::from_wire(echo)?,
         WireFact::Clock(state) => clock::from_wire(&state)?,
         WireFact::Ntp(ntp) => clock::ntp_from_wire(ntp)?,
         WireFact::Host(state) => host::from_wire(state)?,
@@ -106,6 +108,7 @@ pub(super) fn fact_key_to_wire(key: &FactKey) -> wire::FactKey {
         FactKey::Talos => (Kind::Talos, None, None),
         FactKey::TalosPeer(key) => (Kind::TalosPeer, Some(key), None),
         FactKey::Discovery => (Kind::Discovery, None, None),
+        FactKey::NodeEcho(key) => (Kind::NodeEcho, Some(key), None),
         FactKey::Clock => (Kind::Clock, None, None),
         FactKey::Ntp => (Kind::Ntp, None, None),
         FactKey::Host => (Kind::Host, None, None),
@@ -144,6 +147,7 @@ pub(super) fn fact_key_from_wire(key: &wire::FactKey) -> Result<FactKey, Convert
         Kind::Talos => FactKey::Talos,
         Kind::TalosPeer => FactKey::TalosPeer(public_key()?),
         Kind::Discovery => FactKey::Discovery,
+        Kind::NodeEcho => FactKey::NodeEcho(public_key()?),
         Kind::Clock => FactKey::Clock,
         Kind::Ntp => FactKey::Ntp,
         Kind::Host => FactKey::Host,
@@ -174,6 +178,7 @@ pub(super) fn later_key(fact: &wire::Fact) -> Option<FactKey> {
         | WireFact::Steered(_)
         | WireFact::Health(_)
         | WireFact::DataSeen(_)
+        | WireFact::NodeEcho(_)
         | WireFact::Vxlan(_)
         | WireFact::Clock(_) => None,
     }
@@ -195,6 +200,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
         SourceId::Echo => wire::SourceId::Echo,
         SourceId::Inert => wire::SourceId::Inert,
         SourceId::Overlay => wire::SourceId::Overlay,
+        SourceId::NodeEcho => wire::SourceId::NodeEcho,
         SourceId::Routes => wire::SourceId::Routes,
         SourceId::Nftables => wire::SourceId::Nftables,
         SourceId::Talos => wire::SourceId::Talos,
@@ -216,6 +222,7 @@ fn source_id_from_wire(field: &'static str, id: i32) -> Result<SourceId, Convert
         wire::SourceId::Echo => SourceId::Echo,
         wire::SourceId::Inert => SourceId::Inert,
         wire::SourceId::Overlay => SourceId::Overlay,
+        wire::SourceId::NodeEcho => SourceId::NodeEcho,
         wire::SourceId::Routes => SourceId::Routes,
         wire::SourceId::Nftables => SourceId::Nftables,
         wire::SourceId::Talos => SourceId::Talos,

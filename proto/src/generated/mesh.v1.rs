@@ -636,6 +636,59 @@ impl ComplaintKind {
         }
     }
 }
+/// Requests of this node to one address of the peer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeAsked {
+    #[prost(bytes = "vec", tag = "1")]
+    pub to: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub answered: u64,
+    #[prost(int64, optional, tag = "3")]
+    pub last_answered_ms: ::core::option::Option<i64>,
+    /// By which link of this node the last answer came in; absent if that is not known.
+    #[prost(string, optional, tag = "4")]
+    pub back_via: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether the request that it answers came in by the peer's kubespan; absent if the peer does not know.
+    #[prost(bool, optional, tag = "5")]
+    pub through: ::core::option::Option<bool>,
+    #[prost(uint32, tag = "6")]
+    pub lost: u32,
+    #[prost(int64, optional, tag = "7")]
+    pub lost_since_ms: ::core::option::Option<i64>,
+    /// While requests are lost: when another peer last answered that one did not come in by kubespan.
+    #[prost(int64, optional, tag = "8")]
+    pub beside_ms: ::core::option::Option<i64>,
+    /// When one came out of the tunnel again, after a run of three or more that were lost or did not.
+    #[prost(int64, optional, tag = "9")]
+    pub mended_ms: ::core::option::Option<i64>,
+}
+/// Requests of the peer to one address of this node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeHeard {
+    #[prost(bytes = "vec", tag = "1")]
+    pub at: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub heard: u64,
+    #[prost(int64, tag = "3")]
+    pub last_ms: i64,
+    /// Absent if the link's name is not known.
+    #[prost(string, optional, tag = "4")]
+    pub via: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many in a row, up to the last one, did not come in by kubespan, and since when.
+    #[prost(uint32, tag = "5")]
+    pub around: u32,
+    #[prost(int64, optional, tag = "6")]
+    pub around_since_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeEcho {
+    #[prost(bytes = "vec", tag = "1")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub asked: ::prost::alloc::vec::Vec<NodeAsked>,
+    #[prost(message, repeated, tag = "3")]
+    pub heard: ::prost::alloc::vec::Vec<NodeHeard>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteeringFamily {
     /// Of the rule that sends what has KubeSpan's mark to table 180; absent if there is none.
@@ -1225,7 +1278,7 @@ pub struct Sizes {
 pub struct Fact {
     #[prost(
         oneof = "fact::Fact",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 60, 61, 70, 100, 101, 130, 80, 81, 82"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 40, 41, 42, 60, 61, 70, 100, 101, 130, 80, 81, 82"
     )]
     pub fact: ::core::option::Option<fact::Fact>,
 }
@@ -1257,6 +1310,8 @@ pub mod fact {
         Steering(super::Steering),
         #[prost(message, tag = "41")]
         Steered(super::Steered),
+        #[prost(message, tag = "42")]
+        NodeEcho(super::NodeEcho),
         #[prost(message, tag = "60")]
         Health(super::Health),
         #[prost(message, tag = "61")]
@@ -1300,6 +1355,7 @@ pub enum SourceId {
     Overlay = 20,
     Routes = 40,
     Nftables = 41,
+    NodeEcho = 42,
     Talos = 100,
     Discovery = 130,
     Clock = 80,
@@ -1322,6 +1378,7 @@ impl SourceId {
             Self::Overlay => "SOURCE_ID_OVERLAY",
             Self::Routes => "SOURCE_ID_ROUTES",
             Self::Nftables => "SOURCE_ID_NFTABLES",
+            Self::NodeEcho => "SOURCE_ID_NODE_ECHO",
             Self::Talos => "SOURCE_ID_TALOS",
             Self::Discovery => "SOURCE_ID_DISCOVERY",
             Self::Clock => "SOURCE_ID_CLOCK",
@@ -1341,6 +1398,7 @@ impl SourceId {
             "SOURCE_ID_OVERLAY" => Some(Self::Overlay),
             "SOURCE_ID_ROUTES" => Some(Self::Routes),
             "SOURCE_ID_NFTABLES" => Some(Self::Nftables),
+            "SOURCE_ID_NODE_ECHO" => Some(Self::NodeEcho),
             "SOURCE_ID_TALOS" => Some(Self::Talos),
             "SOURCE_ID_DISCOVERY" => Some(Self::Discovery),
             "SOURCE_ID_CLOCK" => Some(Self::Clock),
@@ -1399,6 +1457,7 @@ pub enum FactKind {
     Sizes = 20,
     Steering = 40,
     Steered = 41,
+    NodeEcho = 42,
     Health = 60,
     DataSeen = 61,
     Vxlan = 70,
@@ -1429,6 +1488,7 @@ impl FactKind {
             Self::Sizes => "FACT_KIND_SIZES",
             Self::Steering => "FACT_KIND_STEERING",
             Self::Steered => "FACT_KIND_STEERED",
+            Self::NodeEcho => "FACT_KIND_NODE_ECHO",
             Self::Health => "FACT_KIND_HEALTH",
             Self::DataSeen => "FACT_KIND_DATA_SEEN",
             Self::Vxlan => "FACT_KIND_VXLAN",
@@ -1456,6 +1516,7 @@ impl FactKind {
             "FACT_KIND_SIZES" => Some(Self::Sizes),
             "FACT_KIND_STEERING" => Some(Self::Steering),
             "FACT_KIND_STEERED" => Some(Self::Steered),
+            "FACT_KIND_NODE_ECHO" => Some(Self::NodeEcho),
             "FACT_KIND_HEALTH" => Some(Self::Health),
             "FACT_KIND_DATA_SEEN" => Some(Self::DataSeen),
             "FACT_KIND_VXLAN" => Some(Self::Vxlan),

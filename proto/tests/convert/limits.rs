@@ -100,6 +100,16 @@ const ENTRIES: &[(&str, usize, Say)] = &[
             ..sample::steered()
         }))
     }),
+    ("node_echo.asked", limits::NODE_ADDRESSES, |count| {
+        let mut echo = crate::node_echo::sample();
+        echo.asked = vec![echo.asked.remove(0); count];
+        fact(WireFact::NodeEcho(echo))
+    }),
+    ("node_echo.heard", limits::NODE_ADDRESSES, |count| {
+        let mut echo = crate::node_echo::sample();
+        echo.heard = vec![echo.heard.remove(0); count];
+        fact(WireFact::NodeEcho(echo))
+    }),
     ("vxlan.devices", limits::VXLAN_DEVICES, |count| {
         fact(WireFact::Vxlan(wire::Vxlan {
             devices: vec![sample::vxlan_device(); count],

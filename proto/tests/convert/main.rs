@@ -8,6 +8,7 @@ mod fields;
 mod host;
 mod limits;
 mod newer;
+mod node_echo;
 mod sample;
 mod steering;
 mod talos;

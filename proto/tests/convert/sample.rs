@@ -378,6 +378,7 @@ pub(crate) fn facts() -> Vec<wire::Fact> {
         WireFact::TalosPeer(talos_peer()),
         WireFact::Health(wire::Health::default()),
         WireFact::DataSeen(data_seen()),
+        WireFact::NodeEcho(crate::node_echo::sample()),
         WireFact::Clock(clock()),
         WireFact::Ntp(ntp()),
         WireFact::Host(host()),

@@ -1,7 +1,8 @@
 //! Facts that a node tells of itself once.
 
 use evidence::{
-    Conntrack, DataMessages, DataSeen, Drops, Fact, Health, Lag, Vxlan, VxlanDevice, limits,
+    Conntrack, DataMessages, DataSeen, Drops, Fact, Health, Lag, NodeAsked, NodeEcho, NodeHeard,
+    Via, Vxlan, VxlanDevice, limits,
 };
 use proptest::prelude::*;
 
@@ -89,4 +90,52 @@ pub(crate) fn data_seen() -> impl Strategy<Value = Fact> {
             )
         },
     )
+}
+
+fn via() -> impl Strategy<Value = Option<Via>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Via::Tunnel)),
+        "eth[0-9]{1,13}".prop_map(|name| Some(Via::Link(name))),
+    ]
+}
+
+fn asked() -> impl Strategy<Value = NodeAsked> {
+    let counts = (any::<u64>(), any::<Option<bool>>(), any::<u32>());
+    (ip(), counts, [maybe(), maybe(), maybe(), maybe()], via()).prop_map(
+        |(to, (answered, through, lost), [last_answered, lost_since, beside, mended], back)| {
+            NodeAsked {
+                to,
+                answered,
+                last_answered,
+                back,
+                through,
+                lost,
+                lost_since,
+                beside,
+                mended,
+            }
+        },
+    )
+}
+
+fn heard() -> impl Strategy<Value = NodeHeard> {
+    (ip(), any::<(u64, u32)>(), moment(), maybe(), via()).prop_map(
+        |(at, (heard, around), last, around_since, via)| NodeHeard {
+            at,
+            heard,
+            last,
+            via,
+            around,
+            around_since,
+        },
+    )
+}
+
+pub(crate) fn node_echo() -> impl Strategy<Value = Fact> {
+    let most = limits::NODE_ADDRESSES;
+    let asked = prop::collection::vec(asked(), 0..=most);
+    let heard = prop::collection::vec(heard(), 0..=most);
+    (key(), asked, heard)
+        .prop_map(|(key, asked, heard)| Fact::NodeEcho(key, Box::new(NodeEcho { asked, heard })))
 }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use diagnosis::{Expectation, NodeView, Stream, View};
 use evidence::{
     Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, FactKey, Facts, Identity, Inert, Layer,
-    Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix,
-    Steering, SteeringChains, SteeringFamily, Vxlan, WallReading,
+    Moment, NodeAsked, NodeEcho, NodeHeard, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Via, Vxlan,
+    WallReading,
 };
 
 /// The moment of judgement.
@@ -253,6 +254,7 @@ fn of_peer(
     ));
     facts.insert(Fact::Sizes(key, Layer::ALL.map(full_size).to_vec()));
     facts.insert(Fact::Steered(key, steered(size, node, peer)));
+    facts.insert(Fact::NodeEcho(key, Box::new(node_echo(size, node, peer))));
     if lost {
         facts.insert(Fact::Inert(
             key,
@@ -267,6 +269,31 @@ fn of_peer(
                 ..Inert::default()
             }),
         ));
+    }
+}
+
+/// Echoes to the node addresses come out of the tunnel.
+fn node_echo(size: usize, node: usize, peer: usize) -> NodeEcho {
+    NodeEcho {
+        asked: vec![NodeAsked {
+            to: IpAddr::V4(own_address(size, peer)),
+            answered: 100,
+            last_answered: Some(ago(2000)),
+            back: Some(Via::Tunnel),
+            through: Some(true),
+            lost: 0,
+            lost_since: None,
+            beside: None,
+            mended: None,
+        }],
+        heard: vec![NodeHeard {
+            at: IpAddr::V4(own_address(size, node)),
+            heard: 100,
+            last: ago(2000),
+            via: Some(Via::Tunnel),
+            around: 0,
+            around_since: None,
+        }],
     }
 }
 

@@ -7,7 +7,9 @@ mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::{Citation, Confidence, Finding, Fix, Layer, Moment, NodeRef, Outcome, Rung, Sizes};
+use evidence::{
+    Citation, Confidence, Finding, Fix, Layer, Moment, NodeAsked, NodeRef, Outcome, Rung, Sizes,
+};
 
 use super::{Draft, explained, fix, named, place_text, subject};
 use crate::{
@@ -53,7 +55,7 @@ fn at(
         if tried.is_mended_near(direction) && !direction.outcome(rung).is_good() {
             return Outcome::NotApplicableYet;
         }
-        if rung != Rung::TunnelMtu && moving(mesh, direction) {
+        if rung != Rung::TunnelMtu && (moving(mesh, direction) || astray(mesh, direction)) {
             return Outcome::NotApplicableYet;
         }
         direction.outcome(rung)
@@ -221,6 +223,24 @@ fn moving(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> bool {
         .any(|at| mesh.recent(at, timing::ADDRESS_MOVES))
 }
 
+/// Whether traffic for node addresses goes around the tunnel here, or did until a moment ago: another node hears the sender's past it,
+/// and here it is lost, though not often enough yet to say so; or it is well again, and the overlay's port has not been tried since.
+fn astray(mesh: &Mesh<'_>, direction: &Direction<'_, '_>) -> bool {
+    let again = timing::tried_again(mesh.members.len());
+    asked(direction).iter().any(|asked| {
+        let beside = asked.beside.filter(|_| asked.lost > 0);
+        let doubted = beside.is_some_and(|at| mesh.recent(at, timing::NODE_ECHO_AROUND));
+        doubted || asked.mended.is_some_and(|at| mesh.recent(at, again))
+    })
+}
+
+/// What the sender has asked the receiver's node addresses.
+fn asked<'a>(direction: &Direction<'_, 'a>) -> &'a [NodeAsked] {
+    let key = direction.b.key;
+    let echo = key.and_then(|key| direction.a.node_echo(&key));
+    echo.map_or(&[], |echo| &echo.asked)
+}
+
 fn lost(direction: &Direction<'_, '_>, rung: Rung) -> bool {
     suspected(direction.a, direction.b, layer(rung))
 }
@@ -321,6 +341,20 @@ fn port_blocked(culprit: &Culprit, hit: &[Direction<'_, '_>]) -> Draft {
         ));
         draft.decided_by = Some("a tap there that sees the next search".to_owned());
         draft.confidence = Confidence::Likely;
+    }
+    let silent = |direction: &Direction<'_, '_>| {
+        let mut asked = asked(direction).iter();
+        asked.any(|asked| asked.lost >= timing::LOST_IN_A_ROW)
+    };
+    if hit.iter().all(silent) {
+        draft
+            .summary
+            .push_str(". It is not this port alone: echoes to UDP 21820 there are lost as well");
+        draft.fixes.push(fix(
+            format!("who runs what filters on {who}"),
+            "look for a rule that drops by address: what comes by kubespan from node addresses, or goes to them, has to pass",
+            Some("nft list ruleset | grep -n -e drop -e reject   # from a privileged pod".to_owned()),
+        ));
     }
     draft.fixes.push(allow_overlay(&who));
     draft

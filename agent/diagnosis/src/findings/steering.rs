@@ -48,6 +48,11 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     let rules = of_node(|trouble| *trouble == Trouble::RuleMissing);
     let tables = of_node(|trouble| *trouble == Trouble::TableEmpty);
     let bypassed = of_node(|trouble| *trouble == Trouble::Bypassed);
+    // What the far end saw comes first: a finding shows a few pieces.
+    let mut around = of_node(|trouble| *trouble == Trouble::Around { seen: true });
+    for (node, lost) in of_node(|trouble| *trouble == Trouble::Around { seen: false }) {
+        around.entry(node).or_default().extend(lost);
+    }
     let marks = of_node(|trouble| matches!(trouble, Trouble::NotMarked(_)));
     let missing = grouped(&carrying, |trouble| match trouble {
         Trouble::Missing(missing) if !missing.of_tunnel => Some(key(missing)),
@@ -55,7 +60,13 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     });
     let rules = rules.iter().map(|(node, hit)| rule_missing(node, hit));
     let tables = tables.iter().map(|(node, hit)| table_empty(node, hit));
+    let bypassed_nodes: Vec<&NodeRef> = bypassed.keys().collect();
     let bypassed = bypassed.iter().map(|(node, hit)| bypassed_at(node, hit));
+    // A rule that is known to come first explains it.
+    let around = around
+        .iter()
+        .filter(|(node, _)| !bypassed_nodes.contains(node));
+    let around = around.map(|(node, hit)| around_at(node, hit));
     let marks = marks.iter().map(|(node, hit)| not_marked(node, hit));
     let missing = missing.values().filter_map(|hit| missing_addresses(hit));
     let mut changed: BTreeMap<&NodeRef, Vec<Knowing<'_, '_, '_>>> = BTreeMap::new();
@@ -67,7 +78,7 @@ pub(super) fn above(directions: &Directions<'_, '_>) -> Vec<Finding> {
     }
     let changed = changed.values().filter_map(|hit| address_changed(hit));
     let missing = missing.chain(changed);
-    let parts = rules.chain(tables).chain(bypassed);
+    let parts = rules.chain(tables).chain(bypassed).chain(around);
     parts.chain(marks).chain(missing).collect()
 }
 
@@ -173,6 +184,29 @@ fn bypassed_at(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
             "talosctl -n {node} get routingrules   # by hand, from a privileged pod: ip rule; ip rule del pref PRIORITY"
         )),
     ));
+    finish(draft, hit)
+}
+
+/// What was compared is as it must be, and echoes show that packets leave beside the tunnel.
+fn around_at(node: &NodeRef, hit: &[Direction<'_, '_>]) -> Finding {
+    let peers: Vec<&NodeRef> = hit.iter().map(|direction| direction.to).collect();
+    let summary = format!(
+        "{node} has KubeSpan's chains, its rule and its routes, and what it sends to the node addresses of {} leaves beside the tunnel all the same",
+        text::list(&peers)
+    );
+    let mut draft = of_node("steering-bypassed", node, Confidence::Certain, summary);
+    draft.fixes.push(fix(
+        format!("who runs what else sets marks on {node} (a CNI, a VPN, a proxy)"),
+        "let it keep the bits 0x60 of the mark: look for a chain behind kubespan_outgoing that sets the whole of it",
+        Some(
+            "nft list ruleset | grep -n -e 'hook output' -e 'mark set'   # from a privileged pod on the node"
+                .to_owned(),
+        ),
+    ));
+    draft.could_also_be.push(
+        "a program of eBPF on the node's links sends packets on before rules and marks count"
+            .to_owned(),
+    );
     finish(draft, hit)
 }
 

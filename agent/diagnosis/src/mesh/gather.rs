@@ -173,7 +173,8 @@ impl<'a> Own<'a> {
             | Fact::Sizes(..)
             | Fact::Steered(..)
             | Fact::TalosPeer(..)
-            | Fact::DataSeen(..) => {}
+            | Fact::DataSeen(..)
+            | Fact::NodeEcho(..) => {}
         }
     }
 }

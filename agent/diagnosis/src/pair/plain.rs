@@ -18,7 +18,7 @@ use crate::{
 /// What one node says of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Word {
-    /// Whether it misses so many of the other's echoes that it is worth a warning.
+    /// Whether it misses so many of the other's echoes that it is worth a warning, or heard one that went around the tunnel.
     misses: bool,
     /// The address from which it hears the other.
     pub(crate) heard_at: Option<Number>,
@@ -46,17 +46,28 @@ impl Word {
         let heard = said.echo_heard();
         let heard_at = said.peer().and_then(heard_at);
         Self {
-            misses: heard.and_then(loss_percent).is_some_and(is_lossy),
+            misses: heard.and_then(loss_percent).is_some_and(is_lossy) || went_around(said),
             heard_at: heard_at.and_then(|at| reader.number(at)),
             good: Good::of(said, place, reader),
         }
     }
 }
 
+fn went_around(said: &OfPeer) -> bool {
+    let heard = said.node_echo().map_or(&[][..], |echo| &echo.heard);
+    heard.iter().any(|heard| heard.around > 0)
+}
+
+fn answers_at_its_addresses(said: &OfPeer) -> bool {
+    let asked = said.node_echo().map_or(&[][..], |echo| &echo.asked);
+    asked.iter().all(|asked| asked.lost < timing::LOST_IN_A_ROW)
+}
+
 impl Good {
     fn of(said: &OfPeer, place: usize, reader: &mut Reader) -> Option<Self> {
         let peer = said.peer().filter(|peer| peer.endpoint.is_some())?;
         let echo = said.echo_sent().filter(|echo| !is_lost(echo))?;
+        answers_at_its_addresses(said).then_some(())?;
         let arrived = |layer| said.sizes(layer).and_then(sizes::full_size_passes);
         let (tunnel, overlay) = (arrived(Layer::Tunnel)?, arrived(Layer::Overlay)?);
         let (leads, sources) = leads(said.steered()?, place, reader)?;

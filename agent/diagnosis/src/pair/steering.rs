@@ -1,9 +1,10 @@
 //! Does traffic from A to B's node addresses enter the tunnel, and does B take it?
 //!
 //! Five things must agree: B's addresses as B has them, what Talos wants for B on A, the allowed IPs of A's device, the two
-//! nftables chains, and the rule with table 180. What nobody in the mesh steers is not missed: it may be excluded by configuration.
+//! nftables chains, and the rule with table 180. Where they do, echoes to the addresses show whether it works. What nobody in the mesh steers is not missed: it may be excluded by configuration.
 
 mod missing;
+mod tried;
 
 use std::net::IpAddr;
 
@@ -33,6 +34,11 @@ pub(crate) enum Trouble {
     TableEmpty,
     /// A rule before `KubeSpan`'s sends marked packets elsewhere.
     Bypassed,
+    /// Nothing is wrong with what was compared, and packets go around the tunnel all the same.
+    Around {
+        /// Whether the far end saw it; else it follows from what other nodes saw, and from losses.
+        seen: bool,
+    },
     /// The sender has the address itself: nothing for it ever leaves. Who is to blame is told of the addresses.
     Own,
     /// The chains do not mark the address.
@@ -113,9 +119,11 @@ fn judge<W: Words>(
         steered,
         tunnel,
     };
-    pair.looped()
+    let compared = pair
+        .looped()
         .or_else(|| pair.tunnel_address())
-        .unwrap_or_else(|| pair.addresses())
+        .unwrap_or_else(|| pair.addresses());
+    pair.tried(compared)
 }
 
 fn unread(a: &Member<'_>) -> String {

@@ -6,6 +6,9 @@ use evidence::Citation;
 
 /// Whether a judgement is put into words.
 pub(crate) trait Words: Clone + Sized {
+    /// Whether anything is said: what decides nothing but words need not be looked for otherwise.
+    const SPEAKS: bool;
+
     fn say(method: impl Into<String>, evidence: impl FnOnce() -> Vec<Citation>) -> Self;
 
     /// How it is known, or why not, where that has to be put together.
@@ -22,6 +25,8 @@ pub(crate) trait Words: Clone + Sized {
 pub(crate) struct Silent;
 
 impl Words for Silent {
+    const SPEAKS: bool = false;
+
     fn say(_: impl Into<String>, _: impl FnOnce() -> Vec<Citation>) -> Self {
         Self
     }
@@ -45,6 +50,8 @@ pub(crate) struct Told {
 }
 
 impl Words for Told {
+    const SPEAKS: bool = true;
+
     fn say(method: impl Into<String>, evidence: impl FnOnce() -> Vec<Citation>) -> Self {
         Self {
             method: method.into(),

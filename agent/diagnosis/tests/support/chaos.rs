@@ -4,6 +4,8 @@
 mod discovery;
 #[path = "chaos/host.rs"]
 mod host;
+#[path = "chaos/node_echo.rs"]
+mod node_echo;
 #[path = "chaos/talos.rs"]
 mod talos;
 
@@ -93,6 +95,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         1 => any_arrivals(),
         2 => any_sizes(),
         1 => any_data_seen(),
+        3 => node_echo::any_node_echo(),
         2 => any_steering(),
         3 => any_steered(),
         1 => any_vxlan(),

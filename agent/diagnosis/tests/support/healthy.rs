@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use diagnosis::{NodeView, Stream};
 use evidence::{
     Clock, Device, Drops, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Fingerprint, Host,
-    HostLink, Identity, KernelClock, Layer, Peer, Ports, ReversePath, Rtt, Sizes, SourceId,
-    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan,
-    WallReading,
+    HostLink, Identity, KernelClock, Layer, NodeAsked, NodeEcho, NodeHeard, Peer, Ports,
+    ReversePath, Rtt, Sizes, SourceId, SourceState, Steered, SteeredPrefix, Steering,
+    SteeringChains, SteeringFamily, Via, Vxlan, WallReading,
 };
 
 use super::{ago, key, name};
@@ -46,6 +46,7 @@ pub(super) fn healthy_node(node: &str, nodes: &[&str]) -> NodeView {
             window_missing: 0,
         };
         facts.insert(Fact::EchoHeard(key(other), heard));
+        facts.insert(Fact::NodeEcho(key(other), Box::new(node_echo(node, other))));
         facts.insert(Fact::Sizes(key(other), Layer::ALL.map(full_size).to_vec()));
     }
     NodeView {
@@ -228,6 +229,31 @@ fn answered_echo() -> EchoSent {
         short_losses: 0,
         refused: None,
         clock: Some(reading(1000, 9_500)),
+    }
+}
+
+/// Echoes to the node addresses of both come out of the tunnel.
+fn node_echo(node: &str, other: &str) -> NodeEcho {
+    NodeEcho {
+        asked: vec![NodeAsked {
+            to: IpAddr::V4(own_address(other)),
+            answered: 100,
+            last_answered: Some(ago(2000)),
+            back: Some(Via::Tunnel),
+            through: Some(true),
+            lost: 0,
+            lost_since: None,
+            beside: None,
+            mended: None,
+        }],
+        heard: vec![NodeHeard {
+            at: IpAddr::V4(own_address(node)),
+            heard: 100,
+            last: ago(2100),
+            via: Some(Via::Tunnel),
+            around: 0,
+            around_since: None,
+        }],
     }
 }
 

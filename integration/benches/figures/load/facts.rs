@@ -12,8 +12,9 @@ use std::{
 
 use evidence::{
     Clock, Device, EchoHeard, EchoSent, EndpointWay, Fact, Facts, Health, Identity, Inert, Lag,
-    Layer, Moment, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId, SourceState, Steered,
-    SteeredPrefix, Steering, SteeringChains, SteeringFamily, Vxlan, WallReading,
+    Layer, Moment, NodeAsked, NodeEcho, NodeHeard, NodeName, Peer, PublicKey, Rtt, Sizes, SourceId,
+    SourceState, Steered, SteeredPrefix, Steering, SteeringChains, SteeringFamily, Via, Vxlan,
+    WallReading,
 };
 use probe_core::echo::{MAX_REQUESTS_PER_SECOND, MIN_INTERVAL, TICK};
 use proto::limits;
@@ -28,6 +29,10 @@ const HOST: i64 = 5_000;
 const CLOCK: i64 = 10_000;
 /// Full-size packets of a node in a second, and the shortest time between two to one peer.
 const SIZES: (i64, i64) = (8, 5_000);
+/// Between two echoes of a node to node addresses, in a mesh that is slow to go round, and between two to one peer.
+const NODE_ECHOES: (i64, i64, i64) = (502, 2_008, 5_000);
+/// A round of so many requests takes more than ten seconds.
+const SLOW: i64 = 340;
 /// Sizes are tried inside the tunnel and on the overlay's port; past the tunnel only where it has a hole.
 const LAYERS: [Layer; 2] = [Layer::Tunnel, Layer::Overlay];
 /// How long the mesh has been up when the load begins.
@@ -112,6 +117,7 @@ impl Mesh {
         ));
         facts.insert(heard(peer, 0, asked));
         facts.insert(sizes(peer, ago(1000)));
+        facts.insert(node_echo(node, peer, 0, ago(1000)));
         facts.insert(Fact::Steered(
             key(peer),
             Steered {
@@ -143,6 +149,7 @@ impl Mesh {
             SourceId::Echo,
             SourceId::Inert,
             SourceId::Overlay,
+            SourceId::NodeEcho,
             SourceId::Tap,
         ] {
             facts.push(working(source, now));
@@ -150,6 +157,12 @@ impl Mesh {
         self.push_echoes(&mut facts, node, (last, now));
         for turn in self.sizes_between(last, now) {
             facts.push(sizes(self.peer_at(node, turn), now));
+        }
+        for turn in self.node_echoes_between(last, now) {
+            let round = self.round(turn);
+            for peer in [self.peer_at(node, turn), self.asker_at(node, turn)] {
+                facts.push(node_echo(node, peer, round, now));
+            }
         }
         if crossed(DEVICE) {
             facts.push(working(SourceId::WireGuard, now));
@@ -282,6 +295,15 @@ impl Mesh {
         turn(last) + 1..=turn(now).min(turn(last) + self.nodes - 1)
     }
 
+    fn node_echoes_between(&self, last: Moment, now: Moment) -> RangeInclusive<i64> {
+        let (quick, slow, of_one) = NODE_ECHOES;
+        let others = self.nodes - 1;
+        let of_all = if others > SLOW { slow } else { quick };
+        let every = of_all.max(of_one / others);
+        let turn = |at: Moment| self.since(at).div_euclid(every);
+        turn(last) + 1..=turn(now).min(turn(last) + others)
+    }
+
     fn leaves(&self, turn: i64) -> Moment {
         self.began.shifted(turn * self.step() / 1_000)
     }
@@ -341,6 +363,32 @@ fn heard(asker: u16, round: i64, at: Moment) -> Fact {
             window_missing: 0,
         },
     )
+}
+
+fn node_echo(node: u16, peer: u16, round: i64, at: Moment) -> Fact {
+    let count = 100_u64.saturating_add_signed(round);
+    let echo = NodeEcho {
+        asked: vec![NodeAsked {
+            to: IpAddr::V4(address(peer)),
+            answered: count,
+            last_answered: Some(at),
+            back: Some(Via::Tunnel),
+            through: Some(true),
+            lost: 0,
+            lost_since: None,
+            beside: None,
+            mended: None,
+        }],
+        heard: vec![NodeHeard {
+            at: IpAddr::V4(address(node)),
+            heard: count,
+            last: at,
+            via: Some(Via::Tunnel),
+            around: 0,
+            around_since: None,
+        }],
+    };
+    Fact::NodeEcho(key(peer), Box::new(echo))
 }
 
 fn sizes(peer: u16, arrived: Moment) -> Fact {

@@ -16,18 +16,42 @@ pub(super) fn all() -> Vec<wire::Fact> {
         Kind::Inert(inert()),
         Kind::Initiated(initiated()),
         Kind::Arrivals(wire::Arrivals { arrivals }),
+        Kind::NodeEcho(node_echo()),
     ];
     kinds.map(|kind| wire::Fact { fact: Some(kind) }).to_vec()
 }
 
 pub(super) fn keys() -> Vec<wire::FactKey> {
-    let kinds = 1..=9;
+    let kinds = (1..=9).chain([wire::FactKind::NodeEcho.into()]);
     let key = |kind| wire::FactKey {
         kind,
         public_key: KEY.to_vec(),
         source: wire::SourceId::Tap.into(),
     };
     kinds.map(key).collect()
+}
+
+fn node_echo() -> wire::NodeEcho {
+    let address = || vec![192, 0, 2, 1];
+    wire::NodeEcho {
+        public_key: KEY.to_vec(),
+        asked: vec![wire::NodeAsked {
+            to: address(),
+            answered: 3,
+            last_answered_ms: Some(4),
+            back_via: Some("kubespan".to_owned()),
+            through: Some(true),
+            ..wire::NodeAsked::default()
+        }],
+        heard: vec![wire::NodeHeard {
+            at: address(),
+            heard: 2,
+            last_ms: 3,
+            via: Some("eth0".to_owned()),
+            around: 1,
+            around_since_ms: Some(3),
+        }],
+    }
 }
 
 fn endpoint() -> wire::Endpoint {

@@ -1,16 +1,16 @@
 //! What comes to a node: from outside, to its tap, and out of its tunnel.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use probe_core::{data, echo, sightings::Direction};
-use probe_io::{Cause, Delivered, EchoEvent, Sighted};
+use probe_io::{Cause, Delivered, EchoEvent, NodeDatagram, Sighted};
 
 use super::{ECHO_PORT, ECONNREFUSED, World};
 use crate::sim::{
     datagram::{Datagram, Inner, InnerKind, Message, captured},
     firewall::Hook,
     network::{self, Arrival},
-    node::{Input, here},
+    node::{Input, TUNNEL_INDEX, UPLINK_INDEX, here},
     plan::TUNNEL_PORT,
     wireguard::Out,
 };
@@ -50,6 +50,11 @@ impl World {
                     self.carry(node, out);
                 }
             }
+            Datagram::Past { bytes } if arrival.to.port() == ECHO_PORT => {
+                if !dropped {
+                    self.node_asked(node, ends, UPLINK_INDEX, bytes);
+                }
+            }
             Datagram::Past { bytes } => {
                 self.sighted(node, Direction::In, ends, &bytes);
                 let packet = bytes.len() + 28;
@@ -82,7 +87,7 @@ impl World {
         if let Some(agent) = &mut self.nodes[node].agent {
             agent.observer.ways().saw(data::Message {
                 direction,
-                interface: 2,
+                interface: UPLINK_INDEX,
                 remote,
                 length: message.length(),
                 at,
@@ -103,11 +108,29 @@ impl World {
         };
         agent.take(Input::Sighted(Sighted {
             direction,
-            interface: 2,
+            interface: UPLINK_INDEX,
             seen_at,
             packet: captured(from, to, bytes),
         }));
         self.wake(node);
+    }
+
+    /// Left in its socket until there is time for it.
+    fn node_asked(
+        &mut self,
+        node: usize,
+        (from, at): (SocketAddr, SocketAddr),
+        interface: u32,
+        bytes: Vec<u8>,
+    ) {
+        if let Some(agent) = &mut self.nodes[node].agent {
+            agent.observer.ways().nodes.push_back(NodeDatagram {
+                from,
+                at: at.ip(),
+                interface,
+                bytes,
+            });
+        }
     }
 
     fn delivered(&mut self, node: usize, port: u16, payload: Vec<u8>, packet: usize) {
@@ -130,6 +153,14 @@ impl World {
             InnerKind::Udp {
                 port: ECHO_PORT, ..
             } if dropped => {}
+            InnerKind::Udp {
+                port: ECHO_PORT,
+                bytes,
+            } if inner.to != IpAddr::V6(self.plan.tunnel_address(node)) => {
+                let end = |ip| SocketAddr::new(ip, ECHO_PORT);
+                let ends = (end(inner.from), end(inner.to));
+                self.node_asked(node, ends, TUNNEL_INDEX, bytes);
+            }
             InnerKind::Udp {
                 port: ECHO_PORT,
                 bytes,

@@ -1,17 +1,17 @@
 //! What leaves a node: past the tunnel, into it, and out of its device.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use probe_core::sightings::Direction;
 use probe_io::OVERLAY_PORT;
 use rand::Rng as _;
 
-use super::{Event, World};
+use super::{ECHO_PORT, Event, World};
 use crate::sim::{
     datagram::{Datagram, Inner, InnerKind},
     firewall::{Hook, Packet},
     network,
-    node::{TUNNEL_MTU, tunnel_end},
+    node::{Node, TUNNEL_MTU, tunnel_end},
     plan::TUNNEL_PORT,
     ways::Sent,
     wireguard::Out,
@@ -43,10 +43,28 @@ impl World {
                 };
                 return self.enter(node, inner);
             }
+            Sent::Node(to, bytes) => {
+                if !self.is_steered(node, to.ip()) {
+                    return self.transmit(node, ECHO_PORT, to, &Datagram::Past { bytes });
+                }
+                let inner = Inner {
+                    from: own.address.into(),
+                    to: to.ip(),
+                    kind: udp(to.port(), bytes),
+                };
+                return self.enter(node, inner);
+            }
             Sent::Inert(to, bytes) | Sent::SizePast(to, bytes) => (TUNNEL_PORT, to, bytes),
             Sent::Unsolicited(to, bytes) => (self.random.random_range(32_768..60_999), to, bytes),
         };
         self.transmit(node, port, to, &Datagram::Past { bytes });
+    }
+
+    /// Whether an ordinary packet to this address enters the tunnel: what is of no peer is not marked.
+    fn is_steered(&self, node: usize, to: IpAddr) -> bool {
+        let Node { device, steers, .. } = &self.nodes[node];
+        let mut peers = device.peers.iter();
+        peers.any(|peer| peer.allowed.contains(&to)) && steers.leads(to)
     }
 
     /// Into the tunnel.

@@ -228,6 +228,17 @@ impl Prober {
         self.schedule.guaranteed().0
     }
 
+    /// Whether some requests are to be left to those who ask node addresses ([`crate::node_echo`]).
+    pub fn lend_to_others(&mut self, lends: bool) {
+        self.schedule.lend_to_others(lends);
+    }
+
+    /// Leave to send one such request now, charged to the one budget of all echoes. Its share is one request in
+    /// [`super::NODE_SHARE`], in a mesh that is slow to go round one in [`super::SMALL_NODE_SHARE`].
+    pub fn lend(&mut self, now: Stamp) -> bool {
+        self.schedule.lend(now.moment())
+    }
+
     /// The longest time from the death of a pair until [`CONFIRMING_LOSSES`] requests in a row are known to be lost.
     ///
     /// Never more than the budget is spent on being quick: with many peers, or many losses at a time, this grows.

@@ -24,6 +24,13 @@ pub const MIN_INTERVAL: Duration = Duration::from_secs(2);
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between requests to a peer whose last request was lost.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// While node addresses are asked too, one in so many of the requests that a node may send is for them: two of 34.
+pub const NODE_SHARE: u32 = 17;
+/// In a mesh that takes longer than this to go round it is one in [`SMALL_NODE_SHARE`]: there each request that is lent delays the
+/// word that a pair is dead.
+const LONG_ROUND: Duration = Duration::from_secs(10);
+/// One request in two seconds.
+pub const SMALL_NODE_SHARE: u32 = 4 * NODE_SHARE;
 /// Jitter is at most the interval divided by this, to either side: 10 %.
 pub const JITTER_SHARE: u32 = 10;
 /// Jitter is at most this: in a large mesh 10 % of the interval would only delay detection.
@@ -57,6 +64,8 @@ pub(super) struct Schedule {
     budget: Budget,
     share: Share,
     per_second: u32,
+    lends: bool,
+    lent_at: Option<Moment>,
     retry_was_last: bool,
     phases: Phases,
     random: Random,
@@ -73,6 +82,8 @@ impl Schedule {
             budget: Budget::per_second(usize::try_from(per_second).unwrap_or(1)),
             share: Share::of(per_second),
             per_second,
+            lends: false,
+            lent_at: None,
             retry_was_last: false,
             phases: Phases::new(random.next()),
             random,
@@ -160,6 +171,26 @@ impl Schedule {
         Some(peer)
     }
 
+    /// Whether requests are lent at all: until it is told so, the whole budget is for the peers here.
+    pub(super) fn lend_to_others(&mut self, lends: bool) {
+        self.lends = lends;
+    }
+
+    /// Leave for a request to a node address, which is charged to the budget. It is given no more often than the share is.
+    pub(super) fn lend(&mut self, now: Moment) -> bool {
+        let pause = Duration::from_secs(1) * self.lent_one_in() / self.per_second;
+        let early = self
+            .lent_at
+            .is_some_and(|at| tick_before(now).since(at) < pause);
+        if !self.lends || early || self.busy_until(now).is_some() {
+            return false;
+        }
+        self.budget.take(now);
+        self.share.take(now);
+        self.lent_at = Some(tick_before(now));
+        true
+    }
+
     /// When [`Schedule::take`] may next give something, and whether it is the budget that is waited for.
     pub(super) fn next(&self, now: Moment) -> Option<(Moment, bool)> {
         let rounds = self.rounds.first().map(|(due, _)| *due);
@@ -172,8 +203,29 @@ impl Schedule {
     }
 
     pub(super) fn interval(&self) -> Duration {
-        let round = Duration::from_secs(1) * count(self.slots.len()) / self.per_second;
+        let (kept, of) = self.kept();
+        let round = self.whole_round() * of / kept;
         round.max(MIN_INTERVAL)
+    }
+
+    /// The round of a budget of which nothing is lent.
+    fn whole_round(&self) -> Duration {
+        Duration::from_secs(1) * count(self.slots.len()) / self.per_second
+    }
+
+    /// One request in so many is lent.
+    fn lent_one_in(&self) -> u32 {
+        if self.whole_round() > LONG_ROUND {
+            SMALL_NODE_SHARE
+        } else {
+            NODE_SHARE
+        }
+    }
+
+    /// How many of how many requests are not lent.
+    fn kept(&self) -> (u32, u32) {
+        let of = self.lent_one_in();
+        if self.lends { (of - 1, of) } else { (1, 1) }
     }
 
     /// Interval and retry interval that the budget guarantees at present.
@@ -182,11 +234,13 @@ impl Schedule {
     /// all peers: those that are retried now were in it a moment ago, and may return.
     pub(super) fn guaranteed(&self) -> (Duration, Duration) {
         let (all, promoted) = (count(self.slots.len()), count(self.retries.len()));
-        // Doubled, so that half of an odd budget is a whole number.
-        let budget = self.per_second * 2;
-        let left = budget - promoted.saturating_mul(2).min(self.per_second);
-        let round = Duration::from_secs(2) * all / left;
-        let retry = Duration::from_secs(2) * promoted / self.per_second;
+        // Doubled, and as many times more as the share has parts, so that half of what is not lent is a whole number.
+        let (kept, of) = self.kept();
+        let half = self.per_second * kept;
+        let left = half * 2 - promoted.saturating_mul(2 * of).min(half);
+        let parts = Duration::from_secs(1) * (2 * of);
+        let round = parts * all / left;
+        let retry = parts * promoted / half;
         (
             in_ticks(round.max(self.interval())),
             in_ticks(retry.max(RETRY_INTERVAL)),

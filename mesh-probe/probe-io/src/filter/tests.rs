@@ -240,6 +240,21 @@ fn behind_the_firewall_only_size_probes_to_the_ports_of_overlay_and_tunnel_are_t
 }
 
 #[test]
+fn the_sockets_of_the_echo_to_node_addresses_take_datagrams_of_its_kind_and_length_alone() {
+    let taken = |payload: &[u8]| {
+        let segment = udp(40000, 21820, payload);
+        run(&node_echoes_program(), &segment, ARRIVED)
+    };
+    assert_eq!(taken(&payload(node_echo::MAGIC, node_echo::LENGTH)), 0xffff);
+    for length in [4, node_echo::LENGTH - 1, node_echo::LENGTH + 1] {
+        assert_eq!(taken(&payload(node_echo::MAGIC, length)), 0, "{length}");
+    }
+    for magic in [echo::MAGIC, size::MAGIC, inert::MAGIC] {
+        assert_eq!(taken(&payload(magic, node_echo::LENGTH)), 0);
+    }
+}
+
+#[test]
 fn replies_to_echo_requests_go_to_the_second_socket_and_all_else_to_the_first() {
     let chosen = |payload: &[u8]| run(&replies_program(), payload, ARRIVED);
     let key = probe_core::ProbeKey::from_bytes([1; 32]);

@@ -3,6 +3,7 @@
 mod echo;
 mod listener;
 mod namespace;
+mod node;
 mod path;
 mod tap;
 mod wireguard;

@@ -1,5 +1,8 @@
 //! The tunnel carries, and traffic for node addresses does not get into it; and what merely looks so.
 
+#[path = "node_echo.rs"]
+pub(crate) mod node_echo;
+
 use diagnosis::Stream;
 use evidence::{
     EndpointWay, Fact, FactKey, Moment, Phase, SourceId, Steered, Steering, SteeringChains,
@@ -285,7 +288,7 @@ fn gone_with_the_node(node: &str) -> Lab {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [wrong(), missing_and_loops(), quiet()].concat()
+    [wrong(), missing_and_loops(), quiet(), node_echo::cases()].concat()
 }
 
 fn wrong() -> Vec<Case> {

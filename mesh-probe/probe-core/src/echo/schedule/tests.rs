@@ -146,6 +146,60 @@ fn requests_leave_at_ticks_and_no_tick_carries_more_than_its_share() {
     }
 }
 
+/// Runs for so many seconds at the ticks, where a request is lent first if it may be; returns all sendings and all lent ones.
+fn run_lending(schedule: &mut Schedule, seconds: i64) -> (Vec<(i64, PublicKey)>, Vec<i64>) {
+    let (mut sent, mut lent) = (Vec::new(), Vec::new());
+    for tick in 0..seconds * SECOND / 251 {
+        let at = tick * 251;
+        while schedule.lend(Moment::from_millis(at)) {
+            lent.push(at);
+        }
+        while let Some(peer) = schedule.take(Moment::from_millis(at)) {
+            sent.push((at, peer));
+        }
+    }
+    (sent, lent)
+}
+
+#[test]
+fn what_is_lent_to_node_addresses_is_of_the_one_budget_and_never_more_than_its_share() {
+    for (peers, least, most) in [
+        (3, 100, 120),
+        (68, 100, 120),
+        (300, 100, 120),
+        (1023, 28, 30),
+    ] {
+        let mut schedule = schedule(peers);
+        assert!(!schedule.lend(Moment::ZERO), "nobody has asked for a share");
+        schedule.lend_to_others(true);
+        for number in (0..peers).step_by(2) {
+            schedule.promote(peer(number), Moment::ZERO);
+        }
+        let (sent, lent) = run_lending(&mut schedule, 60);
+        let mut all: Vec<i64> = sent.iter().map(|(at, _)| *at).chain(lent.clone()).collect();
+        all.sort_unstable();
+        let all: Vec<_> = all.into_iter().map(|at| (at, peer(0))).collect();
+        assert!(most_in_a_second(&all) <= 34, "{peers} peers");
+        let count = lent.len();
+        assert!(
+            count >= least && count <= most,
+            "{peers} peers: {count} lent"
+        );
+        let of_a_tick = |at: i64| all.iter().filter(|(other, _)| *other == at).count();
+        assert!(lent.iter().all(|at| of_a_tick(*at) <= 9), "{peers} peers");
+    }
+}
+
+#[test]
+fn what_is_lent_takes_its_share_of_a_low_budget_too() {
+    let mut schedule = Schedule::new(1, 1);
+    schedule.add(peer(0), Moment::ZERO);
+    schedule.lend_to_others(true);
+    let (sent, lent) = run_lending(&mut schedule, 170);
+    assert!((8..=11).contains(&lent.len()), "{}", lent.len());
+    assert!(sent.len() >= 70, "{}", sent.len());
+}
+
 /// A driver that wakes up to so late at each tick loses next to nothing of the budget.
 #[test]
 fn waking_late_costs_little_of_the_budget() {
