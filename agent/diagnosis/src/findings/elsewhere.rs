@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use evidence::{Citation, Confidence, FactKey, Finding, Moment, Outcome, Subject, TalosPeer};
+use evidence::{
+    Citation, Confidence, FactKey, Finding, Moment, Outcome, SourceId, Subject, TalosPeer,
+};
 
 use super::{Draft, fix, ordered};
 use crate::{
@@ -138,9 +140,7 @@ fn finding(
         .iter()
         .map(|end| format!("{} dials {} at {}", end.from.node, end.to.node, end.dialled))
         .collect();
-    // A list that was cut may have had it.
-    let whole = |end: &Astray<'_, '_>| end.listed.is_some_and(|listed| listed.left_out == 0);
-    let certain = ends.iter().all(whole);
+    let certain = ends.iter().all(Astray::is_certain);
     let confidence = if certain {
         Confidence::Certain
     } else {
@@ -168,7 +168,7 @@ fn finding(
     )];
     if !certain {
         draft.could_also_be = vec![
-            "an address that the peer has and that nobody told: Talos' list of candidates is not heard"
+            "an address that the peer has and that nobody told: Talos' list of candidates was not heard since, or not the whole of it"
                 .to_owned(),
         ];
         draft.decided_by = Some(format!("the candidates that Talos of {names} has"));
@@ -196,6 +196,14 @@ fn explains(
 }
 
 impl Astray<'_, '_> {
+    /// Whether Talos was heard since, with the whole of its list.
+    fn is_certain(&self) -> bool {
+        let talos = self.from.working(SourceId::Talos);
+        let since = self.set.map_or(Moment::FIRST, |(at, _)| at);
+        let whole = self.listed.is_some_and(|listed| listed.left_out == 0);
+        whole && talos.is_some_and(|talos| talos.read_at >= since)
+    }
+
     fn cited(&self, mesh: &Mesh<'_>) -> Option<Vec<Citation>> {
         let key = self.to.key?;
         let at = self.from.last_report()?;
