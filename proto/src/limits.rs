@@ -10,11 +10,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const SPACING: Duration = Duration::from_millis(200);
 
 /// The same for changes that merely go on from what was said before, in a mesh in which an agent has so many peers. Who gets the
-/// reports of a thousand agents would be busy with what nobody asks for; in a small mesh it makes no difference.
+/// reports of a thousand agents would be busy with what nobody asks for; in a small mesh it makes no difference. Half of a sign of
+/// life at most, so that one that is late makes no pause of it.
 pub fn routine_spacing(peers: usize) -> Duration {
     let peers = u32::try_from(peers).unwrap_or(u32::MAX);
     let spacing = Duration::from_millis(4).saturating_mul(peers);
-    spacing.clamp(SPACING, HEARTBEAT)
+    spacing.clamp(SPACING, HEARTBEAT / 2)
 }
 
 /// Longest [`Wait`](crate::wire::WaitRequest): a caller that wants more asks again.

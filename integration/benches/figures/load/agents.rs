@@ -335,7 +335,8 @@ impl Agent {
                     self.shared.collapsed.send(self.node).ok();
                 }
                 Order::Quiet | Order::Collapse(_) => {
-                    if lived.elapsed() >= HEARTBEAT {
+                    // At the tick that is nearest: a second that is just not over yet would make it two.
+                    if lived.elapsed() + pace / 2 >= HEARTBEAT {
                         lived = Instant::now();
                         let nothing = delta_to_wire(0, Moment::ZERO, &Delta::default());
                         self.say(&ReportBody::of(nothing), 0).await?;
