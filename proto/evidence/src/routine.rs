@@ -49,8 +49,7 @@ impl Fact {
 }
 
 fn goes_on_source(new: &SourceState, old: &SourceState) -> bool {
-    let told = |state: &SourceState| (state.since, state.gap.clone());
-    told(new) == told(old)
+    new.since == old.since && new.gap == old.gap
 }
 
 fn goes_on_peer(new: &Peer, old: &Peer) -> bool {
