@@ -14,6 +14,7 @@ use crate::{
     directions::{Directions, Way},
     localise::Pair,
     mesh::{Member, Mesh, heard_at, was_set},
+    pair::Direction,
     text, timing,
 };
 
@@ -32,28 +33,25 @@ struct Astray<'m, 'a> {
 
 pub(super) fn find(mesh: &Mesh<'_>, directions: &Directions<'_, '_>) -> Vec<Finding> {
     let mut pairs: BTreeMap<Way, Vec<Astray<'_, '_>>> = BTreeMap::new();
-    for (a, b) in failing(directions) {
-        for (from, to) in [(a, b), (b, a)] {
-            let ends = mesh.members.at(from).zip(mesh.members.at(to));
-            let astray = ends.and_then(|(from, to)| astray(mesh, from, to));
-            if let Some(astray) = astray {
-                pairs.entry((a, b)).or_default().push(astray);
-            }
+    let fails = |direction: &Direction<'_, '_>| {
+        [direction.tunnel.outcome, direction.underlay.outcome].contains(&Outcome::Fail)
+    };
+    // One direction that fails is enough: the other may be told a moment later.
+    for direction in directions.odd().filter(fails) {
+        let ends = [(direction.a, direction.b), (direction.b, direction.a)];
+        let astray = ends.map(|(from, to)| astray(mesh, from, to));
+        let (one, other) = (direction.a.index, direction.b.index);
+        let astray: Vec<_> = astray.into_iter().flatten().collect();
+        if !astray.is_empty() {
+            pairs
+                .entry((one.min(other), one.max(other)))
+                .or_insert(astray);
         }
     }
     let pairs = pairs.into_values();
     pairs
         .filter_map(|ends| finding(mesh, directions, &ends))
         .collect()
-}
-
-/// Pairs that fail in one direction at least: the other may be told a moment later.
-fn failing(directions: &Directions<'_, '_>) -> BTreeSet<Way> {
-    let failing = directions.odd().filter(|direction| {
-        [direction.tunnel.outcome, direction.underlay.outcome].contains(&Outcome::Fail)
-    });
-    let ends = failing.map(|direction| (direction.a.index, direction.b.index));
-    ends.map(|(a, b)| (a.min(b), a.max(b))).collect()
 }
 
 fn astray<'m, 'a>(
