@@ -25,17 +25,27 @@ pub(crate) struct Messages {
     heartbeat: Instant,
     /// Before it nothing goes out that is no news.
     routine: Instant,
+    /// Whether the other side takes facts that merely went on by what moved in them.
+    takes_moves: watch::Receiver<bool>,
 }
 
 impl Messages {
+    /// All that is told are whole facts: so everybody understands them.
     pub(crate) fn new(facts: watch::Receiver<Published>) -> Self {
         Self {
             facts,
+            takes_moves: watch::channel(false).1,
             sequence: 0,
             sent: Facts::new(),
             heartbeat: Instant::now(),
             routine: Instant::now(),
         }
+    }
+
+    /// The same for somebody who takes moves of facts, from when he says so.
+    pub(crate) fn with_moves(mut self, takes_moves: watch::Receiver<bool>) -> Self {
+        self.takes_moves = takes_moves;
+        self
     }
 
     /// The first one. Without an identity among the facts it would be refused: see [`knows_itself`].
@@ -61,6 +71,11 @@ impl Messages {
                 due = self.routine;
                 continue;
             }
+            let delta = if *self.takes_moves.borrow() {
+                delta.by_moves(&self.sent)
+            } else {
+                delta
+            };
             self.sent = newest;
             self.sequence += 1;
             self.told();
@@ -85,7 +100,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use evidence::{EchoSent, Fact, PublicKey};
-    use proto::wire::report_request::Body;
+    use proto::wire::{self, report_request::Body};
 
     use super::*;
 
@@ -137,11 +152,15 @@ mod tests {
         /// How long it took until the next message, and how many facts it has.
         async fn next(&mut self) -> (Duration, usize) {
             let asked = Instant::now();
-            let message = self.messages.next().await.unwrap();
-            let Some(Body::Delta(delta)) = message.body else {
-                panic!("a delta");
-            };
+            let delta = self.delta().await;
             (asked.elapsed(), delta.upserts.len())
+        }
+
+        async fn delta(&mut self) -> wire::Delta {
+            match self.messages.next().await.unwrap().body {
+                Some(Body::Delta(delta)) => delta,
+                other => panic!("a delta, got {other:?}"),
+            }
         }
     }
 
@@ -163,6 +182,27 @@ mod tests {
         let (took, facts) = story.next().await;
         assert!(took < limits::HEARTBEAT, "{took:?}");
         assert_eq!(facts, 2);
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_is_told_by_what_moved_only_to_who_takes_that() {
+        let mut story = Story::start(8);
+        let takes_moves = watch::Sender::new(false);
+        story.messages = story.messages.with_moves(takes_moves.subscribe());
+        story.say(Fact::EchoSent(key(1), echo(2, 0)));
+        let whole = story.delta().await;
+        assert_eq!((whole.upserts.len(), whole.moved), (1, None));
+        takes_moves.send_replace(true);
+        story.say(Fact::EchoSent(key(1), echo(5, 0)));
+        story.say(Fact::EchoSent(key(2), echo(2, 1)));
+        let parted = story.delta().await;
+        // What is news is told whole.
+        assert_eq!(parted.upserts.len(), 1);
+        let moved = parted.moved.unwrap();
+        assert_eq!(
+            (moved.keys, moved.by),
+            (vec![0x0001_0101], vec![3, 0, 0, 0, 0])
+        );
     }
 
     #[tokio::test]

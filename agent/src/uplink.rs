@@ -4,7 +4,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use evidence::UplinkWay;
+use evidence::{UplinkWay, limits::MOVED_LAYOUT};
 use probe_io::clock;
 use proto::{
     convert::peers_from_wire,
@@ -120,7 +120,9 @@ async fn report(
     let mut client = ReportClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
-    let mut messages = Messages::new(facts.clone());
+    let takes_moves = watch::Sender::new(false);
+    let messages = Messages::new(facts.clone());
+    let mut messages = messages.with_moves(takes_moves.subscribe());
     let (outgoing, requests) = mpsc::channel(OUTGOING);
     if outgoing.send(messages.snapshot()).await.is_err() {
         return Ended::Stuck;
@@ -131,7 +133,7 @@ async fn report(
     };
     info!(%collector, "reporting");
     tokio::select! {
-        ended = listen(responses, || place.reports(address, way, clock::moment())) => ended,
+        ended = listen(responses, takes_moves, || place.reports(address, way, clock::moment())) => ended,
         ended = send(messages, outgoing) => ended,
     }
 }
@@ -188,12 +190,17 @@ async fn dial_marked(
 }
 
 /// Takes acknowledgements and the peer list until the stream ends. The first one says that the snapshot was `taken`.
-async fn listen(mut responses: Streaming<ReportResponse>, taken: impl Fn()) -> Ended {
+async fn listen(
+    mut responses: Streaming<ReportResponse>,
+    takes_moves: watch::Sender<bool>,
+    taken: impl Fn(),
+) -> Ended {
     let mut is_first = true;
     loop {
         match responses.message().await {
             Ok(Some(response)) => {
                 if is_first {
+                    takes_moves.send_replace(response.moved_layout == Some(MOVED_LAYOUT));
                     taken();
                     is_first = false;
                 }

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod host;
 mod inert;
+mod moved;
 mod node_echo;
 mod report;
 mod sizes;

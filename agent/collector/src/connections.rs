@@ -21,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     silent_until: Option<Pin<Box<Sleep>>>,
     callers: Arc<Callers>,
     counters: Arc<Counters>,
-    _place: Place,
+    place: Place,
 }
 
 /// The other end of a connection; every request carries it.
@@ -87,7 +87,8 @@ struct Places {
 #[derive(Debug)]
 struct Place {
     _shared: OwnedSemaphorePermit,
-    _own: Option<OwnedSemaphorePermit>,
+    /// Of an agent: one of its few.
+    own: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
@@ -107,7 +108,7 @@ impl Places {
             return shared
                 .map(|shared| Place {
                     _shared: shared,
-                    _own: None,
+                    own: None,
                 })
                 .map_err(|_| ("readers", self.bounds.readers));
         };
@@ -121,7 +122,7 @@ impl Places {
         let shared = Arc::clone(&self.agents).try_acquire_owned().map_err(full)?;
         Ok(Place {
             _shared: shared,
-            _own: Some(own),
+            own: Some(own),
         })
     }
 }
@@ -145,7 +146,7 @@ pub(crate) fn bounded(
                 silent_until: Some(Box::pin(sleep(limits::FIRST_WORD))),
                 callers: Arc::clone(&callers),
                 counters: Arc::clone(&counters),
-                _place: place,
+                place,
             })),
             Err((of, limit)) => {
                 counters.connections_refused.add();
@@ -164,6 +165,10 @@ fn agent_key(stream: &TlsStream<TcpStream>, callers: &Callers) -> Option<[u8; 32
 }
 
 impl Connection {
+    fn is_agent(&self) -> bool {
+        self.place.own.is_some()
+    }
+
     /// Whether TLS has agreed on that protocol.
     pub(crate) fn speaks(&self, protocol: &[u8]) -> bool {
         self.stream.get_ref().1.alpn_protocol() == Some(protocol)
@@ -182,6 +187,38 @@ impl Connected for Connection {
             callers: Arc::clone(&self.callers),
         }
     }
+}
+
+/// Parts connections of agents from those of everybody else.
+pub(crate) fn parted(
+    connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
+    bounds: Bounds,
+) -> Parted {
+    // Who waits holds a place, so there is always room: none keeps another kind waiting.
+    let (to_agents, agents) = mpsc::channel(bounds.agents);
+    let (to_readers, readers) = mpsc::channel(bounds.readers);
+    tokio::spawn(async move {
+        tokio::pin!(connections);
+        while let Some(accepted) = connections.next().await {
+            let is_agent = accepted.as_ref().is_ok_and(Connection::is_agent);
+            let to = if is_agent { &to_agents } else { &to_readers };
+            if to.send(accepted).await.is_err() {
+                return;
+            }
+        }
+    });
+    Parted {
+        agents: ReceiverStream::new(agents),
+        readers: ReceiverStream::new(readers),
+    }
+}
+
+/// Connections by who has made them.
+#[derive(Debug)]
+pub(crate) struct Parted {
+    pub(crate) agents: ReceiverStream<io::Result<Connection>>,
+    /// Of readers, and of whoever else TLS has let in.
+    pub(crate) readers: ReceiverStream<io::Result<Connection>>,
 }
 
 /// The address of IPv4 that a socket of both families shows as one of IPv6.

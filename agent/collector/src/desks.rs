@@ -1,62 +1,107 @@
-//! Threads that make handshakes, and let all others go first.
+//! Threads with less of the processor than those that answer.
 //!
-//! A handshake is a millisecond of computing that anybody on the network can ask for. On the threads that serve, each one delays
-//! the reports behind it; on threads with a small share of the processor it delays other handshakes.
+//! Whoever asks whether a gate is open waits for the answer, and nobody else for anything: so all other work stands back behind the threads
+//! that answer. Reports come first then, the judge next, and handshakes last: each is a millisecond of computing that anybody on the network
+//! can ask for.
 
 use std::{io, thread};
 
 use proto::transport::Lanes;
-use tokio::{
-    runtime::{Builder, Handle},
-    sync::watch,
-};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tracing::{error, warn};
 
-/// How far the thread stands back that makes handshakes of networks of which none was wrong of late (`nice`): beside one thread that
-/// serves it gets a quarter of a processor. All agents come back at once after a restart.
-const FIRST: i32 = 5;
+/// How far those stand back that take reports in (`nice`): beside one that answers, such a thread gets a third of a processor.
+const REPORTS: i32 = 3;
+/// The one that judges: a fifth. When everything fails, what has been said is worth more than what was made of a part of it.
+const JUDGE: i32 = 6;
+/// The one that makes handshakes of networks of which none was wrong of late. All agents come back at once after a restart.
+const FIRST: i32 = 6;
 /// The same for the others: a tenth. They may be good ones behind the NAT of a bad one, and must not time out.
 const LAST: i32 = 10;
 
 /// The threads. They end when this is dropped, and what they were about with them.
 #[derive(Debug)]
 pub(crate) struct Desks {
-    pub(crate) lanes: Lanes,
-    _stop: watch::Sender<()>,
+    reports: Desk,
+    judge: Desk,
+    first: Desk,
+    last: Desk,
 }
 
 impl Desks {
-    /// Without threads of its own a collector makes handshakes on those that serve, and says so.
+    /// Without threads of its own a collector does everything on those that answer, and says so.
     pub(crate) fn start() -> Self {
-        let (stop, stopped) = watch::channel(());
-        let lane = |name, back| {
-            desk(name, back, stopped.clone()).unwrap_or_else(|error| {
-                error!(%error, "no thread for handshakes: they are made beside everything else");
-                Handle::current()
-            })
-        };
-        let lanes = Lanes {
-            first: lane("handshakes", FIRST),
-            last: lane("handshakes-last", LAST),
-        };
-        Self { lanes, _stop: stop }
+        // As many as there are processors: a collapse is told by all agents at once.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            reports: Desk::start("reports", REPORTS, processors),
+            judge: Desk::start("judge", JUDGE, 1),
+            first: Desk::start("handshakes", FIRST, 1),
+            last: Desk::start("handshakes-last", LAST, 1),
+        }
+    }
+
+    /// Where agents are served.
+    pub(crate) fn reports(&self) -> Handle {
+        self.reports.handle()
+    }
+
+    /// Where the view is kept and judged; what it does there may take long.
+    pub(crate) fn judge(&self) -> Handle {
+        self.judge.handle()
+    }
+
+    /// Where handshakes are made.
+    pub(crate) fn lanes(&self) -> Lanes {
+        Lanes {
+            first: self.first.handle(),
+            last: self.last.handle(),
+        }
     }
 }
 
-fn desk(name: &str, back: i32, mut stopped: watch::Receiver<()>) -> io::Result<Handle> {
-    // Sockets are those of the runtime that serves, so that they need no thread of these when they are handed on.
-    let runtime = Builder::new_current_thread().enable_time().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
+/// Threads of one kind; none if they could not be had.
+#[derive(Debug)]
+struct Desk(Option<Runtime>);
+
+impl Desk {
+    fn start(name: &str, back: i32, threads: usize) -> Self {
+        let started = desk(name, back, threads);
+        if let Err(error) = &started {
+            error!(%error, name, "no threads: the work is done beside everything else");
+        }
+        Self(started.ok())
+    }
+
+    fn handle(&self) -> Handle {
+        self.0
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // Nobody may wait for threads on one that serves.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn desk(name: &str, back: i32, threads: usize) -> io::Result<Runtime> {
+    // Sockets are those of the runtime that serves: they are looked after there, whoever reads them.
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_time()
+        .on_thread_start(move || {
             // Of this thread alone, on Linux. Nobody needs a right to let others go first.
             if let Err(error) = rustix::process::nice(back) {
-                warn!(%error, "handshakes are made at the same priority as everything else");
+                warn!(%error, "a thread has the same priority as all others");
             }
-            runtime.block_on(async { while stopped.changed().await.is_ok() {} });
-        })?;
-    Ok(handle)
+        })
+        .build()
 }
 
 #[cfg(test)]
@@ -71,13 +116,19 @@ mod tests {
     const BOUND: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn handshakes_are_made_on_threads_that_let_others_go_first_and_end_with_the_collector() {
+    async fn each_kind_of_work_stands_back_behind_what_answers_and_ends_with_the_collector() {
         let here = rustix::process::nice(0).unwrap();
         let desks = Desks::start();
         let back = async || rustix::process::nice(0).unwrap();
-        let Lanes { first, last } = desks.lanes.clone();
-        assert_eq!(first.spawn(back()).await.unwrap(), (here + FIRST).min(19));
-        assert_eq!(last.spawn(back()).await.unwrap(), (here + LAST).min(19));
+        let Lanes { first, last } = desks.lanes();
+        for (desk, nice) in [
+            (desks.reports(), REPORTS),
+            (desks.judge(), JUDGE),
+            (first.clone(), FIRST),
+            (last, LAST),
+        ] {
+            assert_eq!(desk.spawn(back()).await.unwrap(), (here + nice).min(19));
+        }
         assert_eq!(back().await, here);
         let endless = first.spawn(std::future::pending::<()>());
         drop(desks);

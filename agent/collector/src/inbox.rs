@@ -93,8 +93,7 @@ impl Shared {
 impl Inbox {
     /// Hands a report in, as soon as there is room; says whether anybody will take it.
     pub(crate) async fn hand_in(&self, report: Report) -> bool {
-        let facts = report.delta.upserts.len() + report.delta.removed.len();
-        let size = (facts + 1).min(MOST);
+        let size = (report.delta.len() + 1).min(MOST);
         let places = u32::try_from(size).unwrap_or(u32::MAX);
         let Ok(room) = self.0.room.acquire_many(places).await else {
             return false;
@@ -168,8 +167,7 @@ mod tests {
             id: StreamId::default(),
             delta: Delta {
                 upserts: (0..facts).map(fact).collect(),
-                removed: Vec::new(),
-                routine: false,
+                ..Delta::default()
             },
             at: Moment::from_millis(at),
         }

@@ -11,7 +11,7 @@ mod memory;
 mod recent;
 
 use std::{
-    mem, panic,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +21,6 @@ use evidence::{Change as Changed, Facts, Moment, NodeName, PairPast, Verdict};
 use proto::convert::PeerIdentity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::spawn_blocking,
     time::sleep_until,
 };
 use tracing::info;
@@ -51,8 +50,8 @@ const IDLE_PACE: Duration = Duration::from_millis(500);
 const ROUTINE_REST: u32 = 20;
 /// What only time brings about, such as an agent that has fallen silent, is told so much later at most.
 const ROUTINE_MOST: Duration = Duration::from_secs(2);
-/// A view with more nodes is judged on a blocking thread.
-const INLINE_NODES: usize = 64;
+/// A mesh with more nodes is large: to judge it all the time, or to tell all of it to everybody, would cost too much.
+const SMALL: usize = 64;
 /// Shortest time between two peer lists of a large mesh: each goes to every agent, so the cost is quadratic.
 const LARGE_PEERS_PACE: Duration = Duration::from_secs(2);
 /// Changes that wait for the owner; over it, the streams wait.
@@ -117,7 +116,7 @@ impl Next {
     fn due(self, news: News) -> Instant {
         // A small view takes long only where the machine is busy, and then nothing is gained by waiting.
         let rest = match self.nodes {
-            0..=INLINE_NODES => Duration::ZERO,
+            0..=SMALL => Duration::ZERO,
             _ => (self.took * ROUTINE_REST).min(ROUTINE_MOST),
         };
         let pace = match news {
@@ -183,7 +182,8 @@ impl Owner {
         self.peers.subscribe()
     }
 
-    /// Runs until `stop` is ready. Dropping the owner ends all streams and all waits.
+    /// Runs until `stop` is ready. Dropping the owner ends all streams and all waits. It judges where it runs, for seconds if everything
+    /// fails in a large mesh: so that is a thread of its own.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
@@ -193,13 +193,13 @@ impl Owner {
                 () = &mut stop => return,
                 () = sleep_until(due.into()) => {
                     self.take_reports();
-                    self.judge().await;
+                    self.judge();
                 }
                 change = self.changes.recv() => {
                     // What was said before counts before.
                     self.take_reports();
                     match change {
-                        Some(Change::Pairs { filter, reply }) => self.tell_pairs(filter, reply).await,
+                        Some(Change::Pairs { filter, reply }) => self.tell_pairs(&filter, reply),
                         Some(change) => self.take(change),
                         None => return,
                     }
@@ -255,39 +255,15 @@ impl Owner {
     }
 
     /// Makes a page of ladders. Of a large mesh that takes as long as the part of a judgement that reads the view.
-    async fn tell_pairs(&mut self, filter: PairFilter, reply: oneshot::Sender<PairPage>) {
+    fn tell_pairs(&mut self, filter: &PairFilter, reply: oneshot::Sender<PairPage>) {
         let view = self.state.lend();
-        let at = clock::now();
-        let nodes = view.nodes.len();
-        let mut watch = mem::take(&mut self.watch);
-        let make = move || (watch.pairs(&view, &filter, at), view, watch);
-        let Some((page, view, watch)) = Self::apart(nodes, make).await else {
-            return;
-        };
-        self.watch = watch;
+        let page = self.watch.pairs(&view, filter, clock::now());
         self.state.give_back(view);
         // A reader who does not wait any more needs no page.
         drop(reply.send(page));
     }
 
-    /// Does work on a view of so many nodes, on a blocking thread if it is long; none if the runtime ends.
-    async fn apart<T: Send + 'static>(
-        nodes: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        if nodes <= INLINE_NODES {
-            return Some(work());
-        }
-        match spawn_blocking(work).await {
-            Ok(done) => Some(done),
-            Err(error) => match error.try_into_panic() {
-                Ok(reason) => panic::resume_unwind(reason),
-                Err(_) => None,
-            },
-        }
-    }
-
-    async fn judge(&mut self) {
+    fn judge(&mut self) {
         let started = Instant::now();
         let task = Task {
             view: self.state.lend(),
@@ -300,9 +276,7 @@ impl Owner {
             at: clock::now(),
         };
         let nodes = task.view.nodes.len();
-        let Some(done) = Self::apart(nodes, || task.run()).await else {
-            return;
-        };
+        let done = task.run();
         let at = done.judged.at;
         if let Some(view) = done.witnessed {
             for reply in self.witnessed.drain(..) {
@@ -332,7 +306,7 @@ impl Owner {
     }
 
     fn tell_peers(&mut self, now: Moment) {
-        let large = self.state.node_count() > INLINE_NODES;
+        let large = self.state.node_count() > SMALL;
         if large && self.peers_sent.elapsed() < LARGE_PEERS_PACE {
             return;
         }
@@ -350,7 +324,7 @@ impl Owner {
     }
 }
 
-/// One judgement, apart from the owner so that it can move to another thread.
+/// One judgement, apart from the owner.
 struct Task {
     view: View,
     judge: Judge,
@@ -422,7 +396,7 @@ mod tests {
     #[test]
     fn a_slow_judgement_leaves_as_much_time_for_the_intake() {
         let started = Instant::now();
-        let nodes = INLINE_NODES + 1;
+        let nodes = SMALL + 1;
         let next = |took| Next {
             started,
             took,
@@ -449,11 +423,11 @@ mod tests {
             nodes,
         };
         let after = |nodes, news| next(nodes).due(news) - started;
-        let large = INLINE_NODES + 1;
+        let large = SMALL + 1;
         assert_eq!(after(large, News::Pressing), took * 2);
         assert_eq!(after(large, News::Routine), took * 20);
         assert_eq!(after(large, News::Nothing), took * 20);
-        assert_eq!(after(INLINE_NODES, News::Routine), took * 2);
-        assert_eq!(after(INLINE_NODES, News::Nothing), IDLE_PACE);
+        assert_eq!(after(SMALL, News::Routine), took * 2);
+        assert_eq!(after(SMALL, News::Nothing), IDLE_PACE);
     }
 }

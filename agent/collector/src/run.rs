@@ -14,13 +14,14 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, watch},
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::timeout,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request,
     service::{Routes, interceptor::InterceptedService},
-    transport::{Server, server::Router},
+    transport::Server,
 };
 use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
@@ -30,7 +31,7 @@ use crate::{
     answer::Answers,
     certificates::{Proof, ProofError, Tls},
     clock,
-    connections::{Bounds, bounded},
+    connections::{Bounds, Connection, Parted, bounded, parted},
     contract,
     counters::Counters,
     desks::Desks,
@@ -128,8 +129,8 @@ pub enum RunError {
 
 /// Serves on `listener` until `shutdown` is ready, or something fails.
 ///
-/// Two tasks live as long as the collector; neither is restarted, and when one ends the collector ends. The *owner* of
-/// the view is stopped first: that ends all report streams, waits and watches, so that *serving* can drain.
+/// Three tasks live as long as the collector; none is restarted, and when one ends the collector ends. The *owner* of
+/// the view is stopped first: that ends all report streams, waits and watches, so that *serving* agents, and everybody else, can drain.
 pub async fn run(
     listener: TcpListener,
     config: Config,
@@ -162,24 +163,26 @@ pub async fn run(
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         counters,
     };
-    let router = services(&owner, (changes, inbox), &memory, &surface)?;
+    let services = services(&owner, (changes, inbox), &memory, &surface)?;
     let desks = Desks::start();
+    let bounds = Bounds::of_reports();
     let connections = bounded(
         incoming_with(
             listener,
             tls.grpc.clone(),
             Arc::clone(&config.counters.handshakes),
-            desks.lanes.clone(),
+            desks.lanes(),
         ),
-        Bounds::of_reports(),
+        bounds,
         Arc::clone(&tls.callers),
         config.counters,
     );
+    let Parted { agents, readers } = parted(connections, bounds);
 
     let (stop, stopped) = watch::channel(());
     for http in config.http {
         // One that ends by itself takes no other down: gates are also asked by gRPC.
-        let trust = (Arc::clone(&tls), desks.lanes.clone());
+        let trust = (Arc::clone(&tls), desks.lanes());
         let served = http::serve(http, surface.clone(), trust, stopped.clone());
         tokio::spawn(served);
     }
@@ -194,20 +197,20 @@ pub async fn run(
         tokio::spawn(push(otlp, source, stopped.clone()))
     });
     drop(surface);
-    let mut owner = tokio::spawn(owner.run(dropped(stopped.clone())));
-    let mut server = tokio::spawn(async move {
-        router
-            .serve_with_incoming_shutdown(connections, dropped(stopped))
-            .await
-    });
+    let mut owner = desks.judge().spawn(owner.run(dropped(stopped.clone())));
+    // Nobody is asked which services an agent may call where: a call is refused for who makes it.
+    let mut readers = tokio::spawn(serve(services.clone(), readers, stopped.clone()));
+    let mut agents = desks.reports().spawn(serve(services, agents, stopped));
     info!(%address, "collector serves");
+    let failed = |ended: Result<Served, JoinError>| RunError::Serve {
+        address,
+        source: ended.ok().and_then(Result::err),
+    };
     tokio::select! {
         () = shutdown => {}
         _ = &mut owner => return Err(RunError::Judge),
-        ended = &mut server => {
-            let source = ended.ok().and_then(Result::err);
-            return Err(RunError::Serve { address, source });
-        }
+        ended = &mut readers => return Err(failed(ended)),
+        ended = &mut agents => return Err(failed(ended)),
     }
     drop(stop);
     owner.await.map_err(|_| RunError::Judge)?;
@@ -219,7 +222,10 @@ pub async fn run(
         // The bound on what is left to push is shorter than this one.
         drop(timeout(DRAIN, exporting).await);
     }
-    if timeout(DRAIN, server).await.is_err() {
+    if timeout(DRAIN, async { tokio::join!(agents, readers) })
+        .await
+        .is_err()
+    {
         warn!(seconds = DRAIN.as_secs(), "open calls did not end in time");
     }
     info!(%address, "collector stopped");
@@ -251,7 +257,7 @@ fn services(
     (changes, inbox): (mpsc::Sender<Change>, Inbox),
     memory: &Memory,
     surface: &Surface,
-) -> Result<Router, tonic_reflection::server::Error> {
+) -> Result<Routes, tonic_reflection::server::Error> {
     let Surface {
         answers,
         graph,
@@ -309,11 +315,24 @@ fn services(
         .add_service(HealthServer::with_interceptor(health, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1alpha()?, reader));
-    Ok(Server::builder()
+    Ok(contract::told(routes))
+}
+
+type Served = Result<(), tonic::transport::Error>;
+
+/// Serves where it is called, until the sender of `stopped` is gone.
+async fn serve(
+    services: Routes,
+    connections: ReceiverStream<io::Result<Connection>>,
+    stopped: watch::Receiver<()>,
+) -> Served {
+    Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
-        .add_routes(contract::told(routes)))
+        .add_routes(services)
+        .serve_with_incoming_shutdown(connections, dropped(stopped))
+        .await
 }
 
 /// Ready when the sender is dropped, also when that is because `run` itself was dropped.

@@ -158,8 +158,8 @@ impl State {
         node.steady_since = steady_since(node, at);
         node.last_report = at;
         self.news = self.news.max(News::of(&delta));
-        node.facts.apply(delta);
-        Ok(())
+        let told = node.facts.apply(delta);
+        told.map_err(|error| Refusal::field("delta.moved", error.to_string()))
     }
 
     /// Marks a stream as ended; says whether it was the node's present one.

@@ -80,6 +80,7 @@ impl Uplink {
         if delta.routine && at < self.routine_at {
             return None;
         }
+        let delta = delta.by_moves(&self.sent);
         self.routine_at = at + micros(limits::routine_spacing(facts.of_peers().len()));
         self.sent = facts;
         self.sequence += 1;

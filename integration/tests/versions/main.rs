@@ -207,7 +207,7 @@ async fn a_later_agent_reports_to_a_collector_of_today_and_the_command_line_show
                 kind: LATER,
                 ..wire::FactKey::default()
             }],
-            routine: false,
+            ..wire::Delta::default()
         };
         streams[0].send(sequence, delta).await.unwrap();
     }

@@ -191,8 +191,7 @@ async fn tell(facts: Facts, sender: mpsc::Sender<Result<ReportRequest, Status>>)
         let upserts = facts.iter().map(|fact| fact.clone().shifted(later));
         let delta = Delta {
             upserts: upserts.collect(),
-            removed: Vec::new(),
-            routine: false,
+            ..Delta::default()
         };
         sequence += 1;
         message = delta_to_wire(sequence, NOW.shifted(later), &delta);

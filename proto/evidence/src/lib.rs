@@ -4,7 +4,7 @@
 //! node and their differences) and [`Verdict`] (what `diagnosis` makes of the facts of all nodes).
 //!
 //! In reading order: `identity`, `moment`, `size`, `steering`, `vxlan`, `talos`, `discovery`, `clock`, `host`, `health`, `data`,
-//! `source`, `fact`, `of_peer`, `snapshot`, `agent`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`,
+//! `source`, `fact`, `of_peer`, `routine`, `moved`, `snapshot`, `agent`, `subject`, `verdict`, `tally`, `folded`, `headline`, `history`, `graph`,
 //! `words`, `limits`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::as_conversions)]
@@ -24,6 +24,7 @@ mod host;
 mod identity;
 pub mod limits;
 mod moment;
+mod moved;
 mod node_echo;
 mod of_peer;
 mod routine;
@@ -57,6 +58,7 @@ pub use host::{
 };
 pub use identity::{MAX_NODE_NAME, NodeName, NodeNameError, PublicKey, PublicKeyError};
 pub use moment::Moment;
+pub use moved::{CannotMove, Moved, MovedFact, MovedKind, ShortKey};
 pub use node_echo::{NodeAsked, NodeEcho, NodeHeard, Via};
 pub use of_peer::OfPeer;
 pub use size::{Bracket, Layer, Sizes, TooBig};

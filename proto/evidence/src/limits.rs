@@ -4,6 +4,10 @@
 pub const PEERS: usize = 1024;
 /// Facts in one snapshot: eight per peer, and the node's own.
 pub const FACTS: usize = 8 * PEERS + 64;
+/// Numbers of one fact that can move: sizes have three for each layer, an echo fourteen.
+pub const MOVED_NUMBERS: usize = 16;
+/// The layout of these numbers ([`crate::Moved`]). Another one has another number, and who knows only one of them is told whole facts.
+pub const MOVED_LAYOUT: u32 = 1;
 /// Addresses of one node.
 pub const ADDRESSES: usize = 64;
 /// Changes of the endpoint of one peer that are told.

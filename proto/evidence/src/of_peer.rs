@@ -136,6 +136,11 @@ impl OfPeer {
         self.kinds.get(kind)?.as_deref()
     }
 
+    /// A fact to change; one that others have too is left to them.
+    pub(crate) fn kind_mut(&mut self, kind: usize) -> Option<&mut Fact> {
+        self.kinds.get_mut(kind)?.as_mut().map(Arc::make_mut)
+    }
+
     /// Puts a fact in the place of the one of its kind; says whether there was one. Nothing of the old one is copied, though others
     /// may have it still.
     pub(crate) fn put(&mut self, kind: usize, fact: Fact) -> bool {

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Fact, FactKey, OfPeer, PublicKey, of_peer::of_key};
+use crate::{
+    CannotMove, Fact, FactKey, Moved, MovedFact, OfPeer, PublicKey, ShortKey, of_peer::of_key,
+};
 
 /// The present facts of one node, at most one per [`FactKey`].
 ///
@@ -48,6 +50,8 @@ pub struct Delta {
     pub upserts: Vec<Fact>,
     /// Keys that are gone.
     pub removed: Vec<FactKey>,
+    /// Facts that merely moved, of which nothing else is told ([`Delta::by_moves`]).
+    pub moved: Moved,
     /// Whether all of it merely goes on from what was said before ([`Fact::goes_on_from`]). False if that is not known.
     pub routine: bool,
 }
@@ -55,7 +59,12 @@ pub struct Delta {
 impl Delta {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.upserts.is_empty() && self.removed.is_empty()
+        self.upserts.is_empty() && self.removed.is_empty() && self.moved.is_empty()
+    }
+
+    /// How many facts it tells of.
+    pub const fn len(&self) -> usize {
+        self.upserts.len() + self.removed.len() + self.moved.len()
     }
 }
 
@@ -146,14 +155,58 @@ impl Facts {
         &self.edition
     }
 
-    /// Applies a difference; order within it does not matter.
-    pub fn apply(&mut self, delta: Delta) {
+    /// Applies a difference. What merely moved goes first, as it goes on from what was there before; other order within it does not matter.
+    ///
+    /// A difference from other facts than these may not fit: what fitted before that stays, each fact as it was told.
+    pub fn apply(&mut self, delta: Delta) -> Result<(), CannotMove> {
+        self.go_on(&delta.moved)?;
         for key in &delta.removed {
             self.remove(key);
         }
         for fact in delta.upserts {
             self.insert(fact);
         }
+        Ok(())
+    }
+
+    fn go_on(&mut self, moved: &Moved) -> Result<(), CannotMove> {
+        if moved.is_empty() {
+            return Ok(());
+        }
+        self.leave_edition();
+        let own = Arc::make_mut(&mut self.own);
+        for (id, later) in &moved.sources {
+            match own.get_mut(&FactKey::Source(*id)) {
+                Some(Fact::Source(_, state)) => state.go_on(*later),
+                _ => return Err(CannotMove::Source(*id)),
+            }
+        }
+        let of_peers = Arc::make_mut(&mut self.of_peers);
+        let mut rest = moved.by.as_slice();
+        for MovedFact { key, kind, numbers } in &moved.of_peers {
+            let unsaid = CannotMove::Unsaid(*kind, *key);
+            let (least, greatest) = key.bounds();
+            let mut those = of_peers.range_mut(least..=greatest);
+            let (Some((key, of_peer)), None) = (those.next(), those.next()) else {
+                return Err(unsaid);
+            };
+            let (_, place) = of_key(&kind.of(*key)).ok_or(unsaid)?;
+            let fact = Arc::make_mut(of_peer).kind_mut(place).ok_or(unsaid)?;
+            let (by, after) = rest
+                .split_at_checked(usize::from(*numbers))
+                .unwrap_or((rest, &[]));
+            fact.go_on(*kind, by)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// What is said of the one key that begins so; none if there are two.
+    pub(crate) fn of_short_key(&self, key: ShortKey) -> Option<&Arc<OfPeer>> {
+        let (least, greatest) = key.bounds();
+        let mut those = self.of_peers.range(least..=greatest);
+        let (_, one) = those.next()?;
+        those.next().is_none().then_some(one)
     }
 
     /// The same facts on a timeline whose origin lies `offset` milliseconds earlier.
@@ -185,6 +238,7 @@ impl Facts {
             upserts,
             routine: routine && removed.is_empty(),
             removed,
+            moved: Moved::default(),
         }
     }
 

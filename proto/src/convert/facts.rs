@@ -192,7 +192,7 @@ fn moment(millis: Option<i64>) -> Option<Moment> {
     millis.map(Moment::from_millis)
 }
 
-fn source_to_wire(id: SourceId) -> wire::SourceId {
+pub(super) fn source_to_wire(id: SourceId) -> wire::SourceId {
     match id {
         SourceId::WireGuard => wire::SourceId::Wireguard,
         SourceId::Links => wire::SourceId::Links,
@@ -211,7 +211,7 @@ fn source_to_wire(id: SourceId) -> wire::SourceId {
     }
 }
 
-fn source_id_from_wire(field: &'static str, id: i32) -> Result<SourceId, ConvertError> {
+pub(super) fn source_id_from_wire(field: &'static str, id: i32) -> Result<SourceId, ConvertError> {
     Ok(match known(field, SOURCES, id)? {
         wire::SourceId::Unspecified => {
             return Err(ConvertError::new(field, SOURCES));

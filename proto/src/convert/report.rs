@@ -7,7 +7,9 @@ use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName, PublicKey, limits}
 use super::{
     ConvertError, at_most,
     facts::{fact_from_wire, fact_key_from_wire, fact_key_to_wire, fact_to_wire, later_key},
-    ip_from_wire, key_from_wire, unless_later,
+    ip_from_wire, key_from_wire,
+    moved::{moved_from_wire, moved_to_wire},
+    unless_later,
 };
 use crate::wire::{self, report_request::Body};
 
@@ -63,6 +65,7 @@ pub fn delta_to_wire(sequence: u64, now: Moment, delta: &Delta) -> wire::ReportR
             upserts: delta.upserts.iter().map(fact_to_wire).collect(),
             removed: delta.removed.iter().map(fact_key_to_wire).collect(),
             routine: delta.routine,
+            moved: moved_to_wire(&delta.moved),
         })),
     }
 }
@@ -85,6 +88,7 @@ pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
             upserts,
             removed,
             routine,
+            moved,
         })) => {
             at_most("delta.upserts", upserts.len(), limits::FACTS)?;
             at_most("delta.removed", removed.len(), limits::FACTS)?;
@@ -93,6 +97,8 @@ pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
                 outdated,
                 mut left_out,
             } = known(upserts)?;
+            let (moved, later_sources) = moved_from_wire(moved)?;
+            left_out += later_sources;
             let mut gone = outdated;
             for key in &removed {
                 match unless_later(fact_key_from_wire(key))? {
@@ -105,6 +111,7 @@ pub fn incoming(body: Option<Body>) -> Result<Taken, ConvertError> {
                     upserts,
                     routine: routine && gone.is_empty(),
                     removed: gone,
+                    moved,
                 }),
                 left_out,
             })

@@ -1545,6 +1545,29 @@ pub struct Delta {
     /// so may have said something else.
     #[prost(bool, tag = "3")]
     pub routine: bool,
+    /// Facts that merely went on, told by what moved in them. Only to a collector that takes this layout of them.
+    #[prost(message, optional, tag = "4")]
+    pub moved: ::core::option::Option<Moved>,
+}
+/// By how much numbers of facts moved since they were told last. It goes on from what was said before this message, and comes before all else
+/// in it. Which numbers of a fact these are, in which order, is the layout: another one has another number, see ReportResponse.moved_layout.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Moved {
+    /// How many milliseconds later sources were read: one for each of them.
+    #[prost(enumeration = "SourceId", repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<i32>,
+    #[prost(sint64, repeated, tag = "2")]
+    pub later_ms: ::prost::alloc::vec::Vec<i64>,
+    /// Facts about keys: the first four bytes of each key, its kind, and how many numbers of it are told. All three lists are of one length.
+    #[prost(fixed32, repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<u32>,
+    #[prost(enumeration = "FactKind", repeated, tag = "4")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub numbers: ::prost::alloc::vec::Vec<u32>,
+    /// Those of one fact after those of the other. Counters that went round or were set back are told by what gives the new value in 64 bits.
+    #[prost(sint64, repeated, tag = "6")]
+    pub by: ::prost::alloc::vec::Vec<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportRequest {
@@ -1591,6 +1614,9 @@ pub struct ReportResponse {
     /// Set when it changed, and on the first response.
     #[prost(message, optional, tag = "2")]
     pub peers: ::core::option::Option<PeerList>,
+    /// The layout in which moves of facts are taken; absent if none are. The same in all responses of a stream.
+    #[prost(uint32, optional, tag = "3")]
+    pub moved_layout: ::core::option::Option<u32>,
 }
 /// Generated client implementations.
 pub mod report_client {

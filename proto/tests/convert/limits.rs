@@ -22,6 +22,14 @@ fn endpoint(endpoint: wire::DiscoveryEndpoint) -> Result<(), ConvertError> {
     }))
 }
 
+fn moved(moved: wire::Moved) -> Result<(), ConvertError> {
+    sample::delta(wire::Delta {
+        moved: Some(moved),
+        ..wire::Delta::default()
+    })
+    .map(drop)
+}
+
 fn device() -> wire::Fact {
     wire::Fact {
         fact: Some(WireFact::Device(sample::device())),
@@ -52,6 +60,22 @@ const ENTRIES: &[(&str, usize, Say)] = &[
             ..wire::Delta::default()
         })
         .map(drop)
+    }),
+    ("delta.moved.sources", limits::FACTS, |count| {
+        moved(wire::Moved {
+            sources: vec![wire::SourceId::Echo.into(); count],
+            later_ms: vec![0; count],
+            ..wire::Moved::default()
+        })
+    }),
+    ("delta.moved.keys", limits::FACTS, |count| {
+        moved(wire::Moved {
+            keys: vec![1; count],
+            kinds: vec![wire::FactKind::EchoHeard.into(); count],
+            numbers: vec![1; count],
+            by: vec![0; count],
+            ..wire::Moved::default()
+        })
     }),
     ("identity.addresses", limits::ADDRESSES, |count| {
         fact(WireFact::Identity(wire::Identity {

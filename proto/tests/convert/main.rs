@@ -7,6 +7,7 @@ mod discovery;
 mod fields;
 mod host;
 mod limits;
+mod moves;
 mod newer;
 mod node_echo;
 mod sample;

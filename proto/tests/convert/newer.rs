@@ -197,13 +197,12 @@ fn a_fact_that_takes_a_value_of_a_later_version_is_removed() {
     let taken = incoming(Some(Body::Delta(wire::Delta {
         upserts,
         removed,
-        routine: false,
+        ..wire::Delta::default()
     })))
     .unwrap();
     let delta = Delta {
-        upserts: Vec::new(),
         removed: vec![FactKey::Discovery, FactKey::Ntp, FactKey::Device],
-        routine: false,
+        ..Delta::default()
     };
     assert_eq!((taken.said, taken.left_out), (Incoming::Delta(delta), 3));
 }

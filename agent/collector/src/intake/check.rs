@@ -1,6 +1,6 @@
 //! What a message may say at its place in the stream. Pure.
 
-use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName};
+use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName, limits};
 use proto::{
     convert::{Incoming, Taken, incoming},
     wire::ReportRequest,
@@ -15,6 +15,11 @@ pub(crate) struct Offset(i64);
 
 /// The sequence of the snapshot.
 pub(crate) const FIRST: u64 = 1;
+
+/// In which layout moves of facts are taken from an agent of whose facts so many were left out: then some of what moves is not known here.
+pub(crate) fn moved_layout(left_out: usize) -> Option<u32> {
+    (left_out == 0).then_some(limits::MOVED_LAYOUT)
+}
 
 /// The first message of a stream, taken in.
 #[derive(Debug)]
@@ -161,7 +166,7 @@ mod tests {
         let more = Delta {
             upserts: vec![read(12_000)],
             removed: vec![FactKey::Device],
-            routine: false,
+            ..Delta::default()
         };
         let (shifted, _) = delta(&name("vps-1"), later(&more), 2, offset).unwrap();
         assert_eq!(shifted.upserts, vec![read(2_500)]);
@@ -201,13 +206,11 @@ mod tests {
     fn a_delta_can_neither_rename_the_node_nor_take_its_identity_away() {
         let rename = Delta {
             upserts: vec![who("vps-2"), who("vps-1")],
-            removed: vec![],
-            routine: false,
+            ..Delta::default()
         };
         let anonymous = Delta {
-            upserts: vec![],
             removed: vec![FactKey::Identity],
-            routine: false,
+            ..Delta::default()
         };
         let node = name("vps-1");
         assert!(matches!(

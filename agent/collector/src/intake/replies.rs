@@ -22,6 +22,8 @@ pub(super) type Sender = mpsc::Sender<Result<ReportResponse, Status>>;
 pub(super) struct Replies {
     sender: Sender,
     peers: watch::Receiver<Peers>,
+    /// In which layout moves of facts are taken on this stream, if they are.
+    moved_layout: Option<u32>,
     acknowledged: u64,
     /// Whether a response is due at `not_before`.
     owed: bool,
@@ -31,10 +33,15 @@ pub(super) struct Replies {
 
 impl Replies {
     /// The snapshot has been taken in; the first response leaves at once.
-    pub(super) fn new(sender: Sender, peers: watch::Receiver<Peers>) -> Self {
+    pub(super) fn new(
+        sender: Sender,
+        peers: watch::Receiver<Peers>,
+        moved_layout: Option<u32>,
+    ) -> Self {
         Self {
             sender,
             peers,
+            moved_layout,
             acknowledged: FIRST,
             owed: true,
             peers_owed: true,
@@ -75,6 +82,7 @@ impl Replies {
         slot.send(Ok(ReportResponse {
             acknowledged: self.acknowledged,
             peers,
+            moved_layout: self.moved_layout,
         }));
         self.owed = false;
         self.peers_owed = false;
@@ -88,7 +96,7 @@ mod tests {
     fn replies(room: usize) -> (Replies, mpsc::Receiver<Result<ReportResponse, Status>>) {
         let (sender, receiver) = mpsc::channel(room);
         let peers = watch::Sender::new(Peers::default());
-        (Replies::new(sender, peers.subscribe()), receiver)
+        (Replies::new(sender, peers.subscribe(), None), receiver)
     }
 
     #[tokio::test]

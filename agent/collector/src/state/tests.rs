@@ -195,7 +195,7 @@ fn a_node_has_no_more_facts_than_the_limit_however_many_deltas_bring_them() {
             Delta {
                 upserts,
                 removed,
-                routine: false,
+                ..Delta::default()
             },
             at(1),
         )

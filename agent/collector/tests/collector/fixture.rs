@@ -251,7 +251,7 @@ impl Agent {
         let delta = Delta {
             upserts,
             removed,
-            routine: false,
+            ..Delta::default()
         };
         self.raw(delta_to_wire(self.sequence, self.now, &delta))
             .await;
@@ -262,8 +262,7 @@ impl Agent {
         self.sequence += 1;
         let delta = Delta {
             upserts,
-            removed: Vec::new(),
-            routine: false,
+            ..Delta::default()
         };
         let message = delta_to_wire(self.sequence, self.now, &delta);
         soon(self.requests.send(message)).await.map_err(drop)

@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod limits;
 mod mesh;
+mod moves;
 mod otlp;
 mod own;
 mod page;

@@ -79,6 +79,7 @@ impl Report for Bare {
                 let response = ReportResponse {
                     acknowledged: black_box(message).sequence,
                     peers: None,
+                    moved_layout: None,
                 };
                 if sender.send(Ok(response)).await.is_err() {
                     return;

@@ -1,6 +1,6 @@
 //! What an agent says to the collector.
 
-use evidence::{Facts, Moment, limits};
+use evidence::{Delta, Fact, Facts, Moment, limits};
 use prost::Message as _;
 use proto::{
     convert::{Incoming, Taken, delta_to_wire, incoming, snapshot_to_wire},
@@ -29,15 +29,60 @@ fn run(bytes: &[u8]) {
         Incoming::Snapshot(facts) => {
             let sent = snapshot_to_wire(sequence, now, &facts);
             assert_eq!(carried(&sent), Incoming::Snapshot(facts.clone()));
+            assert!(facts.len() <= limits::FACTS);
             check(&facts, request.now_ms);
         }
         Incoming::Delta(delta) => {
             let sent = delta_to_wire(sequence, now, &delta);
             assert_eq!(carried(&sent), Incoming::Delta(delta.clone()));
-            let mut facts = Facts::new();
-            facts.apply(delta);
-            check(&facts, request.now_ms);
+            for mut facts in [Facts::new(), known()] {
+                let most = limits::FACTS + facts.len();
+                // It may go on from others.
+                if let Err(error) = facts.apply(delta.clone()) {
+                    drop(error.to_string());
+                }
+                assert!(facts.len() <= most);
+                check(&facts, request.now_ms);
+            }
         }
+    }
+}
+
+/// Each fact that can goes on.
+fn moves() -> Delta {
+    let older = known();
+    let newer = older.iter().cloned().map(|mut fact| {
+        match &mut fact {
+            Fact::Source(_, source) => source.read_at = source.read_at.shifted(200),
+            Fact::Peer(_, peer) => peer.rx_bytes += 136,
+            Fact::EchoSent(_, echo) => echo.sent += 1,
+            Fact::EchoHeard(_, echo) => echo.heard += 1,
+            Fact::Sizes(_, layers) => {
+                for sizes in layers {
+                    sizes.full_arrived = sizes.full_arrived.map(|at| at.shifted(5_000));
+                }
+            }
+            Fact::NodeEcho(_, echo) => {
+                for asked in &mut echo.asked {
+                    asked.answered += 1;
+                }
+            }
+            _ => {}
+        }
+        fact
+    });
+    let newer: Facts = newer.collect();
+    newer.difference_from(&older).by_moves(&older)
+}
+
+/// What the node said before.
+fn known() -> Facts {
+    let all = Body::Snapshot(wire::Snapshot {
+        facts: wire_facts::all(),
+    });
+    match incoming(Some(all)).expect("the seeds are well-formed").said {
+        Incoming::Snapshot(facts) => facts,
+        Incoming::Delta(_) => unreachable!("it was a snapshot"),
     }
 }
 
@@ -52,14 +97,14 @@ fn carried(request: &wire::ReportRequest) -> Incoming {
 
 /// What the collector does next: shifts the facts onto its own timeline, and tells them apart from those before.
 fn check(facts: &Facts, offset: i64) {
-    assert!(facts.len() <= limits::FACTS);
     let shifted: Facts = facts
         .iter()
         .map(|fact| fact.clone().shifted(offset))
         .collect();
     assert_eq!(shifted.len(), facts.len());
     let mut followed = Facts::new();
-    followed.apply(facts.difference_from(&Facts::new()));
+    let all = facts.difference_from(&Facts::new());
+    followed.apply(all).expect("it is of these");
     assert_eq!(&followed, facts);
     for fact in facts.iter() {
         assert!(!fact.key().to_string().is_empty());
@@ -79,14 +124,15 @@ fn seeds() -> Vec<Vec<u8>> {
         request(Some(Body::Delta(wire::Delta {
             upserts: all.clone(),
             removed: wire_facts::keys(),
-            routine: false,
+            ..wire::Delta::default()
         }))),
         request(Some(Body::Delta(wire::Delta {
             upserts: all.clone(),
-            removed: Vec::new(),
             routine: true,
+            ..wire::Delta::default()
         }))),
     ];
+    requests.push(delta_to_wire(2, Moment::ZERO, &moves()));
     // One of each kind alone, so that each is found quickly.
     requests.extend(all.into_iter().map(|fact| {
         let facts = vec![fact];
