@@ -199,7 +199,14 @@ pub(crate) fn parted(
     let (to_readers, readers) = mpsc::channel(bounds.readers);
     tokio::spawn(async move {
         tokio::pin!(connections);
-        while let Some(accepted) = connections.next().await {
+        loop {
+            // When nobody serves any more, nobody is let in.
+            let accepted = tokio::select! {
+                () = to_agents.closed() => return,
+                () = to_readers.closed() => return,
+                accepted = connections.next() => accepted,
+            };
+            let Some(accepted) = accepted else { return };
             let is_agent = accepted.as_ref().is_ok_and(Connection::is_agent);
             let to = if is_agent { &to_agents } else { &to_readers };
             if to.send(accepted).await.is_err() {

@@ -198,7 +198,7 @@ pub async fn run(
     });
     drop(surface);
     let mut owner = desks.judge().spawn(owner.run(dropped(stopped.clone())));
-    // Nobody is asked which services an agent may call where: a call is refused for who makes it.
+    // Both have all services: who may call what is judged at each call.
     let mut readers = tokio::spawn(serve(services.clone(), readers, stopped.clone()));
     let mut agents = desks.reports().spawn(serve(services, agents, stopped));
     info!(%address, "collector serves");

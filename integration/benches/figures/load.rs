@@ -33,7 +33,7 @@ use tokio::time::sleep;
 use crate::figure::{Better, Figure, Goal, percentile};
 pub(crate) use agents::{Agents, come_anew};
 pub(crate) use asker::metrics;
-use asker::{Answer, Asker};
+use asker::{Answer, Asker, By};
 use process::{ADDRESS, Server};
 pub(crate) use process::{HTTP, MESH_KEY, Process};
 
@@ -83,10 +83,10 @@ struct Collapse {
 struct Outcome {
     steady: Steady,
     collapse: Collapse,
-    /// Milliseconds that the gate took to answer, by gRPC and by HTTP, in the steady state.
-    answers: [Vec<f64>; 2],
+    /// Milliseconds that the gate took to answer, by gRPC and by HTTP, and somebody who knows nothing, in the steady state.
+    answers: [Vec<f64>; 3],
     /// The same from the collapse to its verdict.
-    meanwhile: [Vec<f64>; 2],
+    meanwhile: [Vec<f64>; 3],
 }
 
 pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
@@ -168,13 +168,12 @@ pub(crate) fn run() -> anyhow::Result<Vec<Figure>> {
         ],
     ];
     for (names, answers) in names.into_iter().zip([whole.answers, whole.meanwhile]) {
-        for (name, answers) in names.into_iter().zip(answers) {
-            figures.push(alone(
-                name,
-                "ms",
-                percentile(answers, 0.99),
-                GOAL_ANSWER_MILLIS,
-            ));
+        let [grpc, http, nobody] = answers.map(|answers| percentile(answers, 0.99));
+        for (name, ours) in names.into_iter().zip([grpc, http]) {
+            figures.push(Figure {
+                peer: Some(nobody),
+                ..alone(name, "ms", ours, GOAL_ANSWER_MILLIS)
+            });
         }
     }
     Ok(figures)
@@ -336,12 +335,12 @@ async fn wait_for(nodes: u16, what: &str, count: impl Fn(&Tally) -> u64) -> anyh
     }
 }
 
-fn split(answers: &[Answer]) -> [Vec<f64>; 2] {
-    let of = |grpc: bool| {
-        let those = answers.iter().filter(|answer| answer.by_grpc == grpc);
+fn split(answers: &[Answer]) -> [Vec<f64>; 3] {
+    let of = |by: By| {
+        let those = answers.iter().filter(|answer| answer.by == by);
         those
             .map(|answer| answer.took.as_secs_f64() * 1000.0)
             .collect()
     };
-    [of(true), of(false)]
+    [By::Grpc, By::Http, By::Nobody].map(of)
 }

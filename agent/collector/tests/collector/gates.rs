@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proto::wire::{CheckRequest, GateState, Phase, Question, WaitRequest, gate_client::GateClient};
+use tokio::{net::TcpStream, time::sleep};
 use tonic::Code;
 
 use crate::fixture::{API, Collector, MESH, identity, mesh_key, name, soon};
@@ -174,4 +175,19 @@ async fn a_collector_that_stops_ends_the_waits() {
         soon(states.message()).await.unwrap_err().code(),
         Code::Unavailable
     );
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_by_a_collector_that_has_stopped() {
+    let collector = Collector::start();
+    let address = collector.address;
+    // One connection of a reader, and one of an agent.
+    let (_gates, _agent) = (collector.gates().await, collector.reporting("vps-1").await);
+    collector.stop().await.unwrap();
+    let closed = async {
+        while TcpStream::connect(address).await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(closed).await;
 }

@@ -1,8 +1,11 @@
-//! A script that asks the gate all the time, by gRPC and by HTTP, on a thread of its own.
+//! Scripts that ask the gate all the time, by gRPC and by HTTP, each on a thread of its own.
+//!
+//! A third one asks a thread that answers at once and knows nothing. The processors are shared with the load and with the server: so what that
+//! one waits for is what the machine delays, and what the gate takes beyond it is the collector's.
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,9 +35,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) took: Duration,
-    pub(crate) by_grpc: bool,
+    pub(crate) by: By,
     /// What the gate said, by gRPC.
     pub(crate) phase: Option<Phase>,
+}
+
+/// Who was asked, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Grpc,
+    Http,
+    /// Somebody who answers at once.
+    Nobody,
 }
 
 /// Asks until it is dropped.
@@ -49,18 +61,15 @@ impl Asker {
     pub(crate) fn start() -> Self {
         let (sender, answers) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let (also, told) = (Arc::clone(&stop), sender.clone());
-        let threads = vec![
-            thread::spawn(move || by_grpc(&also, &told)),
-            thread::spawn({
-                let stop = Arc::clone(&stop);
-                move || by_http(&stop, &sender)
-            }),
-        ];
+        let kinds = [by_grpc, by_http, by_nobody];
+        let threads = kinds.map(|ask| {
+            let (stop, sender) = (Arc::clone(&stop), sender.clone());
+            thread::spawn(move || ask(&stop, &sender))
+        });
         Self {
             answers,
             stop,
-            threads,
+            threads: threads.into(),
         }
     }
 
@@ -102,7 +111,7 @@ fn by_grpc(stop: &AtomicBool, answers: &Sender<Answer>) -> anyhow::Result<()> {
             let phase = state.ok().map(|state| state.into_inner().ready());
             let answer = Answer {
                 took,
-                by_grpc: true,
+                by: By::Grpc,
                 phase,
             };
             if answers.send(answer).is_err() {
@@ -125,7 +134,7 @@ fn by_http(stop: &AtomicBool, answers: &Sender<Answer>) -> anyhow::Result<()> {
         read_answer(&mut stream)?;
         let answer = Answer {
             took: asked.elapsed(),
-            by_grpc: false,
+            by: By::Http,
             phase: None,
         };
         if answers.send(answer).is_err() {
@@ -133,6 +142,40 @@ fn by_http(stop: &AtomicBool, answers: &Sender<Answer>) -> anyhow::Result<()> {
         }
         thread::sleep(PACE);
     }
+    Ok(())
+}
+
+fn by_nobody(stop: &AtomicBool, answers: &Sender<Answer>) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    let (mut asked, _) = listener.accept()?;
+    for end in [&stream, &asked] {
+        end.set_nodelay(true)?;
+    }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // It ends with the connection.
+    let answering = thread::spawn(move || {
+        let mut word = [0; 1];
+        while asked.read_exact(&mut word).is_ok() && asked.write_all(&word).is_ok() {}
+    });
+    while !stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let mut word = [1];
+        stream.write_all(&word)?;
+        stream.read_exact(&mut word)?;
+        let answer = Answer {
+            took: asked.elapsed(),
+            by: By::Nobody,
+            phase: None,
+        };
+        if answers.send(answer).is_err() {
+            break;
+        }
+        thread::sleep(PACE);
+    }
+    drop(stream);
+    // It has nothing to tell.
+    drop(answering.join());
     Ok(())
 }
 
