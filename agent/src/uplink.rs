@@ -83,9 +83,13 @@ pub(crate) async fn run(
     }
     let mut pause = BACKOFF.0;
     let mut told = String::new();
+    let mut moves = Moves::default();
     loop {
         let started = Instant::now();
-        let ended = report(&collector, &proof, &facts, &place).await;
+        let ended = report(&collector, &proof, &facts, (&place, &moves)).await;
+        if moves.ended(&ended) {
+            warn!(%collector, "what moved in facts was not understood: it is told whole ones from now on");
+        }
         let reason = text(&ended);
         place.ended(&reason, clock::moment());
         if reason == told {
@@ -103,11 +107,37 @@ pub(crate) async fn run(
     }
 }
 
+/// Whether a collector is told of facts that merely went on by what moved in them.
+#[derive(Debug, Default)]
+struct Moves {
+    /// On the present stream.
+    taken: watch::Sender<bool>,
+    /// It said that it takes them, and refused a message with them: one of the two sides is wrong, and whole facts are understood by both.
+    refused: bool,
+}
+
+impl Moves {
+    /// The collector has said in which layout it takes them.
+    fn offered(&self, layout: Option<u32>) {
+        let taken = layout == Some(MOVED_LAYOUT) && !self.refused;
+        self.taken.send_replace(taken);
+    }
+
+    /// The stream has ended; says whether that is why none are told from now on.
+    fn ended(&mut self, ended: &Ended) -> bool {
+        let were_taken = self.taken.send_replace(false);
+        let is_malformed =
+            matches!(ended, Ended::Status(status) if status.code() == Code::InvalidArgument);
+        self.refused |= were_taken && is_malformed;
+        were_taken && is_malformed
+    }
+}
+
 async fn report(
     collector: &Collector,
     proof: &AgentProof,
     facts: &watch::Receiver<Published>,
-    place: &Place,
+    (place, moves): (&Place, &Moves),
 ) -> Ended {
     let tls = match proof.config() {
         Ok(tls) => tls,
@@ -120,9 +150,7 @@ async fn report(
     let mut client = ReportClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
-    let takes_moves = watch::Sender::new(false);
-    let messages = Messages::new(facts.clone());
-    let mut messages = messages.with_moves(takes_moves.subscribe());
+    let mut messages = Messages::new(facts.clone()).with_moves(moves.taken.subscribe());
     let (outgoing, requests) = mpsc::channel(OUTGOING);
     if outgoing.send(messages.snapshot()).await.is_err() {
         return Ended::Stuck;
@@ -133,7 +161,7 @@ async fn report(
     };
     info!(%collector, "reporting");
     tokio::select! {
-        ended = listen(responses, takes_moves, || place.reports(address, way, clock::moment())) => ended,
+        ended = listen(responses, moves, || place.reports(address, way, clock::moment())) => ended,
         ended = send(messages, outgoing) => ended,
     }
 }
@@ -192,7 +220,7 @@ async fn dial_marked(
 /// Takes acknowledgements and the peer list until the stream ends. The first one says that the snapshot was `taken`.
 async fn listen(
     mut responses: Streaming<ReportResponse>,
-    takes_moves: watch::Sender<bool>,
+    moves: &Moves,
     taken: impl Fn(),
 ) -> Ended {
     let mut is_first = true;
@@ -200,7 +228,7 @@ async fn listen(
         match responses.message().await {
             Ok(Some(response)) => {
                 if is_first {
-                    takes_moves.send_replace(response.moved_layout == Some(MOVED_LAYOUT));
+                    moves.offered(response.moved_layout);
                     taken();
                     is_first = false;
                 }
@@ -326,5 +354,25 @@ mod tests {
         let dialled = timeout(Duration::from_secs(5), listener.accept()).await;
         assert!(dialled.is_ok(), "never dialled");
         uplink.abort();
+    }
+
+    #[test]
+    fn who_does_not_understand_moves_after_all_is_told_whole_facts_from_then_on() {
+        let mut moves = Moves::default();
+        let taken = |moves: &Moves| *moves.taken.borrow();
+        for other in [None, Some(MOVED_LAYOUT + 1)] {
+            moves.offered(other);
+            assert!(!taken(&moves));
+        }
+        let malformed = || Ended::Status(Status::invalid_argument("field delta.moved: .."));
+        assert!(!moves.ended(&malformed()), "none were told");
+        moves.offered(Some(MOVED_LAYOUT));
+        assert!(taken(&moves));
+        assert!(!moves.ended(&Ended::Status(Status::unavailable("it stops"))));
+        assert!(!taken(&moves), "the next stream begins with whole facts");
+        moves.offered(Some(MOVED_LAYOUT));
+        assert!(moves.ended(&malformed()));
+        moves.offered(Some(MOVED_LAYOUT));
+        assert!(!taken(&moves));
     }
 }

@@ -35,7 +35,9 @@ use crate::counters::Counters;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    /// When it must have said something; none if it has.
+    /// Whether nothing was said on it yet.
+    is_silent: bool,
+    /// When something must have been said. It begins where the connection is served, whose clock goes as long as that.
     silent_until: Option<Pin<Box<Sleep>>>,
     callers: Arc<Callers>,
     counters: Arc<Counters>,
@@ -143,7 +145,8 @@ pub(crate) fn bounded(
         match places.take(agent_key(&stream, &callers)) {
             Ok(place) => Some(Ok(Connection {
                 stream,
-                silent_until: Some(Box::pin(sleep(limits::FIRST_WORD))),
+                is_silent: true,
+                silent_until: None,
                 callers: Arc::clone(&callers),
                 counters: Arc::clone(&counters),
                 place,
@@ -241,12 +244,18 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let Some(silent_until) = &mut self.silent_until else {
+        if !self.is_silent {
             return read;
-        };
+        }
         if buffer.filled().len() > before {
+            self.is_silent = false;
             self.silent_until = None;
-        } else if read.is_pending() && silent_until.as_mut().poll(cx).is_ready() {
+            return read;
+        }
+        let silent_until = self
+            .silent_until
+            .get_or_insert_with(|| Box::pin(sleep(limits::FIRST_WORD)));
+        if read.is_pending() && silent_until.as_mut().poll(cx).is_ready() {
             self.counters.connections_silent.add();
             debug!("a connection on which nothing was said is closed");
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

@@ -1,21 +1,21 @@
 //! Threads with less of the processor than those that answer.
 //!
-//! Whoever asks whether a gate is open waits for the answer, and nobody else for anything: so all other work stands back behind the threads
-//! that answer. Reports come first then, the judge next, and handshakes last: each is a millisecond of computing that anybody on the network
-//! can ask for.
+//! A reader who asks whether a gate is open waits for the answer, and nobody else waits for anything: so all other work stands back behind the
+//! threads that answer readers. Reports come first then, the judge next, and handshakes last: each is a millisecond of computing that
+//! anybody on the network can ask for.
 
 use std::{io, thread};
 
 use proto::transport::Lanes;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tracing::{error, warn};
+use tracing::warn;
 
-/// How far those stand back that take reports in (`nice`): beside one that answers, such a thread gets a third of a processor.
+/// How far those stand back that serve agents (`nice`): beside one that answers, such a thread gets a third of a processor.
 const REPORTS: i32 = 3;
-/// The one that judges: a fifth. When everything fails, what has been said is worth more than what was made of a part of it.
-const JUDGE: i32 = 6;
-/// The one that makes handshakes of networks of which none was wrong of late. All agents come back at once after a restart.
-const FIRST: i32 = 6;
+/// The one that judges: a quarter. When everything fails, what has been said is worth more than what was made of a part of it.
+const JUDGE: i32 = 5;
+/// The one that makes handshakes of networks of which none was wrong of late: a sixth. All agents come back at once after a restart.
+const FIRST: i32 = 7;
 /// The same for the others: a tenth. They may be good ones behind the NAT of a bad one, and must not time out.
 const LAST: i32 = 10;
 
@@ -29,16 +29,16 @@ pub(crate) struct Desks {
 }
 
 impl Desks {
-    /// Without threads of its own a collector does everything on those that answer, and says so.
-    pub(crate) fn start() -> Self {
+    /// Starts them all.
+    pub(crate) fn start() -> io::Result<Self> {
         // As many as there are processors: a collapse is told by all agents at once.
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            reports: Desk::start("reports", REPORTS, processors),
-            judge: Desk::start("judge", JUDGE, 1),
-            first: Desk::start("handshakes", FIRST, 1),
-            last: Desk::start("handshakes-last", LAST, 1),
-        }
+        Ok(Self {
+            reports: Desk::start("reports", REPORTS, processors)?,
+            judge: Desk::start("judge", JUDGE, 1)?,
+            first: Desk::start("handshakes", FIRST, 1)?,
+            last: Desk::start("handshakes-last", LAST, 1)?,
+        })
     }
 
     /// Where agents are served.
@@ -60,17 +60,28 @@ impl Desks {
     }
 }
 
-/// Threads of one kind; none if they could not be had.
+/// Threads of one kind; none only while it is dropped.
 #[derive(Debug)]
 struct Desk(Option<Runtime>);
 
 impl Desk {
-    fn start(name: &str, back: i32, threads: usize) -> Self {
-        let started = desk(name, back, threads);
-        if let Err(error) = &started {
-            error!(%error, name, "no threads: the work is done beside everything else");
-        }
-        Self(started.ok())
+    fn start(name: &'static str, back: i32, threads: usize) -> io::Result<Self> {
+        // A runtime that gets no thread panics. So one is tried before, and the reason is told.
+        let tried = thread::Builder::new().spawn(|| ())?;
+        drop(tried.join());
+        // Sockets are those of the runtime that serves: they are looked after there, whoever reads them.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name(name)
+            .enable_time()
+            .on_thread_start(move || {
+                // Of this thread alone, on Linux. Nobody needs a right to let others go first.
+                if let Err(error) = rustix::process::nice(back) {
+                    warn!(%error, thread = name, "it does not stand back behind the threads that answer");
+                }
+            })
+            .build()?;
+        Ok(Self(Some(runtime)))
     }
 
     fn handle(&self) -> Handle {
@@ -89,21 +100,6 @@ impl Drop for Desk {
     }
 }
 
-fn desk(name: &str, back: i32, threads: usize) -> io::Result<Runtime> {
-    // Sockets are those of the runtime that serves: they are looked after there, whoever reads them.
-    Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name(name)
-        .enable_time()
-        .on_thread_start(move || {
-            // Of this thread alone, on Linux. Nobody needs a right to let others go first.
-            if let Err(error) = rustix::process::nice(back) {
-                warn!(%error, "a thread has the same priority as all others");
-            }
-        })
-        .build()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -118,7 +114,8 @@ mod tests {
     #[tokio::test]
     async fn each_kind_of_work_stands_back_behind_what_answers_and_ends_with_the_collector() {
         let here = rustix::process::nice(0).unwrap();
-        let desks = Desks::start();
+        let desks = Desks::start().unwrap();
+        const { assert!(REPORTS < JUDGE && JUDGE < FIRST && FIRST < LAST) };
         let back = async || rustix::process::nice(0).unwrap();
         let Lanes { first, last } = desks.lanes();
         for (desk, nice) in [

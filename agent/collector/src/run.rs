@@ -107,6 +107,9 @@ pub enum RunError {
     /// No certificates could be had.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// There are no threads to be had.
+    #[error("failed to start threads: is there a limit on them?")]
+    Threads(#[source] io::Error),
     /// The listener has no address.
     #[error("failed to read the address of the listener")]
     Listener(#[source] io::Error),
@@ -164,7 +167,7 @@ pub async fn run(
         counters,
     };
     let services = services(&owner, (changes, inbox), &memory, &surface)?;
-    let desks = Desks::start();
+    let desks = Desks::start().map_err(RunError::Threads)?;
     let bounds = Bounds::of_reports();
     let connections = bounded(
         incoming_with(
@@ -206,14 +209,18 @@ pub async fn run(
         address,
         source: ended.ok().and_then(Result::err),
     };
-    tokio::select! {
-        () = shutdown => {}
-        _ = &mut owner => return Err(RunError::Judge),
-        ended = &mut readers => return Err(failed(ended)),
-        ended = &mut agents => return Err(failed(ended)),
-    }
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = &mut owner => Err(RunError::Judge),
+        ended = &mut readers => Err(failed(ended)),
+        ended = &mut agents => Err(failed(ended)),
+    };
+    // Also after a failure everybody is told that the collector stops.
     drop(stop);
-    owner.await.map_err(|_| RunError::Judge)?;
+    let judged = match outcome {
+        Err(RunError::Judge) => Ok(()),
+        _ => owner.await.map_err(|_| RunError::Judge),
+    };
     if let Some(store) = memory.store {
         // The bound on it is its own.
         drop(spawn_blocking(move || store.close()).await);
@@ -222,14 +229,19 @@ pub async fn run(
         // The bound on what is left to push is shorter than this one.
         drop(timeout(DRAIN, exporting).await);
     }
-    if timeout(DRAIN, async { tokio::join!(agents, readers) })
-        .await
-        .is_err()
-    {
+    let drained = async {
+        for server in [readers, agents] {
+            // One that has ended may be why all end, and is asked no more.
+            if !server.is_finished() {
+                drop(server.await);
+            }
+        }
+    };
+    if timeout(DRAIN, drained).await.is_err() {
         warn!(seconds = DRAIN.as_secs(), "open calls did not end in time");
     }
     info!(%address, "collector stopped");
-    Ok(())
+    outcome.and(judged)
 }
 
 /// Opens the store, if there is to be one; what earlier runs have left.

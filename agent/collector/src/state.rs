@@ -155,11 +155,13 @@ impl State {
                 format!("at most {limit} facts of one node, got {total}"),
             ));
         }
+        let news = News::of(&delta);
+        let told = node.facts.apply(delta);
+        told.map_err(|error| Refusal::field("delta.moved", error.to_string()))?;
         node.steady_since = steady_since(node, at);
         node.last_report = at;
-        self.news = self.news.max(News::of(&delta));
-        let told = node.facts.apply(delta);
-        told.map_err(|error| Refusal::field("delta.moved", error.to_string()))
+        self.news = self.news.max(news);
+        Ok(())
     }
 
     /// Marks a stream as ended; says whether it was the node's present one.

@@ -4,6 +4,8 @@
 pub const PEERS: usize = 1024;
 /// Facts in one snapshot: eight per peer, and the node's own.
 pub const FACTS: usize = 8 * PEERS + 64;
+/// Sources whose moves are told in one message; later versions have more of them.
+pub const MOVED_SOURCES: usize = 64;
 /// Numbers of one fact that can move: sizes have three for each layer, an echo fourteen.
 pub const MOVED_NUMBERS: usize = 16;
 /// The layout of these numbers ([`crate::Moved`]). Another one has another number, and who knows only one of them is told whole facts.

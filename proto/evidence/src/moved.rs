@@ -2,13 +2,15 @@
 //!
 //! In a mesh that is well nearly all that agents say is that counters grew and moments moved on. Told as whole facts, each costs as much as
 //! one that is new: it is written, read, checked and put in the place of another that differs in a few numbers. Told by these numbers, it
-//! is the same fact to the bit, for a tenth of that.
+//! is the same fact to the bit.
+
+use std::fmt;
 
 use thiserror::Error;
 
 use crate::{
     Delta, EchoHeard, EchoSent, Fact, FactKey, Facts, Moment, NodeEcho, Peer, PublicKey, Rtt,
-    Sizes, SourceId, SourceState, WallReading,
+    Sizes, SourceId, SourceState, WallReading, limits,
 };
 
 /// What moved in facts that go on ([`Fact::goes_on_from`]).
@@ -52,25 +54,41 @@ pub enum MovedKind {
     NodeEcho,
 }
 
-/// Why a fact cannot go on.
+/// Why facts cannot go on.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CannotMove {
     /// Nothing was said of the source.
     #[error("a source of which something was said before, got {id}", id = .0.as_str())]
     Source(SourceId),
-    /// None was said before, or there are two such keys.
-    #[error("a {0:?} that was said before, of one key that begins with {key:08x}", key = (.1).0)]
-    Unsaid(MovedKind, ShortKey),
+    /// Nothing was said of it.
+    #[error("a fact that was said before, got {0}")]
+    Unsaid(MovedFact),
+    /// There are two such keys.
+    #[error("one key, got two that begin as that of {0}")]
+    Two(MovedFact),
     /// It has another number of numbers.
-    #[error("{expected} numbers of a {kind:?}, got {got}")]
+    #[error("{expected} numbers of {fact}, got {got}", got = .fact.numbers)]
     Numbers {
-        /// Of which kind it is.
-        kind: MovedKind,
+        /// Which one.
+        fact: MovedFact,
         /// How many it has.
         expected: usize,
-        /// How many were told.
-        got: usize,
     },
+}
+
+/// `echo-sent of BwcHB..`: as much of the key, in the writing that everybody knows, as there is of it.
+impl fmt::Display for MovedFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            MovedKind::Peer => "wireguard-peer",
+            MovedKind::EchoSent => "echo-sent",
+            MovedKind::EchoHeard => "echo-heard",
+            MovedKind::Sizes => "sizes",
+            MovedKind::NodeEcho => "node-echo",
+        };
+        let (least, _) = self.key.bounds();
+        write!(f, "{kind} of {least:.5}..")
+    }
 }
 
 impl ShortKey {
@@ -146,12 +164,14 @@ impl Moved {
             return false;
         }
         if let (Fact::Source(id, new), Fact::Source(_, old)) = (new, old) {
-            let [new, old] = [new, old].map(|state| state.read_at.as_millis());
-            let Some(later) = new.checked_sub(old) else {
-                return false;
-            };
-            self.sources.push((*id, later));
-            return true;
+            let [after, before] = [new, old].map(|state| state.read_at.as_millis());
+            let later = after.wrapping_sub(before);
+            let mut moved = old.clone();
+            moved.go_on(later);
+            if moved == *new {
+                self.sources.push((*id, later));
+            }
+            return moved == *new;
         }
         let Some((kind, key)) = MovedKind::of_fact(new) else {
             return false;
@@ -162,15 +182,17 @@ impl Moved {
         // What did not merely move cannot be told so, nor what would leave its range: this holds for any fact, whatever `numbers` goes through.
         let mut moved = old.clone();
         moved.move_by(&mut by.iter().copied());
+        let is_it = moved == *new && by.len() <= limits::MOVED_NUMBERS;
         let numbers = u8::try_from(by.len()).ok();
-        let Some(numbers) = numbers.filter(|_| moved == *new) else {
+        let Some(numbers) = numbers.filter(|_| is_it) else {
             return false;
         };
         let key = ShortKey::of(key);
-        if older.of_short_key(key).is_none() {
+        let told = MovedFact { key, kind, numbers };
+        if older.of_short_key(told).is_err() {
             return false;
         }
-        self.of_peers.push(MovedFact { key, kind, numbers });
+        self.of_peers.push(told);
         self.by.extend(by);
         true
     }
@@ -231,7 +253,7 @@ fn values(fact: &Fact) -> Vec<i64> {
 
 impl Fact {
     /// Goes through the numbers that move while the fact goes on. Their order is a part of the contract with agents: whoever changes it, or
-    /// what is gone through, gives the layout another number (`limits::MOVED_LAYOUT`).
+    /// what is gone through, or adds a layer of sizes, gives the layout another number (`limits::MOVED_LAYOUT`).
     fn numbers(&mut self, each: &mut impl FnMut(Number<'_>)) {
         match self {
             Self::Peer(_, peer) => {
@@ -299,7 +321,7 @@ impl Fact {
     }
 
     /// How many numbers that is.
-    fn count_numbers(&self) -> usize {
+    pub(crate) fn count_numbers(&self) -> usize {
         let some = |moments: &[Option<Moment>]| moments.iter().flatten().count();
         match self {
             Self::Peer(
@@ -340,22 +362,9 @@ impl Fact {
         }
     }
 
-    fn move_by(&mut self, by: &mut impl Iterator<Item = i64>) {
+    /// Goes on by so much.
+    pub(crate) fn move_by(&mut self, by: &mut impl Iterator<Item = i64>) {
         self.numbers(&mut |number| number.move_by(by.next().unwrap_or(0)));
-    }
-
-    /// Goes on by so much; it must have as many numbers.
-    pub(crate) fn go_on(&mut self, kind: MovedKind, by: &[i64]) -> Result<(), CannotMove> {
-        let (expected, got) = (self.count_numbers(), by.len());
-        if expected != got {
-            return Err(CannotMove::Numbers {
-                kind,
-                expected,
-                got,
-            });
-        }
-        self.move_by(&mut by.iter().copied());
-        Ok(())
     }
 }
 

@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    CannotMove, Fact, FactKey, Moved, MovedFact, OfPeer, PublicKey, ShortKey, of_peer::of_key,
-};
+use crate::{CannotMove, Fact, FactKey, Moved, MovedFact, OfPeer, PublicKey, of_peer::of_key};
 
 /// The present facts of one node, at most one per [`FactKey`].
 ///
@@ -155,11 +153,13 @@ impl Facts {
         &self.edition
     }
 
-    /// Applies a difference. What merely moved goes first, as it goes on from what was there before; other order within it does not matter.
-    ///
-    /// A difference from other facts than these may not fit: what fitted before that stays, each fact as it was told.
+    /// Applies a difference. What merely moved goes first, as it goes on from what was there before; other order within it does not matter,
+    /// and moves of one fact add up. A difference from other facts than these may not fit: then nothing is changed.
     pub fn apply(&mut self, delta: Delta) -> Result<(), CannotMove> {
-        self.go_on(&delta.moved)?;
+        if !delta.moved.is_empty() {
+            self.fits(&delta.moved)?;
+            self.go_on(&delta.moved);
+        }
         for key in &delta.removed {
             self.remove(key);
         }
@@ -169,44 +169,64 @@ impl Facts {
         Ok(())
     }
 
-    fn go_on(&mut self, moved: &Moved) -> Result<(), CannotMove> {
-        if moved.is_empty() {
-            return Ok(());
-        }
-        self.leave_edition();
-        let own = Arc::make_mut(&mut self.own);
-        for (id, later) in &moved.sources {
-            match own.get_mut(&FactKey::Source(*id)) {
-                Some(Fact::Source(_, state)) => state.go_on(*later),
-                _ => return Err(CannotMove::Source(*id)),
+    /// Whether all that moved is there, and has as many numbers.
+    fn fits(&self, moved: &Moved) -> Result<(), CannotMove> {
+        for (id, _) in &moved.sources {
+            if !self.own.contains_key(&FactKey::Source(*id)) {
+                return Err(CannotMove::Source(*id));
             }
         }
-        let of_peers = Arc::make_mut(&mut self.of_peers);
-        let mut rest = moved.by.as_slice();
-        for MovedFact { key, kind, numbers } in &moved.of_peers {
-            let unsaid = CannotMove::Unsaid(*kind, *key);
-            let (least, greatest) = key.bounds();
-            let mut those = of_peers.range_mut(least..=greatest);
-            let (Some((key, of_peer)), None) = (those.next(), those.next()) else {
-                return Err(unsaid);
-            };
-            let (_, place) = of_key(&kind.of(*key)).ok_or(unsaid)?;
-            let fact = Arc::make_mut(of_peer).kind_mut(place).ok_or(unsaid)?;
-            let (by, after) = rest
-                .split_at_checked(usize::from(*numbers))
-                .unwrap_or((rest, &[]));
-            fact.go_on(*kind, by)?;
-            rest = after;
+        for told in &moved.of_peers {
+            let (key, of_peer) = self.of_short_key(*told)?;
+            let known = of_key(&told.kind.of(*key)).and_then(|(_, kind)| of_peer.kind(kind));
+            let expected = known.ok_or(CannotMove::Unsaid(*told))?.count_numbers();
+            if expected != usize::from(told.numbers) {
+                return Err(CannotMove::Numbers {
+                    fact: *told,
+                    expected,
+                });
+            }
         }
         Ok(())
     }
 
-    /// What is said of the one key that begins so; none if there are two.
-    pub(crate) fn of_short_key(&self, key: ShortKey) -> Option<&Arc<OfPeer>> {
-        let (least, greatest) = key.bounds();
+    /// What fits goes on.
+    fn go_on(&mut self, moved: &Moved) {
+        self.leave_edition();
+        let own = Arc::make_mut(&mut self.own);
+        for (id, later) in &moved.sources {
+            if let Some(Fact::Source(_, state)) = own.get_mut(&FactKey::Source(*id)) {
+                state.go_on(*later);
+            }
+        }
+        let of_peers = Arc::make_mut(&mut self.of_peers);
+        let mut by = moved.by.iter().copied();
+        for told in &moved.of_peers {
+            let mut by = by.by_ref().take(usize::from(told.numbers));
+            let (least, greatest) = told.key.bounds();
+            let known = of_peers.range_mut(least..=greatest).next();
+            let fact = known.and_then(|(key, of_peer)| {
+                let (_, kind) = of_key(&told.kind.of(*key))?;
+                Arc::make_mut(of_peer).kind_mut(kind)
+            });
+            if let Some(fact) = fact {
+                fact.move_by(&mut by);
+            }
+        }
+    }
+
+    /// What is said of the one key that begins so.
+    pub(crate) fn of_short_key(
+        &self,
+        told: MovedFact,
+    ) -> Result<(&PublicKey, &Arc<OfPeer>), CannotMove> {
+        let (least, greatest) = told.key.bounds();
         let mut those = self.of_peers.range(least..=greatest);
-        let (_, one) = those.next()?;
-        those.next().is_none().then_some(one)
+        match (those.next(), those.next()) {
+            (None, _) => Err(CannotMove::Unsaid(told)),
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => Err(CannotMove::Two(told)),
+        }
     }
 
     /// The same facts on a timeline whose origin lies `offset` milliseconds earlier.

@@ -50,7 +50,7 @@ pub(super) fn moved_from_wire(moved: Option<wire::Moved>) -> Result<(Moved, usiz
     else {
         return Ok((Moved::default(), 0));
     };
-    at_most("delta.moved.sources", sources.len(), limits::FACTS)?;
+    at_most("delta.moved.sources", sources.len(), limits::MOVED_SOURCES)?;
     as_many("delta.moved.later_ms", later_ms.len(), sources.len())?;
     at_most("delta.moved.keys", keys.len(), limits::FACTS)?;
     as_many("delta.moved.kinds", kinds.len(), keys.len())?;

@@ -61,7 +61,7 @@ const ENTRIES: &[(&str, usize, Say)] = &[
         })
         .map(drop)
     }),
-    ("delta.moved.sources", limits::FACTS, |count| {
+    ("delta.moved.sources", limits::MOVED_SOURCES, |count| {
         moved(wire::Moved {
             sources: vec![wire::SourceId::Echo.into(); count],
             later_ms: vec![0; count],

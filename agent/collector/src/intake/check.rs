@@ -1,6 +1,6 @@
 //! What a message may say at its place in the stream. Pure.
 
-use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName, limits};
+use evidence::{Delta, Fact, FactKey, Facts, Moment, NodeName};
 use proto::{
     convert::{Incoming, Taken, incoming},
     wire::ReportRequest,
@@ -15,11 +15,6 @@ pub(crate) struct Offset(i64);
 
 /// The sequence of the snapshot.
 pub(crate) const FIRST: u64 = 1;
-
-/// In which layout moves of facts are taken from an agent of whose facts so many were left out: then some of what moves is not known here.
-pub(crate) fn moved_layout(left_out: usize) -> Option<u32> {
-    (left_out == 0).then_some(limits::MOVED_LAYOUT)
-}
 
 /// The first message of a stream, taken in.
 #[derive(Debug)]

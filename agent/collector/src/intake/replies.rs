@@ -2,6 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
+use evidence::limits::MOVED_LAYOUT;
 use proto::{convert::peers_to_wire, wire::ReportResponse};
 use tokio::{
     sync::{mpsc, watch},
@@ -22,8 +23,6 @@ pub(super) type Sender = mpsc::Sender<Result<ReportResponse, Status>>;
 pub(super) struct Replies {
     sender: Sender,
     peers: watch::Receiver<Peers>,
-    /// In which layout moves of facts are taken on this stream, if they are.
-    moved_layout: Option<u32>,
     acknowledged: u64,
     /// Whether a response is due at `not_before`.
     owed: bool,
@@ -33,15 +32,10 @@ pub(super) struct Replies {
 
 impl Replies {
     /// The snapshot has been taken in; the first response leaves at once.
-    pub(super) fn new(
-        sender: Sender,
-        peers: watch::Receiver<Peers>,
-        moved_layout: Option<u32>,
-    ) -> Self {
+    pub(super) fn new(sender: Sender, peers: watch::Receiver<Peers>) -> Self {
         Self {
             sender,
             peers,
-            moved_layout,
             acknowledged: FIRST,
             owed: true,
             peers_owed: true,
@@ -82,7 +76,7 @@ impl Replies {
         slot.send(Ok(ReportResponse {
             acknowledged: self.acknowledged,
             peers,
-            moved_layout: self.moved_layout,
+            moved_layout: Some(MOVED_LAYOUT),
         }));
         self.owed = false;
         self.peers_owed = false;
@@ -96,7 +90,7 @@ mod tests {
     fn replies(room: usize) -> (Replies, mpsc::Receiver<Result<ReportResponse, Status>>) {
         let (sender, receiver) = mpsc::channel(room);
         let peers = watch::Sender::new(Peers::default());
-        (Replies::new(sender, peers.subscribe(), None), receiver)
+        (Replies::new(sender, peers.subscribe()), receiver)
     }
 
     #[tokio::test]

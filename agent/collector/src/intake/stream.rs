@@ -71,8 +71,7 @@ impl Stream {
             info!(node = %self.agent.node, version, own = env!("CARGO_PKG_VERSION"), left_out, "an agent of a later version: some of its facts mean nothing here");
         }
         let Admitted { id, ended } = self.open(facts, at).await?;
-        let layout = check::moved_layout(left_out);
-        let replies = Replies::new(sender, self.intake.peers.clone(), layout);
+        let replies = Replies::new(sender, self.intake.peers.clone());
         let result = self.follow(id, offset, ended, replies).await;
         self.close(id, result.as_ref().err()).await;
         result

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use evidence::{Delta, Facts, limits::MOVED_LAYOUT};
-use proto::{
-    convert::{delta_to_wire, snapshot_to_wire},
-    wire::{self, report_request::Body},
-};
+use evidence::{Facts, limits::MOVED_LAYOUT};
+use proto::convert::delta_to_wire;
 use tonic::Code;
 
 use crate::fixture::{Collector, identity, node, peer};
@@ -58,31 +55,10 @@ async fn moves_of_what_was_never_said_end_the_stream_with_what_was_expected() {
     assert_eq!(refusal.code(), Code::InvalidArgument);
     assert_eq!(
         refusal.message(),
-        "field delta.moved: expected a Peer that was said before, of one key that begins with 01010101"
+        "field delta.moved: expected a fact that was said before, got wireguard-peer of AQEBA.."
     );
     assert_eq!(collector.counters.messages_malformed.get(), 1);
     collector
         .until(|verdict| node(verdict, "vps-1").is_some_and(|node| !node.reporting))
         .await;
-}
-
-/// It would tell moves of facts that are not there.
-#[tokio::test]
-async fn an_agent_of_whose_facts_some_are_not_known_is_to_tell_whole_ones() {
-    let collector = Collector::start();
-    let mut agent = collector.agent("vps-1", b"machine").await;
-    let facts: Facts = [identity("vps-1", "boot-a")].into_iter().collect();
-    let mut request = snapshot_to_wire(1, agent.now, &facts);
-    if let Some(Body::Snapshot(snapshot)) = &mut request.body {
-        // A kind of a later version.
-        snapshot.facts.push(wire::Fact { fact: None });
-    }
-    agent.raw(request).await;
-    let response = agent.response().await.unwrap();
-    assert_eq!((response.acknowledged, response.moved_layout), (1, None));
-    assert_eq!(collector.counters.facts_unknown.get(), 1);
-    agent
-        .raw(delta_to_wire(2, agent.now, &Delta::default()))
-        .await;
-    assert_eq!(agent.response().await.unwrap().moved_layout, None);
 }
