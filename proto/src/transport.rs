@@ -1,9 +1,11 @@
 //! Connections: TCP with the `KubeSpan` mark, TLS 1.3 on it, HTTP/2 on that.
 
+mod accepted;
 mod dial;
 mod listen;
 mod suspects;
 
+pub use accepted::Accepted;
 pub use dial::{
     DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket,
 };

@@ -6,6 +6,7 @@ use std::{
     error::Error as _,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
@@ -13,8 +14,8 @@ use evidence::NodeName;
 use proto::{
     limits,
     transport::{
-        DialError, Incoming, Lanes, Mark, ReachedAgent, Unserved, dial, dial_agent, incoming,
-        incoming_with, listen,
+        Accepted, DialError, Incoming, Lanes, Mark, ReachedAgent, Unserved, dial, dial_agent,
+        incoming, incoming_with, listen,
     },
     trust::{
         COLLECTOR_NAME, Credentials, MeshKey, Role, agent_server_config, caller, server_config,
@@ -26,10 +27,10 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     runtime::{Builder, Handle},
-    sync::watch,
+    sync::{oneshot, watch},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, server::TlsStream};
 use zeroize::Zeroizing;
 
 /// Bound on every wait.
@@ -278,8 +279,8 @@ async fn after_a_failure_handshakes_of_that_network_are_made_apart_from_those_of
         .unwrap();
     assert_eq!(made_last(), 1);
     assert!(!again.is_finished());
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let driver = std::thread::spawn(move || {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let driver = thread::spawn(move || {
         // It ends when the sender is dropped.
         idle.block_on(async { drop(stopped.await) });
     });
@@ -315,7 +316,9 @@ async fn segments_are_so_short_that_they_pass_where_large_packets_are_lost() {
     let (reached, stream) = tokio::join!(reach(address, reader), accepted);
     assert!(reached.is_ok(), "{reached:?}");
     // What the client is sent is as short, because it has said so.
-    let segment = SockRef::from(stream.get_ref().0).tcp_mss().unwrap();
+    let segment = SockRef::from(stream.get_ref().0.tcp().unwrap())
+        .tcp_mss()
+        .unwrap();
     assert!(segment <= limits::SEGMENT, "{segment}");
 }
 
@@ -389,4 +392,41 @@ async fn an_agent_of_another_mesh_key_is_refused_on_both_sides() {
     let error = ask(address, tls).await.unwrap_err();
     let cause = error.source().unwrap().to_string();
     assert!(cause.starts_with("received fatal alert"), "{cause}");
+}
+
+/// What one runtime has accepted is read and written in another one, also after the first has ended.
+#[test]
+fn a_connection_that_went_over_needs_the_runtime_that_accepted_it_no_more() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (told, address) = oneshot::channel();
+    let (given, taken) = oneshot::channel();
+    let there = thread::spawn(move || {
+        runtime().block_on(async move {
+            let tls = Arc::new(key(1).reader_config().unwrap());
+            let tcp = TcpStream::connect(address.await.unwrap()).await.unwrap();
+            let dialled = TlsConnector::from(tls).connect(COLLECTOR_NAME.try_into().unwrap(), tcp);
+            let mut client = timeout(BOUND, dialled).await.unwrap().unwrap();
+            let mut served: TlsStream<Accepted> = taken.await.unwrap();
+            served.get_mut().0.go_over().unwrap();
+            for _ in 0..2 {
+                let mut word = [0; 4];
+                client.write_all(b"word").await.unwrap();
+                let heard = timeout(BOUND, served.read_exact(&mut word)).await;
+                heard.unwrap().unwrap();
+                served.write_all(&word).await.unwrap();
+                let heard = timeout(BOUND, client.read_exact(&mut word)).await;
+                heard.unwrap().unwrap();
+                assert_eq!(&word, b"word");
+            }
+        });
+    });
+    let here = runtime();
+    let accepted = here.block_on(async {
+        let (address, mut connections) = serve(key(1).server_config().unwrap());
+        told.send(address).unwrap();
+        timeout(BOUND, connections.recv()).await.unwrap()
+    });
+    drop(here);
+    given.send(accepted.unwrap().unwrap()).unwrap();
+    there.join().unwrap();
 }

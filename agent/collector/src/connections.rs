@@ -14,7 +14,7 @@ use std::{
 
 use proto::{
     limits,
-    transport::Incoming,
+    transport::{Accepted, Incoming},
     trust::{Callers, Role},
 };
 use rustls::pki_types::CertificateDer;
@@ -34,7 +34,7 @@ use crate::counters::Counters;
 /// A connection that holds its place among the bounded ones until it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Accepted>,
     /// Whether nothing was said on it yet.
     is_silent: bool,
     /// When something must have been said. It begins where the connection is served, whose clock goes as long as that.
@@ -161,7 +161,7 @@ pub(crate) fn bounded(
 }
 
 /// What is pinned of an agent; none of anybody else.
-fn agent_key(stream: &TlsStream<TcpStream>, callers: &Callers) -> Option<[u8; 32]> {
+fn agent_key(stream: &TlsStream<Accepted>, callers: &Callers) -> Option<[u8; 32]> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let caller = callers.caller(certificate).ok()?;
     (caller.role == Role::Agent).then_some(caller.key)
@@ -170,6 +170,12 @@ fn agent_key(stream: &TlsStream<TcpStream>, callers: &Callers) -> Option<[u8; 32
 impl Connection {
     fn is_agent(&self) -> bool {
         self.place.own.is_some()
+    }
+
+    /// From now on the runtime in which this is called looks after it.
+    pub(crate) fn go_over(mut self) -> io::Result<Self> {
+        self.stream.get_mut().0.go_over()?;
+        Ok(self)
     }
 
     /// Whether TLS has agreed on that protocol.
@@ -185,7 +191,7 @@ impl Connected for Connection {
         let (tcp, session) = self.stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         Remote {
-            address: tcp.peer_addr().ok().map(plain),
+            address: tcp.tcp().and_then(TcpStream::peer_addr).ok().map(plain),
             certificate: chain.first().cloned(),
             callers: Arc::clone(&self.callers),
         }

@@ -69,11 +69,10 @@ impl Desk {
         // A runtime that gets no thread panics. So one is tried before, and the reason is told.
         let tried = thread::Builder::new().spawn(|| ())?;
         drop(tried.join());
-        // Sockets are those of the runtime that serves: they are looked after there, whoever reads them.
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
-            .enable_time()
+            .enable_all()
             .on_thread_start(move || {
                 // Of this thread alone, on Linux. Nobody needs a right to let others go first.
                 if let Err(error) = rustix::process::nice(back) {

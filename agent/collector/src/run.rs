@@ -17,7 +17,7 @@ use tokio::{
     task::{JoinError, spawn_blocking},
     time::timeout,
 };
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{
     Request,
     service::{Routes, interceptor::InterceptedService},
@@ -203,6 +203,8 @@ pub async fn run(
     let mut owner = desks.judge().spawn(owner.run(dropped(stopped.clone())));
     // Both have all services: who may call what is judged at each call.
     let mut readers = tokio::spawn(serve(services.clone(), readers, stopped.clone()));
+    // Woken from here, they would keep these threads busy.
+    let agents = agents.map(|accepted| accepted.and_then(Connection::go_over));
     let mut agents = desks.reports().spawn(serve(services, agents, stopped));
     info!(%address, "collector serves");
     let failed = |ended: Result<Served, JoinError>| RunError::Serve {
@@ -335,7 +337,7 @@ type Served = Result<(), tonic::transport::Error>;
 /// Serves where it is called, until the sender of `stopped` is gone.
 async fn serve(
     services: Routes,
-    connections: ReceiverStream<io::Result<Connection>>,
+    connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
     stopped: watch::Receiver<()>,
 ) -> Served {
     Server::builder()

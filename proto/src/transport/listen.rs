@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    UNDERLAY_MARK,
+    Accepted, UNDERLAY_MARK,
     suspects::{Suspects, network},
 };
 use crate::limits;
@@ -44,7 +44,7 @@ pub struct ListenError {
 }
 
 /// Connections whose TLS handshake is done.
-pub type Incoming = mpsc::Receiver<io::Result<TlsStream<TcpStream>>>;
+pub type Incoming = mpsc::Receiver<io::Result<TlsStream<Accepted>>>;
 
 /// Listens on `address`. The socket carries the underlay mark if the process may set it, because answers to a node
 /// address must not be pulled into the tunnel; accepted connections inherit it. Returns whether the mark is set.
@@ -160,7 +160,7 @@ fn start(
 async fn accept(
     listener: TcpListener,
     mut handshakes: Handshakes,
-    sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
+    sender: mpsc::Sender<io::Result<TlsStream<Accepted>>>,
 ) {
     loop {
         tokio::select! {
@@ -183,7 +183,7 @@ async fn accept(
 struct Handshakes {
     tls: watch::Receiver<Arc<ServerConfig>>,
     most: usize,
-    running: JoinSet<io::Result<TlsStream<TcpStream>>>,
+    running: JoinSet<io::Result<TlsStream<Accepted>>>,
     places: Places<AbortHandle>,
     suspects: Suspects,
     unserved: Arc<Unserved>,
@@ -208,7 +208,7 @@ impl Handshakes {
         let handshake = async move {
             drop(stream.set_nodelay(true));
             let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-            timeout(limits::TLS_HANDSHAKE, tls.accept(stream))
+            timeout(limits::TLS_HANDSHAKE, tls.accept(Accepted::new(stream)))
                 .await
                 .map_err(timed_out)?
         };
@@ -217,7 +217,7 @@ impl Handshakes {
     }
 
     /// The next that has ended: a connection, if it went well. Nothing is lost when it is dropped.
-    async fn next_done(&mut self) -> Option<Option<TlsStream<TcpStream>>> {
+    async fn next_done(&mut self) -> Option<Option<TlsStream<Accepted>>> {
         let ended = self.running.join_next_with_id().await?;
         let id = match &ended {
             Ok((id, _)) => *id,
