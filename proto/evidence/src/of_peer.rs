@@ -175,6 +175,47 @@ impl OfPeer {
     }
 }
 
+impl Fact {
+    /// Gives back room that its lists do not need. A list of which the length is not known beforehand has room for four: of the facts of a
+    /// large mesh that was a third.
+    pub fn shrink_to_fit(&mut self) {
+        match self {
+            Self::Peer(_, peer) => {
+                peer.allowed_ips.shrink_to_fit();
+                peer.endpoint_changes.shrink_to_fit();
+            }
+            Self::Sizes(_, layers) => layers.shrink_to_fit(),
+            Self::Initiated(_, list) => list.shrink_to_fit(),
+            Self::Steered(_, steered) => steered.prefixes.shrink_to_fit(),
+            Self::Inert(_, inert) => inert.sent_times.shrink_to_fit(),
+            Self::NodeEcho(_, echo) => {
+                echo.asked.shrink_to_fit();
+                echo.heard.shrink_to_fit();
+            }
+            Self::TalosPeer(_, peer) => {
+                peer.allowed_ips.shrink_to_fit();
+                peer.candidates.shrink_to_fit();
+            }
+            // Of these a node has one, or they have no list.
+            Self::Identity(_)
+            | Self::Source(..)
+            | Self::Device(_)
+            | Self::EchoSent(..)
+            | Self::EchoHeard(..)
+            | Self::Arrivals(_)
+            | Self::Steering(_)
+            | Self::Health(_)
+            | Self::DataSeen(..)
+            | Self::Vxlan(_)
+            | Self::Talos(_)
+            | Self::Discovery(_)
+            | Self::Clock(_)
+            | Self::Ntp(_)
+            | Self::Host(_) => {}
+        }
+    }
+}
+
 /// Puts a fact in the place of another of its kind and key. What is on the heap and is the same, or as large, stays where it is: a
 /// collector that gives each back for another one soon spends most of its time on finding room.
 fn renew(old: &mut Fact, mut new: Fact) {

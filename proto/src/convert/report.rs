@@ -135,7 +135,8 @@ fn known(facts: Vec<wire::Fact>) -> Result<Known, ConvertError> {
     };
     for fact in facts {
         let key = later_key(&fact);
-        if let Some(fact) = unless_later(fact_from_wire(fact))? {
+        if let Some(mut fact) = unless_later(fact_from_wire(fact))? {
+            fact.shrink_to_fit();
             known.facts.push(fact);
         } else {
             known.left_out += 1;

@@ -1,7 +1,8 @@
 //! A field that is wrong is refused by its name.
 
+use evidence::{Fact, NodeEcho};
 use proto::{
-    convert::{ConvertError, incoming, peers_from_wire},
+    convert::{ConvertError, Incoming, incoming, peers_from_wire},
     wire::{self, fact::Fact as WireFact},
 };
 
@@ -339,5 +340,32 @@ fn a_size_that_no_packet_can_have_and_a_layer_that_is_not_known_are_refused_by_t
     ];
     for (field, error) in cases {
         assert_eq!(error.field, field);
+    }
+}
+
+/// What is kept of each pair of a large mesh has no room to spare.
+#[test]
+fn lists_of_facts_take_no_more_room_than_they_need() {
+    let facts = [
+        WireFact::Peer(sample::peer()),
+        WireFact::Sizes(sample::sizes()),
+        WireFact::NodeEcho(crate::node_echo::sample()),
+        WireFact::Steered(sample::steered()),
+    ];
+    for fact in facts {
+        let Ok(Incoming::Snapshot(facts)) = sample::fact(fact) else {
+            panic!("a sample is taken");
+        };
+        let spare = facts.iter().map(|fact| match fact {
+            Fact::Peer(_, peer) => peer.allowed_ips.capacity() - peer.allowed_ips.len(),
+            Fact::Sizes(_, layers) => layers.capacity() - layers.len(),
+            Fact::NodeEcho(_, echo) => {
+                let NodeEcho { asked, heard } = &**echo;
+                asked.capacity() - asked.len() + heard.capacity() - heard.len()
+            }
+            Fact::Steered(_, steered) => steered.prefixes.capacity() - steered.prefixes.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(spare.collect::<Vec<_>>(), [0]);
     }
 }
