@@ -38,7 +38,7 @@ fn read(shipped: &Value, judge: &dyn Fn(&Value) -> Value) -> Row {
     row.expect("problems", &json!([]), &said["problems"]);
     row.expect("title", &shipped["title"], &said["title"]);
     let names = list(&shipped["templating"]["list"]).map(|one| one["name"].clone());
-    row.expect("variables", &Value::from_iter(names), &said["variables"]);
+    row.expect("variables", &names.collect::<Value>(), &said["variables"]);
     let panels = list(&shipped["panels"]).zip(list(&said["panels"]));
     row.expect(
         "panels",
@@ -56,7 +56,7 @@ fn read(shipped: &Value, judge: &dyn Fn(&Value) -> Value) -> Row {
             read["unit"].as_str().unwrap(),
         );
         let queries = list(&ours["targets"]).map(|target| target["expr"].clone());
-        row.expect(title, &Value::from_iter(queries), &read["queries"]);
+        row.expect(title, &queries.collect::<Value>(), &read["queries"]);
     }
     row
 }

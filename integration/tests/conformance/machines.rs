@@ -199,7 +199,7 @@ fn planned() -> BTreeMap<String, String> {
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let steps = plan["steps"]
         .as_array()
-        .or(plan["plan"]["steps"].as_array());
+        .or_else(|| plan["plan"]["steps"].as_array());
     let files = steps
         .unwrap()
         .iter()
