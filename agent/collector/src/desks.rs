@@ -12,6 +12,8 @@ use tracing::warn;
 
 /// How far those stand back that serve agents (`nice`): beside one that answers, such a thread gets a third of a processor.
 const REPORTS: i32 = 3;
+/// The one that makes what takes long to make: whole verdicts, pages, metrics. Who asks for these must not hold up who asks for a gate, nor reports.
+const DOCUMENTS: i32 = 4;
 /// The one that judges: a quarter. When everything fails, what has been said is worth more than what was made of a part of it.
 const JUDGE: i32 = 5;
 /// The one that makes handshakes of networks of which none was wrong of late: a sixth. All agents come back at once after a restart.
@@ -23,6 +25,7 @@ const LAST: i32 = 10;
 #[derive(Debug)]
 pub(crate) struct Desks {
     reports: Desk,
+    documents: Desk,
     judge: Desk,
     first: Desk,
     last: Desk,
@@ -35,6 +38,8 @@ impl Desks {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             reports: Desk::start("reports", REPORTS, processors)?,
+            // However many ask, they have one processor between them.
+            documents: Desk::start("documents", DOCUMENTS, 1)?,
             judge: Desk::start("judge", JUDGE, 1)?,
             first: Desk::start("handshakes", FIRST, 1)?,
             last: Desk::start("handshakes-last", LAST, 1)?,
@@ -44,6 +49,11 @@ impl Desks {
     /// Where agents are served.
     pub(crate) fn reports(&self) -> Handle {
         self.reports.handle()
+    }
+
+    /// Where answers are made that take long.
+    pub(crate) fn documents(&self) -> Handle {
+        self.documents.handle()
     }
 
     /// Where the view is kept and judged; what it does there may take long.
@@ -114,11 +124,12 @@ mod tests {
     async fn each_kind_of_work_stands_back_behind_what_answers_and_ends_with_the_collector() {
         let here = rustix::process::nice(0).unwrap();
         let desks = Desks::start().unwrap();
-        const { assert!(REPORTS < JUDGE && JUDGE < FIRST && FIRST < LAST) };
+        const { assert!(REPORTS < DOCUMENTS && DOCUMENTS < JUDGE && JUDGE < FIRST && FIRST < LAST) };
         let back = async || rustix::process::nice(0).unwrap();
         let Lanes { first, last } = desks.lanes();
         for (desk, nice) in [
             (desks.reports(), REPORTS),
+            (desks.documents(), DOCUMENTS),
             (desks.judge(), JUDGE),
             (first.clone(), FIRST),
             (last, LAST),

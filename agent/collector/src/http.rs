@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 
 use crate::{access, certificates::Tls, connections::bounded, counters::Counters};
 
+pub(crate) use documents::error;
 pub(crate) use routes::Surface;
 use routes::{Details, router};
 

@@ -92,6 +92,9 @@ pub(crate) struct Owner {
     changes: mpsc::Receiver<Change>,
     reports: Waiting,
     judged: watch::Sender<Arc<Judged>>,
+    /// The one before. Who has just asked for a gate may hold it still, and giving back that of a mesh that has collapsed takes milliseconds:
+    /// so it is given back here, a judgement later.
+    before: Option<Arc<Judged>>,
     peers: watch::Sender<Peers>,
     peers_sent: Instant,
     next: Next,
@@ -159,6 +162,7 @@ impl Owner {
                 revision: 1,
                 hold,
             })),
+            before: None,
             peers: watch::Sender::new(Peers::default()),
             peers_sent: now,
             next: Next {
@@ -295,7 +299,7 @@ impl Owner {
         self.memory.changed(transitions, done.pasts);
         let judged = Arc::new(done.judged);
         self.memory.judged(&judged);
-        self.judged.send_replace(judged);
+        self.before = Some(self.judged.send_replace(judged));
         self.counters.judgements.add();
         self.tell_peers(at);
         self.next = Next {

@@ -7,7 +7,7 @@
 //!                             ^---------------------peer list------------'
 //! ```
 //!
-//! In reading order: `run`, `desks` (which work is done on which threads), `intake` (one report stream), `inbox` (what waits to be taken in), `state` (who may change which part of the view), `judge`
+//! In reading order: `run`, `desks` (which work is done on which threads), `apart` (what takes long to answer), `intake` (one report stream), `inbox` (what waits to be taken in), `state` (who may change which part of the view), `judge`
 //! (when it is judged), `store` (what survives a restart), `streams` (that without connections), `verdicts` (how readers see
 //! that), `answer` (the one answer to all of them), `gates`, `mesh`, `pairs`, `witness`, `health`, `http` and `metrics` (what they
 //! ask), `otlp` (what is pushed), `access` (who may ask), `certificates` (by what they are known).
@@ -15,6 +15,7 @@
 
 mod access;
 mod answer;
+mod apart;
 mod certificates;
 mod clock;
 mod connections;

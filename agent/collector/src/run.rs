@@ -29,6 +29,7 @@ use tracing::{info, warn};
 use crate::{
     access,
     answer::Answers,
+    apart::Apart,
     certificates::{Proof, ProofError, Tls},
     clock,
     connections::{Bounds, Connection, Parted, bounded, parted},
@@ -159,15 +160,16 @@ pub async fn run(
         memory.clone(),
         Arc::clone(&counters),
     );
+    let desks = Desks::start().map_err(RunError::Threads)?;
     let surface = Surface {
         answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
         graph,
         recent: memory.recent.clone(),
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
+        documents: desks.documents(),
         counters,
     };
     let services = services(&owner, (changes, inbox), &memory, &surface)?;
-    let desks = Desks::start().map_err(RunError::Threads)?;
     let bounds = Bounds::of_reports();
     let connections = bounded(
         incoming_with(
@@ -197,7 +199,7 @@ pub async fn run(
             port: address.port(),
         };
         // It ends with nothing that others wait for.
-        tokio::spawn(push(otlp, source, stopped.clone()))
+        desks.documents().spawn(push(otlp, source, stopped.clone()))
     });
     drop(surface);
     let mut owner = desks.judge().spawn(owner.run(dropped(stopped.clone())));
@@ -276,6 +278,7 @@ fn services(
         answers,
         graph,
         pairs,
+        documents,
         counters,
         ..
     } = surface;
@@ -321,11 +324,12 @@ fn services(
                 .max_decoding_message_size(bytes)
                 .max_encoding_message_size(bytes),
         )
-        .add_service(
+        .add_service(Apart::new(
             MeshServer::new(mesh)
                 .max_decoding_message_size(bytes)
                 .max_encoding_message_size(bytes),
-        )
+            documents.clone(),
+        ))
         .add_service(HealthServer::with_interceptor(health, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1alpha()?, reader));

@@ -31,7 +31,7 @@ pub(super) fn json<D: Serialize>(status: StatusCode, document: &D) -> Response {
 }
 
 /// Why there is no answer.
-pub(super) fn error(status: StatusCode, message: &str) -> Response {
+pub(crate) fn error(status: StatusCode, message: &str) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct ErrorDocument<'a> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     extract::{Path, Query as Fields, State},
+    middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -16,6 +17,7 @@ use evidence::{
     },
 };
 use http::{StatusCode, header};
+use tokio::runtime::Handle;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::{
@@ -25,6 +27,7 @@ use super::{
 };
 use crate::{
     answer::{Answers, Asked, Waited},
+    apart,
     counters::Counters,
     health::Healths,
     judge::Recent,
@@ -50,6 +53,8 @@ pub(crate) struct Surface {
     pub(crate) graph: Graph,
     pub(crate) recent: Recent,
     pub(crate) pairs: Pairs,
+    /// Where answers are made that take long.
+    pub(crate) documents: Handle,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -65,14 +70,17 @@ pub(crate) fn router(surface: Surface, details: Details) -> Router {
         answers: surface.answers.clone(),
         graph: surface.graph.clone(),
     });
-    let router = Router::new()
+    let documents = Router::new()
         .route("/", get(page))
-        .route("/gate/{level}", get(ready))
-        .route("/gate/{level}/may-start", get(may_start))
-        .route("/gates", get(gates))
         .route("/mesh", get(mesh))
         .route("/findings", get(findings))
         .route("/metrics", get(metrics))
+        .route_layer(from_fn_with_state(surface.documents.clone(), apart::path));
+    let router = Router::new()
+        .merge(documents)
+        .route("/gate/{level}", get(ready))
+        .route("/gate/{level}/may-start", get(may_start))
+        .route("/gates", get(gates))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .fallback(nowhere)
