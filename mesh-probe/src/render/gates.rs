@@ -19,7 +19,7 @@ pub(super) fn draw(screen: &mut Screen, verdict: &Verdict, style: Style) {
             Cell::plain(&gate.level),
             phase(gate.phase),
             may_start(gate.may_start),
-            Cell::plain(why(gate)),
+            Cell::plain(why(verdict, gate)),
         ]);
         if style.wide {
             for reason in gate.reasons.iter().skip(1) {
@@ -53,10 +53,17 @@ fn may_start(phase: Phase) -> Cell {
     }
 }
 
-fn why(gate: &Gate) -> String {
-    let first = gate.reasons.first().map_or("", String::as_str);
-    if gate.terminal {
-        return format!("{first} (waiting cannot cure it)");
+fn why(verdict: &Verdict, gate: &Gate) -> String {
+    let mut why: Vec<String> = gate.reasons.first().cloned().into_iter().collect();
+    let blockers = verdict.blockers(gate);
+    if !blockers.is_empty() {
+        let names: Vec<&str> = blockers.iter().map(|gate| &*gate.level).collect();
+        why.push(format!("waits for {}", names.join(", ")));
     }
-    first.to_owned()
+    let cure = if gate.terminal {
+        " (waiting cannot cure it)"
+    } else {
+        ""
+    };
+    format!("{}{cure}", why.join("; "))
 }

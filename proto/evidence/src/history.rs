@@ -85,7 +85,7 @@ pub enum Change {
         ready: (Phase, Phase),
         /// Whether everything below it is ready: before, and now.
         may_start: (Phase, Phase),
-        /// The first reason, if it is not ready now.
+        /// The first reason, if it is not ready now; if only whether it may start has changed, the first why it may not.
         reason: Option<String>,
     },
     /// A root finding came.

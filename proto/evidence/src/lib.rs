@@ -10,6 +10,7 @@
 #![warn(missing_docs, clippy::as_conversions)]
 
 mod agent;
+mod answer;
 mod clock;
 mod data;
 pub mod discovery;

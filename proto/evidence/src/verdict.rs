@@ -6,7 +6,7 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, NodeRef, PairHealth, Subject, Tally, document::Question};
+use crate::{NodeName, NodeRef, PairHealth, Subject, Tally};
 
 /// What is known about one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -347,7 +347,7 @@ pub struct Gate {
     pub may_start: Phase,
     /// The levels below it.
     pub depends_on: Vec<String>,
-    /// Why it is not ready; empty if it is.
+    /// Why it is not ready; empty if it is. In an answer to who asked whether it may start ([`Verdict::answer`]): why it may not.
     pub reasons: Vec<String>,
     /// Whether waiting cannot cure it.
     pub terminal: bool,
@@ -411,17 +411,5 @@ impl Verdict {
     /// The gate of a level.
     pub fn gate(&self, level: &str) -> Option<&Gate> {
         self.gates.iter().find(|gate| gate.level == level)
-    }
-
-    /// The same for whoever asked this of it. Whether it is shut for good is told of what was asked: a level may be hopeless
-    /// itself and yet may be started.
-    pub fn answer(&self, level: &str, question: Question) -> Option<Gate> {
-        let mut gate = self.gate(level)?.clone();
-        if question == Question::MayStart {
-            let below = gate.depends_on.iter().filter_map(|level| self.gate(level));
-            let is_shut = below.into_iter().any(|below| below.terminal);
-            gate.terminal = gate.may_start != Phase::Ready && is_shut;
-        }
-        Some(gate)
     }
 }

@@ -2390,6 +2390,7 @@ pub struct GateState {
     pub may_start: i32,
     #[prost(string, repeated, tag = "4")]
     pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why it is not ready. In an answer of Check, Wait and Watch to whoever asked whether it may start: why it may not.
     #[prost(string, repeated, tag = "5")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Whether waiting cannot cure what shuts it. In an answer of Check, Wait and Watch: of what was asked; else: of ready.

@@ -378,9 +378,9 @@ fn inside(html: &mut Html, id: &str, content: &Content<'_>) {
                 ..gate.clone()
             };
             let gates: Vec<Gate> = verdict.gates.iter().map(bare).collect();
-            levels::draw(html, &gates);
+            levels::draw(html, verdict, &gates);
         }
-        "levels" => levels::draw(html, &verdict.gates),
+        "levels" => levels::draw(html, verdict, &verdict.gates),
         "findings" => findings::draw(html, verdict),
         "directions" => directions::draw(html, verdict),
         "nodes" => nodes::draw(html, verdict),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::{Change, Confidence, Finding, Phase, Subject, Verdict};
+use evidence::{Change, Confidence, Finding, Phase, Subject, Verdict, document::Question};
 use tracing::info;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,13 @@ fn gates(old: &Verdict, new: &Verdict) -> impl Iterator<Item = Event> {
             level: gate.level.clone(),
             ready,
             may_start,
-            reason: gate.reasons.first().cloned(),
+            reason: if ready.0 == ready.1 {
+                // A level that is not measured has only this to tell.
+                let answer = new.answer(&gate.level, Question::MayStart);
+                answer.and_then(|gate| gate.reasons.into_iter().next())
+            } else {
+                gate.reasons.first().cloned()
+            },
         })
     })
 }
@@ -177,6 +183,27 @@ mod tests {
             findings,
             ..Verdict::default()
         }
+    }
+
+    #[test]
+    fn a_level_that_may_start_no_more_is_told_with_what_shuts_it() {
+        let api = |may_start| Gate {
+            level: "api".to_owned(),
+            phase: Phase::Unknown,
+            may_start,
+            depends_on: vec!["mesh".to_owned()],
+            reasons: vec!["not measured".to_owned()],
+            terminal: false,
+        };
+        let open = verdict(vec![gate(Phase::Ready), api(Phase::Ready)], vec![]);
+        let shut = verdict(vec![gate(Phase::NotReady), api(Phase::NotReady)], vec![]);
+        let reason = |events: Vec<Event>| match events.as_slice() {
+            [_, Event::Gate { level, reason, .. }] if level == "api" => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        let told = reason(events(&open, &shut));
+        assert_eq!(told.as_deref(), Some("mesh is not ready: 1 of 2 nodes"));
+        assert_eq!(reason(events(&shut, &open)), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use evidence::Phase;
-use proto::wire::{self, CheckRequest, GraphRequest, Question, gate_client::GateClient};
+use proto::wire::{
+    self, CheckRequest, GraphRequest, Question, WaitRequest, gate_client::GateClient,
+};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -186,6 +188,39 @@ async fn all_surfaces_say_the_same_during_a_fault_and_after_healing() {
     let _back = collector.reporting("vps-2").await;
     collector.until(reporting(2)).await;
     all_agree_on(&collector, (Ready, Ready), (Unknown, Ready)).await;
+}
+
+#[tokio::test]
+async fn why_a_level_may_not_start_is_told_of_the_level_below_that_shuts_it() {
+    let collector = Collector::start();
+    let mut gates = collector.gates().await;
+    let mut asked = async |question: Question, waits: bool| {
+        let (level, question) = (API.to_owned(), question.into());
+        let state = if waits {
+            let request = WaitRequest {
+                level,
+                question,
+                timeout_ms: 1,
+                ..WaitRequest::default()
+            };
+            soon(gates.wait(request)).await
+        } else {
+            soon(gates.check(CheckRequest { level, question })).await
+        };
+        state.unwrap().into_inner().reasons
+    };
+    let itself = asked(Question::Ready, false).await;
+    let by_check = asked(Question::MayStart, false).await;
+    let by_wait = asked(Question::MayStart, true).await;
+    let path = format!("/gate/{API}/may-start");
+    let by_http = get(collector.detailed, &path).await.json()["gate"]["reasons"].clone();
+    let blocked = format!("{MESH} is not ready: ");
+    assert!(by_check[0].starts_with(&blocked), "{by_check:?}");
+    assert_eq!(by_check, by_wait);
+    assert_eq!(by_http, serde_json::json!(by_check));
+    assert_ne!(by_check, itself);
+    let bare = get(collector.bare, &path).await.json()["gate"]["reasons"].clone();
+    assert_eq!(bare, serde_json::json!([]));
 }
 
 #[tokio::test]

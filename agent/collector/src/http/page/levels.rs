@@ -1,6 +1,6 @@
 //! The levels, in the order of the graph.
 
-use evidence::Gate;
+use evidence::{Gate, Verdict};
 
 use super::{
     html::Html,
@@ -8,7 +8,8 @@ use super::{
     words,
 };
 
-pub(super) fn draw(html: &mut Html, gates: &[Gate]) {
+/// `gates` are those of the verdict, with as many reasons as may be told.
+pub(super) fn draw(html: &mut Html, verdict: &Verdict, gates: &[Gate]) {
     let titles = ["Level", "Ready", "May start", "Builds on", "Why not"];
     Table::draw(
         html,
@@ -24,6 +25,11 @@ pub(super) fn draw(html: &mut Html, gates: &[Gate]) {
                     gate.depends_on.join(", ")
                 };
                 let mut reasons = gate.reasons.clone();
+                let blockers = verdict.blockers(gate);
+                if !blockers.is_empty() {
+                    let names: Vec<&str> = blockers.iter().map(|gate| &*gate.level).collect();
+                    reasons.push(format!("waits for {}", names.join(", ")));
+                }
                 if gate.terminal {
                     reasons.push("waiting cannot cure this".to_owned());
                 }
