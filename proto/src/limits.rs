@@ -29,6 +29,8 @@ pub const CONNECTIONS_OF_AGENTS: usize = 1024 + 256;
 pub const CONNECTIONS_OF_AN_AGENT: usize = 8;
 /// Connections of readers that the collector holds at a time. They take no place of an agent.
 pub const READER_CONNECTIONS: usize = 256;
+/// Of these, from one network (an address, or 64 bits of one of IPv6): one leaves room for the others.
+pub const READER_CONNECTIONS_OF_A_NETWORK: usize = 128;
 /// Time after the TLS handshake in which a client must have said something.
 pub const FIRST_WORD: Duration = Duration::from_secs(10);
 /// TLS handshakes a collector has going at a time: all agents of a large mesh may come back at once.
@@ -54,3 +56,35 @@ pub const AGENT_CONNECTIONS: usize = 16;
 pub const AGENT_HANDSHAKES: usize = 8;
 /// Watches of one agent at a time: each costs a copy of its facts.
 pub const AGENT_WATCHES: usize = 16;
+
+/// How often something may be asked for: once in `every`, and so many times at once after a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Between two, in the long run.
+    pub every: Duration,
+    /// Without a pause.
+    pub at_once: u32,
+}
+
+/// Gates and health, asked from one network: an answer takes a tenth of a millisecond, so that is a twentieth of a processor.
+pub const QUESTIONS: Rate = Rate {
+    every: Duration::from_millis(2),
+    at_once: 1000,
+};
+/// Verdicts, pages, evidence, metrics, asked from one network.
+pub const DOCUMENTS: Rate = Rate {
+    every: Duration::from_millis(20),
+    at_once: 100,
+};
+/// Messages of one report stream. An agent sends five news a second at most ([`SPACING`]).
+pub const REPORTS: Rate = Rate {
+    every: Duration::from_millis(50),
+    at_once: 40,
+};
+/// Report streams of one agent: each begins with all that it knows.
+pub const STREAMS: Rate = Rate {
+    every: Duration::from_secs(1),
+    at_once: 16,
+};
+/// Who is over a rate waits for his turn, but no longer than this: then he is told to ask again later.
+pub const TURN: Duration = Duration::from_secs(2);

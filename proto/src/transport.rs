@@ -12,6 +12,7 @@ pub use dial::{
 pub use listen::{
     Incoming, Lanes, ListenError, Unserved, incoming, incoming_few, incoming_with, listen,
 };
+pub use suspects::network;
 
 /// `KubeSpan`'s own firewall mark (`KubeSpanDefaultFirewallMark`). A socket that carries it keeps to the underlay:
 /// without it, traffic to a node address is pulled into the tunnel, and dies with the tunnel that it should report on.

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -14,7 +14,7 @@ use std::{
 
 use proto::{
     limits,
-    transport::{Accepted, Incoming},
+    transport::{self, Accepted, Incoming},
     trust::{Callers, Role},
 };
 use rustls::pki_types::CertificateDer;
@@ -62,6 +62,8 @@ pub(crate) struct Bounds {
     pub(crate) each: usize,
     /// Readers, and whoever else TLS has let in.
     pub(crate) readers: usize,
+    /// Of these, from one network.
+    pub(crate) network: usize,
 }
 
 impl Bounds {
@@ -71,8 +73,18 @@ impl Bounds {
             agents: limits::CONNECTIONS_OF_AGENTS,
             each: limits::CONNECTIONS_OF_AN_AGENT,
             readers: limits::READER_CONNECTIONS,
+            network: limits::READER_CONNECTIONS_OF_A_NETWORK,
         }
     }
+}
+
+/// Who is on the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    /// An agent, by what is pinned of it.
+    Agent([u8; 32]),
+    /// Anybody else, by the network.
+    Network(IpAddr),
 }
 
 /// The places that are left.
@@ -81,16 +93,17 @@ struct Places {
     bounds: Bounds,
     agents: Arc<Semaphore>,
     readers: Arc<Semaphore>,
-    /// By what is pinned of them; only of those that have a connection.
-    each: BTreeMap<[u8; 32], Weak<Semaphore>>,
+    /// Of those that have a connection.
+    each: BTreeMap<Whose, Weak<Semaphore>>,
 }
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
 struct Place {
     _shared: OwnedSemaphorePermit,
-    /// Of an agent: one of its few.
-    own: Option<OwnedSemaphorePermit>,
+    /// One of the few of its holder.
+    _own: OwnedSemaphorePermit,
+    is_agent: bool,
 }
 
 impl Places {
@@ -103,28 +116,31 @@ impl Places {
         }
     }
 
-    /// A place for an agent with that certificate key, or for anybody else; else which bound is reached.
-    fn take(&mut self, agent: Option<[u8; 32]>) -> Result<Place, (&'static str, usize)> {
-        let Some(key) = agent else {
-            let shared = Arc::clone(&self.readers).try_acquire_owned();
-            return shared
-                .map(|shared| Place {
-                    _shared: shared,
-                    own: None,
-                })
-                .map_err(|_| ("readers", self.bounds.readers));
+    /// A place for a connection; else which bound is reached.
+    fn take(&mut self, whose: Whose) -> Result<Place, (&'static str, usize)> {
+        let Bounds {
+            agents,
+            each,
+            readers,
+            network,
+        } = self.bounds;
+        let is_agent = matches!(whose, Whose::Agent(_));
+        let (all, bound, own, own_bound) = if is_agent {
+            (&self.agents, ("agents", agents), "one agent", each)
+        } else {
+            let own = "readers of one network";
+            (&self.readers, ("readers", readers), own, network)
         };
         self.each.retain(|_, places| places.strong_count() > 0);
-        let known = self.each.get(&key).and_then(Weak::upgrade);
-        let own = known.unwrap_or_else(|| Arc::new(Semaphore::new(self.bounds.each)));
-        self.each.insert(key, Arc::downgrade(&own));
-        let full = |_| ("one agent", self.bounds.each);
-        let own = own.try_acquire_owned().map_err(full)?;
-        let full = |_| ("agents", self.bounds.agents);
-        let shared = Arc::clone(&self.agents).try_acquire_owned().map_err(full)?;
+        let known = self.each.get(&whose).and_then(Weak::upgrade);
+        let few = known.unwrap_or_else(|| Arc::new(Semaphore::new(own_bound)));
+        self.each.insert(whose, Arc::downgrade(&few));
+        let few = few.try_acquire_owned().map_err(|_| (own, own_bound))?;
+        let shared = Arc::clone(all).try_acquire_owned().map_err(|_| bound)?;
         Ok(Place {
             _shared: shared,
-            own: Some(own),
+            _own: few,
+            is_agent,
         })
     }
 }
@@ -142,7 +158,7 @@ pub(crate) fn bounded(
             Ok(stream) => stream,
             Err(error) => return Some(Err(error)),
         };
-        match places.take(agent_key(&stream, &callers)) {
+        match places.take(whose(&stream, &callers)) {
             Ok(place) => Some(Ok(Connection {
                 stream,
                 is_silent: true,
@@ -160,16 +176,31 @@ pub(crate) fn bounded(
     })
 }
 
-/// What is pinned of an agent; none of anybody else.
-fn agent_key(stream: &TlsStream<Accepted>, callers: &Callers) -> Option<[u8; 32]> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    let caller = callers.caller(certificate).ok()?;
-    (caller.role == Role::Agent).then_some(caller.key)
+fn whose(stream: &TlsStream<Accepted>, callers: &Callers) -> Whose {
+    let (tcp, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let caller = certificate.and_then(|certificate| callers.caller(certificate).ok());
+    match caller.filter(|caller| caller.role == Role::Agent) {
+        Some(agent) => Whose::Agent(agent.key),
+        None => Whose::Network(address(tcp).map_or(
+            // One that has gone already.
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            |address| transport::network(address.ip()),
+        )),
+    }
+}
+
+fn address(accepted: &Accepted) -> Option<SocketAddr> {
+    accepted
+        .tcp()
+        .and_then(TcpStream::peer_addr)
+        .ok()
+        .map(plain)
 }
 
 impl Connection {
     fn is_agent(&self) -> bool {
-        self.place.own.is_some()
+        self.place.is_agent
     }
 
     /// From now on the runtime in which this is called looks after it.
@@ -191,7 +222,7 @@ impl Connected for Connection {
         let (tcp, session) = self.stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         Remote {
-            address: tcp.tcp().and_then(TcpStream::peer_addr).ok().map(plain),
+            address: address(tcp),
             certificate: chain.first().cloned(),
             callers: Arc::clone(&self.callers),
         }
@@ -327,22 +358,27 @@ mod tests {
     const FEW: Bounds = Bounds {
         agents: 3,
         each: 2,
-        readers: 1,
+        readers: 2,
+        network: 1,
     };
 
     #[test]
-    fn readers_take_no_place_of_an_agent_and_one_agent_none_of_another() {
+    fn readers_take_no_place_of_an_agent_and_one_client_leaves_room_for_others() {
         let mut places = Places::new(FEW);
-        let (one, other) = (Some([1; 32]), Some([2; 32]));
-        let reader = places.take(None).unwrap();
-        assert_eq!(places.take(None).unwrap_err(), ("readers", 1));
+        let [one, other] = [1, 2].map(|key| Whose::Agent([key; 32]));
+        let [here, there, beyond] = [1, 2, 3].map(|host| Whose::Network([192, 0, 2, host].into()));
+        let reader = places.take(here).unwrap();
+        let of_network = ("readers of one network", 1);
+        assert_eq!(places.take(here).unwrap_err(), of_network);
+        let second_reader = places.take(there).unwrap();
+        assert_eq!(places.take(beyond).unwrap_err(), ("readers", 2));
         let first = places.take(one).unwrap();
         let second = places.take(one).unwrap();
         assert_eq!(places.take(one).unwrap_err(), ("one agent", 2));
         let third = places.take(other).unwrap();
         assert_eq!(places.take(other).unwrap_err(), ("agents", 3));
-        drop((reader, first));
-        assert!(places.take(None).is_ok());
+        drop((reader, second_reader, first));
+        assert!(places.take(beyond).is_ok());
         let again = places.take(one).unwrap();
         drop((second, third, again));
         assert!(places.take(other).is_ok());

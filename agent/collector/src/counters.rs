@@ -66,6 +66,12 @@ pub struct Counters {
     pub streams_replaced: Counter,
     /// Verdicts that are too large for one message.
     pub verdicts_oversized: Counter,
+    /// Questions, and report streams that began, which waited for their turn.
+    pub turns_waited: Counter,
+    /// The same that would have waited too long.
+    pub turns_refused: Counter,
+    /// Report messages that were read later, as their stream was over the rate.
+    pub messages_waited: Counter,
     /// Waits over the limit.
     pub waits_refused: Counter,
     /// Watches over the limit.
@@ -118,6 +124,9 @@ impl Counters {
             nodes_refused,
             streams_replaced,
             verdicts_oversized,
+            turns_waited,
+            turns_refused,
+            messages_waited,
             waits_refused,
             watches_refused,
             http_requests,
@@ -164,6 +173,9 @@ impl Counters {
             ("collector_nodes_refused_total", nodes_refused),
             ("collector_streams_replaced_total", streams_replaced),
             ("collector_verdicts_oversized_total", verdicts_oversized),
+            ("collector_turns_waited_total", turns_waited),
+            ("collector_turns_refused_total", turns_refused),
+            ("collector_messages_waited_total", messages_waited),
             ("collector_waits_refused_total", waits_refused),
             ("collector_watches_refused_total", watches_refused),
             ("collector_http_requests_total", http_requests),

@@ -13,7 +13,7 @@ mod routes;
 
 use std::{io, sync::Arc};
 
-use axum::middleware;
+use axum::{Extension, middleware};
 use hyper::server::conn::{http1, http2};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -30,7 +30,7 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::server::Connected as _;
 use tracing::{debug, warn};
 
-use crate::{access, certificates::Tls, connections::bounded, counters::Counters};
+use crate::{access, certificates::Tls, connections::bounded, counters::Counters, rates::From};
 
 pub(crate) use documents::error;
 pub(crate) use routes::Surface;
@@ -96,7 +96,7 @@ async fn serve_plain(
             _ = stopped.changed() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             // Out of descriptors, most likely: give the others time to end.
             sleep(limits::ACCEPT_AGAIN).await;
             continue;
@@ -109,7 +109,8 @@ async fn serve_plain(
             );
             continue;
         };
-        tokio::spawn(plain(stream, router.clone(), stopped.clone(), place));
+        let service = router.clone().layer(Extension(From(from)));
+        tokio::spawn(plain(stream, service, stopped.clone(), place));
     }
 }
 
@@ -171,12 +172,11 @@ async fn serve_tls(
             continue;
         }
         let is_http2 = stream.speaks(b"h2");
-        tokio::spawn(connection(
-            stream,
-            is_http2,
-            router.clone(),
-            stopped.clone(),
-        ));
+        let router = match remote.address {
+            Some(from) => router.clone().layer(Extension(From(from))),
+            None => router.clone(),
+        };
+        tokio::spawn(connection(stream, is_http2, router, stopped.clone()));
     }
 }
 

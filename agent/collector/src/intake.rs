@@ -16,6 +16,7 @@ use crate::{
     counters::Counters,
     inbox::Inbox,
     judge::{Change, Peers},
+    rates::Desk,
 };
 
 /// Responses that wait for a slow agent; over it, acknowledgements are joined.
@@ -27,6 +28,7 @@ pub(crate) struct Intake {
     pub(crate) changes: mpsc::Sender<Change>,
     pub(crate) inbox: Inbox,
     pub(crate) peers: watch::Receiver<Peers>,
+    pub(crate) streams: Desk<[u8; 32]>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -39,6 +41,7 @@ impl Report for Intake {
         request: Request<Streaming<ReportRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let agent = access::agent(&request, &self.counters)?;
+        self.streams.turn(agent.key).await?;
         let (sender, receiver) = mpsc::channel(RESPONSES);
         tokio::spawn(stream::serve(
             self.clone(),

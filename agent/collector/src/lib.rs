@@ -32,6 +32,7 @@ mod mesh;
 mod metrics;
 mod otlp;
 mod pairs;
+mod rates;
 mod reflection;
 mod refusal;
 mod run;

@@ -45,6 +45,7 @@ use crate::{
     mesh::{Mesh, WATCHES},
     otlp::{Otlp, Queue, Source, push},
     pairs::Pairs,
+    rates::{Paced, Rates},
     reflection,
     state::State,
     store::{Pins, Store, StoreConfig},
@@ -167,6 +168,7 @@ pub async fn run(
         recent: memory.recent.clone(),
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         documents: desks.documents(),
+        rates: Rates::new(&counters),
         counters,
     };
     let services = services(&owner, (changes, inbox), &memory, &surface)?;
@@ -279,6 +281,7 @@ fn services(
         graph,
         pairs,
         documents,
+        rates,
         counters,
         ..
     } = surface;
@@ -287,6 +290,7 @@ fn services(
         changes,
         inbox,
         peers: owner.peers(),
+        streams: rates.streams.clone(),
         counters: Arc::clone(counters),
     };
     let gates = Gates {
@@ -319,18 +323,25 @@ fn services(
             .max_encoding_message_size(bytes),
     );
     routes = routes
-        .add_service(
+        .add_service(Paced::new(
             GateServer::new(gates)
                 .max_decoding_message_size(bytes)
                 .max_encoding_message_size(bytes),
-        )
-        .add_service(Apart::new(
-            MeshServer::new(mesh)
-                .max_decoding_message_size(bytes)
-                .max_encoding_message_size(bytes),
-            documents.clone(),
+            rates.questions.clone(),
         ))
-        .add_service(HealthServer::with_interceptor(health, reader.clone()))
+        .add_service(Paced::new(
+            Apart::new(
+                MeshServer::new(mesh)
+                    .max_decoding_message_size(bytes)
+                    .max_encoding_message_size(bytes),
+                documents.clone(),
+            ),
+            rates.documents.clone(),
+        ))
+        .add_service(InterceptedService::new(
+            Paced::new(HealthServer::new(health), rates.questions.clone()),
+            reader.clone(),
+        ))
         .add_service(InterceptedService::new(reflection::v1()?, reader.clone()))
         .add_service(InterceptedService::new(reflection::v1alpha()?, reader));
     Ok(contract::told(routes))

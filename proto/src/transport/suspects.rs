@@ -14,7 +14,7 @@ const MOST: usize = 4096;
 const PREFIX: u32 = 64;
 
 /// What holders of addresses are told apart by: an address of IPv4, or 64 bits of one of IPv6.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let mask = u128::MAX << (u128::BITS - PREFIX);

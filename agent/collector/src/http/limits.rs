@@ -11,6 +11,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
     agents: CONNECTIONS,
     each: 8,
     readers: CONNECTIONS,
+    network: CONNECTIONS / 2,
 };
 /// Requests that one connection of HTTP/2 may have open at a time.
 pub(super) const STREAMS: u32 = 32;

@@ -33,6 +33,7 @@ use crate::{
     judge::Recent,
     metrics,
     pairs::Pairs,
+    rates::{self, Rates},
     reflection,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Surface {
     pub(crate) pairs: Pairs,
     /// Where answers are made that take long.
     pub(crate) documents: Handle,
+    pub(crate) rates: Rates,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -70,22 +72,28 @@ pub(crate) fn router(surface: Surface, details: Details) -> Router {
         answers: surface.answers.clone(),
         graph: surface.graph.clone(),
     });
+    let rates = &surface.rates;
     let documents = Router::new()
         .route("/", get(page))
         .route("/mesh", get(mesh))
         .route("/findings", get(findings))
         .route("/metrics", get(metrics))
-        .route_layer(from_fn_with_state(surface.documents.clone(), apart::path));
-    let router = Router::new()
-        .merge(documents)
+        .route_layer(from_fn_with_state(surface.documents.clone(), apart::path))
+        .route_layer(from_fn_with_state(rates.documents.clone(), rates::path));
+    let questions = Router::new()
         .route("/gate/{level}", get(ready))
         .route("/gate/{level}/may-start", get(may_start))
         .route("/gates", get(gates))
+        .route_service("/grpc.health.v1.Health/{call}", health)
+        .route_layer(from_fn_with_state(rates.questions.clone(), rates::path));
+    // Who asks whether to restart the collector waits behind nobody.
+    let router = Router::new()
+        .merge(documents)
+        .merge(questions)
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .fallback(nowhere)
-        .method_not_allowed_fallback(not_asked_so)
-        .route_service("/grpc.health.v1.Health/{call}", health);
+        .method_not_allowed_fallback(not_asked_so);
     reflection::mount(router).with_state(Arc::new(Shared { surface, details }))
 }
 

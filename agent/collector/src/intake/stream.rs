@@ -1,8 +1,10 @@
 //! One report stream, from its first message to its end.
 
+use std::time::Instant;
+
 use evidence::{Facts, Moment};
-use proto::wire::ReportRequest;
-use tokio::sync::oneshot;
+use proto::{limits, wire::ReportRequest};
+use tokio::{sync::oneshot, time::sleep_until};
 use tonic::Streaming;
 use tracing::{info, warn};
 
@@ -16,6 +18,7 @@ use crate::{
     clock,
     inbox::Report,
     judge::Change,
+    rates::Turn,
     refusal::Refusal,
     state::{Admitted, StreamId, identity},
 };
@@ -84,11 +87,13 @@ impl Stream {
         mut ended: oneshot::Receiver<Refusal>,
         mut replies: Replies,
     ) -> Result<(), Refusal> {
+        let mut turn = Turn::new(limits::REPORTS, Instant::now());
         loop {
+            let at = self.turn(&mut turn);
             tokio::select! {
                 reason = &mut ended => return Err(reason.unwrap_or(Refusal::Stopping)),
                 () = replies.due() => replies.send(),
-                message = self.receive() => {
+                message = self.receive_from(at) => {
                     let Some((message, at)) = message? else {
                         return Ok(());
                     };
@@ -98,6 +103,28 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// From when on the next message is read. Who sends more than he may is not refused: what is not read fills his connection, and he joins what
+    /// he has to say.
+    fn turn(&self, turn: &mut Turn) -> Option<Instant> {
+        let now = Instant::now();
+        let at = turn.take(now);
+        (at > now).then(|| {
+            self.intake.counters.messages_waited.add();
+            at
+        })
+    }
+
+    /// The next message, read from that moment on.
+    async fn receive_from(
+        &mut self,
+        at: Option<Instant>,
+    ) -> Result<Option<(ReportRequest, Moment)>, Refusal> {
+        if let Some(at) = at {
+            sleep_until(at.into()).await;
+        }
+        self.receive().await
     }
 
     /// The next message and when it came; `None` when the agent or its connection has ended.

@@ -10,11 +10,12 @@ use evidence::{FactKey, Moment, Verdict, limits::FACTS};
 use mesh_collector::RunError;
 use proto::{
     convert::{peers_from_wire, snapshot_to_wire},
-    limits::MESSAGE_BYTES,
+    limits::{self, MESSAGE_BYTES},
     transport::{DialError, Mark, dial},
     wire::{Fact, Peer, ReportRequest, Snapshot, fact, report_request::Body},
 };
-use tonic::Code;
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
 
 use crate::fixture::{Agent, Collector, identity, key, mesh_key, name, node, peer, picture, soon};
 
@@ -60,6 +61,43 @@ async fn every_message_is_acknowledged_in_the_end() {
     }
     assert!(responses <= 20, "{responses} responses for 20 deltas");
     assert_eq!(collector.counters.messages.get(), 21);
+}
+
+#[tokio::test]
+async fn an_agent_that_sends_far_too_much_is_read_slowly_and_nothing_of_it_is_lost() {
+    let collector = Collector::start();
+    let mut agent = collector.reporting("vps-1").await;
+    let many = u64::from(limits::REPORTS.at_once) + 10;
+    for _ in 0..many {
+        agent.delta(vec![], vec![]).await;
+    }
+    while agent.response().await.unwrap().acknowledged <= many {}
+    assert_eq!(collector.counters.messages.get(), many + 1);
+    assert!(collector.counters.messages_waited.get() > 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_begins_streams_all_the_time_is_told_to_wait() {
+    let collector = Collector::start();
+    let tls = mesh_key(1)
+        .agent_config(&name("vps-1"), b"machine")
+        .unwrap();
+    let channel = collector.channel(tls).await;
+    let waits = limits::TURN.as_secs() / limits::STREAMS.every.as_secs();
+    let mut begun = JoinSet::new();
+    for _ in 0..=u64::from(limits::STREAMS.at_once) + waits {
+        begun.spawn(Agent::on(channel.clone()));
+    }
+    let begun = soon(begun.join_all()).await;
+    let refused: Vec<&Status> = begun
+        .iter()
+        .filter_map(|agent| agent.as_ref().err())
+        .collect();
+    assert!(!refused.is_empty());
+    for status in refused {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("report streams"), "{status}");
+    }
 }
 
 #[tokio::test]
