@@ -54,16 +54,16 @@ pub struct Layout {
 
 /// An image for each processor that has a tree.
 ///
-/// `labels` stand in each configuration and, as annotations, in each manifest; `reference` names the image in the layout.
+/// `run` stands in each configuration, and its labels, as annotations, in each manifest; `reference` names the image in the layout.
 pub fn layout(
     trees: &BTreeMap<Architecture, Tree>,
-    labels: &BTreeMap<String, String>,
+    run: &Run,
     reference: &str,
 ) -> Result<Layout, ImageError> {
     let mut layout = Layout::default();
     let mut manifests = Vec::new();
     for (architecture, tree) in trees {
-        manifests.push(layout.image(*architecture, tree, labels)?);
+        manifests.push(layout.image(*architecture, tree, run)?);
     }
     // One image stands for itself; several are pulled by the index over them.
     let mut named = match manifests.pop() {
@@ -71,7 +71,7 @@ pub fn layout(
         Some(only) if manifests.is_empty() => only,
         Some(last) => {
             manifests.push(last);
-            let index = index(manifests, labels.clone());
+            let index = index(manifests, run.labels.clone());
             layout.blob(INDEX, serde_json::to_vec(&index)?)
         }
     };
@@ -116,7 +116,7 @@ impl Layout {
         &mut self,
         architecture: Architecture,
         tree: &Tree,
-        labels: &BTreeMap<String, String>,
+        run: &Run,
     ) -> Result<Descriptor, ImageError> {
         let layer = layer(tree)?;
         let platform = Platform {
@@ -127,9 +127,7 @@ impl Layout {
             created: Some(EPOCH.to_owned()),
             architecture: platform.architecture.clone(),
             os: platform.os.clone(),
-            config: Run {
-                labels: labels.clone(),
-            },
+            config: run.clone(),
             rootfs: RootFs {
                 kind: "layers".to_owned(),
                 diff_ids: vec![digest(&layer)],
@@ -140,7 +138,7 @@ impl Layout {
             media_type: Some(MANIFEST.to_owned()),
             config: self.document(CONFIG, &configuration)?,
             layers: vec![self.blob(LAYER_GZIP, compressed(&layer)?)],
-            annotations: labels.clone(),
+            annotations: run.labels.clone(),
         };
         let mut descriptor = self.document(MANIFEST, &manifest)?;
         descriptor.platform = Some(platform);

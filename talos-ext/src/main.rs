@@ -18,8 +18,10 @@ use clap::{Parser, Subcommand};
 use semver::Version;
 use talos_ext::{
     architecture::Architecture,
-    assemble::{self, NAME, SERVICES},
-    image, read,
+    assemble::{self, COLLECTOR, NAME, SERVICES},
+    image,
+    oci::Run,
+    read,
     rules::{Severity, Violation, violations},
     sbom,
 };
@@ -102,8 +104,10 @@ impl Build {
         let own =
             Version::parse(env!("CARGO_PKG_VERSION")).context("the version of this program")?;
         let names = SERVICES.map(|(name, _)| name);
-        let sbom = sbom::spdx(&text(&self.metadata)?, &names)?;
-        let mut trees = BTreeMap::new();
+        let metadata = text(&self.metadata)?;
+        let sbom = sbom::spdx(&metadata, &names)?;
+        let collectors_sbom = sbom::spdx(&metadata, &[COLLECTOR])?;
+        let (mut extensions, mut collectors) = (BTreeMap::new(), BTreeMap::new());
         for (architecture, folder) in &self.programs {
             let mut found = BTreeMap::new();
             for name in names {
@@ -116,21 +120,44 @@ impl Build {
             if let Some(first) = violations(&tree, *architecture, None).first() {
                 bail!("what was put together would be refused: {first}");
             }
-            trees.insert(*architecture, tree);
+            extensions.insert(*architecture, tree);
+            let tree = assemble::collector(*architecture, &found, &collectors_sbom)?;
+            collectors.insert(*architecture, tree);
         }
-        let layout = image::layout(&trees, &self.labels(&own), &format!("v{own}"))?;
-        self.write(&layout)
+        let reference = format!("v{own}");
+        let extension = Run {
+            labels: self.labels(
+                NAME,
+                "Talos system extension: watches the KubeSpan mesh of a node and never changes it",
+                &own,
+            ),
+            ..Run::default()
+        };
+        self.write(NAME, &image::layout(&extensions, &extension, &reference)?)?;
+        let collector = assemble::run_collector(self.labels(
+            COLLECTOR,
+            "Joins what the agents of a KubeSpan mesh see, judges it, and says whether the next layer may be started",
+            &own,
+        ));
+        // By this name and tag a container runtime knows it once it is loaded.
+        let reference = format!("{COLLECTOR}:{reference}");
+        self.write(
+            COLLECTOR,
+            &image::layout(&collectors, &collector, &reference)?,
+        )?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// The labels that registries show.
-    fn labels(&self, version: &Version) -> BTreeMap<String, String> {
+    fn labels(
+        &self,
+        title: &str,
+        description: &str,
+        version: &Version,
+    ) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::from([
-            ("title", NAME.to_owned()),
-            (
-                "description",
-                "Talos system extension: watches the KubeSpan mesh of a node and never changes it"
-                    .to_owned(),
-            ),
+            ("title", title.to_owned()),
+            ("description", description.to_owned()),
             ("version", version.to_string()),
             ("licenses", "MIT OR Apache-2.0".to_owned()),
         ]);
@@ -143,13 +170,13 @@ impl Build {
             .collect()
     }
 
-    fn write(&self, layout: &image::Layout) -> anyhow::Result<ExitCode> {
-        let folder = self.output.join(NAME);
+    fn write(&self, name: &str, layout: &image::Layout) -> anyhow::Result<()> {
+        let folder = self.output.join(name);
         for (path, bytes) in layout.files() {
             write(&folder.join(path), bytes)?;
         }
         let archive = layout.archive()?;
-        let file = self.output.join(format!("{NAME}.oci.tar"));
+        let file = self.output.join(format!("{name}.oci.tar"));
         write(&file, &archive)?;
         println!(
             "{}: {} bytes, {}",
@@ -158,7 +185,7 @@ impl Build {
             image::digest(&archive)
         );
         println!("{}: the same as a folder", folder.display());
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 

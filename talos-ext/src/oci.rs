@@ -107,6 +107,19 @@ pub struct Configuration {
 /// How to run an image: an extension is not run, it has labels only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
+    /// As whom: `uid:gid`.
+    #[serde(default, rename = "User", skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where it listens: `port/tcp`, each with an empty value.
+    #[serde(
+        default,
+        rename = "ExposedPorts",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
+    /// The program; what a user gives is added to it.
+    #[serde(default, rename = "Entrypoint", skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
     /// By key.
     #[serde(default, rename = "Labels", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -13,7 +13,9 @@ use semver::Version;
 use talos_ext::{
     architecture::Architecture::{self, Amd64, Arm64},
     assemble::{self, AssembleError},
-    image, read,
+    image,
+    oci::Run,
+    read,
     read::ReadError,
     rules::{Severity, violations},
     service::{Dependency, Service},
@@ -245,11 +247,14 @@ fn both() -> BTreeMap<Architecture, Tree> {
         .collect()
 }
 
-fn labels() -> BTreeMap<String, String> {
+fn labels() -> Run {
     let label = |key: &str| (format!("org.opencontainers.image.{key}"), key.to_owned());
-    ["title", "version", "licenses", "revision"]
-        .map(label)
-        .into()
+    Run {
+        labels: ["title", "version", "licenses", "revision"]
+            .map(label)
+            .into(),
+        ..Run::default()
+    }
 }
 
 fn written(folder: &Path, layout: &image::Layout) {
@@ -279,6 +284,49 @@ fn an_image_reads_back_as_what_was_put_in_from_archive_and_folder() {
         written(&place, &layout);
         assert_eq!(read::read(&place, Amd64).unwrap(), trees);
     }
+}
+
+/// What the first descriptor of a kind in a document leads to.
+fn led_to(layout: &image::Layout, descriptor: &serde_json::Value) -> serde_json::Value {
+    let digest = descriptor["digest"].as_str().unwrap();
+    let blob = &layout.files()[&format!("blobs/{}", digest.replace(':', "/"))];
+    serde_json::from_slice(blob).unwrap()
+}
+
+#[test]
+fn the_image_of_the_collector_runs_it_as_nobody_and_holds_nothing_else() {
+    let programs = BTreeMap::from([("mesh-collector".to_owned(), program(AARCH64))]);
+    let tree = assemble::collector(Arm64, &programs, "{}\n").unwrap();
+    let files = tree.iter().filter(|(_, entry)| !entry.is_folder());
+    let files: Vec<&str> = files.map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        files,
+        [
+            "usr/local/bin/mesh-collector",
+            "usr/local/share/spdx/mesh-collector.spdx.json"
+        ]
+    );
+    assert_eq!(
+        tree.get("usr/local/bin/mesh-collector").unwrap().mode,
+        0o755
+    );
+    let wrong = assemble::collector(Amd64, &programs, "{}\n");
+    assert!(matches!(wrong, Err(AssembleError::Processor { .. })));
+    let run = assemble::run_collector(labels().labels);
+    let layout = image::layout(&BTreeMap::from([(Arm64, tree)]), &run, "v0.1.0").unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&layout.files()["index.json"]).unwrap();
+    let manifest = led_to(&layout, &index["manifests"][0]);
+    let mut configuration = led_to(&layout, &manifest["config"]);
+    let config = configuration["config"].take();
+    assert_eq!(
+        config,
+        serde_json::json!({
+            "User": "65534:65534",
+            "ExposedPorts": { "21820/tcp": {} },
+            "Entrypoint": ["/usr/local/bin/mesh-collector"],
+            "Labels": labels().labels,
+        })
+    );
 }
 
 #[test]

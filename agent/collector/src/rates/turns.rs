@@ -65,7 +65,10 @@ impl<K: Copy + Ord> Turns<K> {
         if !self.of.contains_key(&of) && self.of.len() >= CLIENTS {
             self.forget(now);
         }
-        let turn = self.of.entry(of).or_insert_with(|| Turn::new(self.rate, now));
+        let turn = self
+            .of
+            .entry(of)
+            .or_insert_with(|| Turn::new(self.rate, now));
         let at = turn.at(now);
         if at > now + patience {
             return Err(at);
