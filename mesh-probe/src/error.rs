@@ -1,19 +1,23 @@
-//! Why there is no answer: each with its exit code, and what to do about it.
+//! Why there is no answer: each with its exit code.
+//!
+//! - `advice`: what to do about it.
+//! - `said`: what a collector or an agent says instead of an answer.
 
-use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
+mod advice;
+mod said;
+
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use diagnosis::graph::Problems;
 use evidence::NodeName;
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
-    limits::AGENT_PORT,
     transport::DialError,
     trust::{KeyError, OwnError, TrustError},
 };
 use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
-use tonic::Code;
 
 use crate::{
     args::{AgentTarget, Target},
@@ -23,6 +27,8 @@ use crate::{
     render::text::human,
     secret::SecretError,
 };
+
+pub use said::Said;
 
 /// Longest chain of causes that is printed.
 const CAUSES: usize = 8;
@@ -261,6 +267,18 @@ impl ProbeError {
         }
     }
 
+    /// The error itself, a line for each thing that is wrong. What others wrote is in a line, and never makes one.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Graph(Problems(problems)) => {
+                let heading = "the gate graph cannot be used:".to_owned();
+                let problems = problems.iter().map(ToString::to_string);
+                std::iter::once(heading).chain(problems).collect()
+            }
+            other => vec![other.to_string()],
+        }
+    }
+
     /// The causes, outermost first, without the error itself.
     pub fn causes(&self) -> Vec<String> {
         let first = self.source();
@@ -270,76 +288,11 @@ impl ProbeError {
         causes.dedup();
         causes
     }
-
-    /// What to do, where that is more than the message says.
-    pub fn advice(&self) -> Option<String> {
-        match self {
-            Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
-            Self::Unreachable { source, .. } => source.advice(),
-            Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
-            Self::Agent { target, source } => Some(agent_advice(target, source)),
-            Self::AgentSilent { target, .. } => Some(listens(target)),
-            Self::Dial {
-                source: DialError::Resolve { .. } | DialError::NoAddress(_),
-                ..
-            } => Some("give the collector's address instead of its name".to_owned()),
-            Self::Path(PathSocketError::Mark { .. }) | Self::Knock(KnockError::Mark { .. }) => {
-                Some("run as root, or without --mark".to_owned())
-            }
-            Self::OwnKey(OwnKeyError::OwnKey { .. }) => Some(OTHER_KEY.to_owned()),
-            Self::OwnKey(_) => Some(LOOK.to_owned()),
-            Self::NoEndpoint { .. } | Self::NoMembers { .. } => Some(NAME_THEM.to_owned()),
-            Self::UnknownHost { .. } => Some("give its address instead of its name".to_owned()),
-            Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
-                "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
-            )),
-            _ => None,
-        }
-    }
 }
-
-const OTHER_KEY: &str =
-    "make a key for diagnosis only (wg genkey), and add its public key as a peer at the other end";
-const LOOK: &str = "run it where all WireGuard devices of the node can be read: as root or with CAP_NET_ADMIN, or on a machine without any";
-
-const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
 
 /// The socket is there, and not for us.
 fn is_shut(error: &DialError) -> bool {
     matches!(error, DialError::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
-}
-
-fn agent_advice(target: &AgentTarget, error: &DialError) -> String {
-    match error {
-        DialError::Resolve { .. } | DialError::NoAddress(_) => {
-            "give the agent's address instead of its name".to_owned()
-        }
-        error if refused_by_tls(error) => {
-            "this mesh key is not the agent's: on Talos it is cluster.secret of the cluster's own secrets.yaml".to_owned()
-        }
-        error if is_shut(error) => "the socket is for the user that runs mesh-agent alone".to_owned(),
-        DialError::Socket { .. } => {
-            "is mesh-agent running on this machine, with this --socket?".to_owned()
-        }
-        _ => listens(target),
-    }
-}
-
-fn listens(target: &AgentTarget) -> String {
-    format!(
-        "over the network an agent answers only if it is started with --listen, as in mesh-agent --listen [::]:{AGENT_PORT} (MESH_LISTEN); does every firewall on the way pass TCP to {target}?"
-    )
-}
-
-fn other_key() -> String {
-    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml; a collector with own \
-     certificates takes only such (--tls-cert)"
-        .to_owned()
-}
-
-fn known_codes(nearest: Option<&str>, known: &[&str]) -> String {
-    let nearest = nearest.map_or_else(String::new, |code| format!("did you mean {code}? "));
-    format!("{nearest}known codes: {}", known.join(", "))
 }
 
 /// Whether one of the two sides refused the other's certificate; other failures of TLS say nothing about keys.
@@ -355,54 +308,6 @@ fn refused_by_tls(error: &DialError) -> bool {
                 )
             }),
         _ => false,
-    }
-}
-
-/// What a request got instead of its answer.
-#[derive(Debug)]
-pub struct Said(tonic::Status);
-
-impl Said {
-    pub fn code(&self) -> Code {
-        self.0.code()
-    }
-
-    fn is_refusal(&self) -> bool {
-        matches!(self.code(), Code::PermissionDenied | Code::Unauthenticated)
-    }
-
-    fn may_pass(&self) -> bool {
-        matches!(
-            self.code(),
-            Code::Unavailable
-                | Code::Unknown
-                | Code::Internal
-                | Code::Cancelled
-                | Code::Aborted
-                | Code::DeadlineExceeded
-                | Code::ResourceExhausted
-        )
-    }
-}
-
-impl From<tonic::Status> for Said {
-    fn from(status: tonic::Status) -> Self {
-        Self(status)
-    }
-}
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.message() {
-            "" => write!(f, "{}", self.0.code()),
-            message => f.write_str(message),
-        }
-    }
-}
-
-impl Error for Said {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }
 

@@ -1,8 +1,9 @@
 //! `gate graph`, of a collector and of a file.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path};
 
 use evidence::Phase;
+use tempfile::NamedTempFile;
 
 use crate::{
     fixture::{blocked_inbound, gate},
@@ -10,13 +11,20 @@ use crate::{
     server::{Canned, serve},
 };
 
-async fn of_file(text: &str, format: &str) -> Run {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
+fn written(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+async fn of_file(text: &str, format: &str) -> Run {
+    of_path(written(text).path(), format).await
+}
+
+async fn of_path(path: &Path, format: &str) -> Run {
     let mut command = bare();
-    command
-        .args(["gate", "graph", "-o", format, "--file"])
-        .arg(file.path());
+    command.args(["gate", "graph", "-o", format, "--file"]);
+    command.arg(path);
     run(command).await
 }
 
@@ -81,17 +89,22 @@ async fn a_file_is_printed_without_any_collector() {
 async fn a_file_with_mistakes_is_2_and_all_of_them_are_told() {
     let text =
         "levels:\n- name: a\n  depends_on: [b]\n- name: b\n  depends_on: [a]\n  check: mash\n";
-    let run = of_file(text, "table").await;
+    let file = written(text);
+    let run = of_path(file.path(), "table").await;
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
-    assert!(
-        run.stderr
-            .contains(":5: levels[1].depends_on[0]: circular: a -> b -> a"),
-        "{run:?}"
-    );
-    assert!(
-        run.stderr.contains(":6: levels[1].check: expected one of"),
-        "{run:?}"
-    );
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(lines[0], "error: the gate graph cannot be used:");
+    for (line, says) in [
+        (
+            lines[1],
+            ":5: levels[1].depends_on[0]: circular: a -> b -> a",
+        ),
+        (lines[2], ":6: levels[1].check: expected one of"),
+    ] {
+        let rest = line.strip_prefix(&*file.path().to_string_lossy());
+        assert!(rest.is_some_and(|rest| rest.starts_with(says)), "{run:?}");
+    }
+    assert_eq!(lines.len(), 3, "{run:?}");
     let mut command = bare();
     command.args(["gate", "graph", "--file", "/nonexistent/gates.yaml"]);
     let missing = crate::program::run(command).await;
