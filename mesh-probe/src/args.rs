@@ -16,7 +16,7 @@ pub use adhoc::{
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
-pub use connection::Connection;
+pub use connection::{Connection, Proof};
 pub use direct::{AgentArgs, AgentTarget, AgentTargetError, DirectArgs};
 pub use install::{InstallArgs, InstallCommand, PlanArgs};
 

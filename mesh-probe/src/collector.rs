@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{Connection, PairsArgs, Target},
+    args::{Connection, PairsArgs, Proof, Target},
     bundle::{Bundle, Gathering},
     document,
     error::ProbeError,
@@ -32,6 +32,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Collector {
     target: Target,
+    proof: Proof,
     tls: Arc<ClientConfig>,
     timeout: Duration,
 }
@@ -101,6 +102,7 @@ impl Collector {
         let tls = Arc::new(tls);
         let one = |target: &Target| Self {
             target: target.clone(),
+            proof: connection.proof(),
             tls: Arc::clone(&tls),
             timeout: connection.timeout,
         };
@@ -123,6 +125,7 @@ impl Collector {
         let dialled = self.within(limit, Box::pin(self.dial())).await?;
         let channel = dialled.map_err(|source| ProbeError::Dial {
             target: self.target.clone(),
+            proof: self.proof,
             source,
         })?;
         Ok(Asking {

@@ -97,7 +97,9 @@ impl Looking {
         let tls = credentials(targets, connection)?;
         let expectation = expectation(arguments)?;
         let (sender, events) = mpsc::channel(EVENTS);
-        let agent = |target: &AgentTarget| Agent::new(target.clone(), &tls, connection.timeout);
+        let proof = connection.proof_to_agents();
+        let agent =
+            |target: &AgentTarget| Agent::new(target.clone(), (proof, &tls), connection.timeout);
         let task =
             |(place, target)| spawn(follow(agent(target), place, sender.clone())).abort_handle();
         let began = Instant::now();

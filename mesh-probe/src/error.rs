@@ -1,9 +1,11 @@
 //! Why there is no answer: each with its exit code.
 //!
 //! - `advice`: what to do about it.
+//! - `handshake`: whether a failed one was about keys.
 //! - `said`: what a collector or an agent says instead of an answer.
 
 mod advice;
+mod handshake;
 mod said;
 
 use std::{error::Error, io, path::PathBuf, time::Duration};
@@ -20,7 +22,7 @@ use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
 
 use crate::{
-    args::{AgentTarget, Target},
+    args::{AgentTarget, Proof, Target},
     bundle::{BundleError, GatherError, RedactError},
     exit::Exit,
     own_keys::OwnKeyError,
@@ -28,6 +30,7 @@ use crate::{
     secret::SecretError,
 };
 
+use handshake::refused_by_tls;
 pub use said::Said;
 
 /// Longest chain of causes that is printed.
@@ -70,9 +73,10 @@ pub enum ProbeError {
     Own(#[source] OwnError),
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
-    #[error("failed to reach the collector at {target}")]
+    #[error("{}", handshake::failed("collector", target, *proof, source))]
     Dial {
         target: Target,
+        proof: Proof,
         #[source]
         source: DialError,
     },
@@ -91,9 +95,10 @@ pub enum ProbeError {
         #[source]
         source: ConvertError,
     },
-    #[error("failed to reach the agent at {target}")]
+    #[error("{}", handshake::failed("agent", target, *proof, source))]
     Agent {
         target: AgentTarget,
+        proof: Proof,
         #[source]
         source: DialError,
     },
@@ -279,6 +284,20 @@ impl ProbeError {
         }
     }
 
+    /// The same with its causes on one line, for who reads no more than that.
+    pub fn one_line(&self) -> String {
+        let mut lines = self.lines();
+        let mut said = lines.remove(0);
+        if !lines.is_empty() {
+            said = format!("{said} {}", lines.join("; "));
+        }
+        for cause in self.causes() {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        said
+    }
+
     /// The causes, outermost first, without the error itself.
     pub fn causes(&self) -> Vec<String> {
         let first = self.source();
@@ -293,22 +312,6 @@ impl ProbeError {
 /// The socket is there, and not for us.
 fn is_shut(error: &DialError) -> bool {
     matches!(error, DialError::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
-}
-
-/// Whether one of the two sides refused the other's certificate; other failures of TLS say nothing about keys.
-fn refused_by_tls(error: &DialError) -> bool {
-    match error {
-        DialError::Tls { source, .. } => source
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            .is_some_and(|error| {
-                matches!(
-                    error,
-                    rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)
-                )
-            }),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -326,6 +329,7 @@ mod tests {
     fn tls(error: io::Error) -> ProbeError {
         ProbeError::Dial {
             target: "vps-1".parse().unwrap(),
+            proof: Proof::MeshKey,
             source: DialError::Tls {
                 address: "192.0.2.1:21820".parse().unwrap(),
                 source: error,

@@ -175,7 +175,7 @@ impl Round<'_> {
     fn voice(&self, collector: &Collector, said: &Said) -> Voice {
         let (answer, error) = match said {
             Some(Ok(waited)) => (Some(self.question.asked().answer(&waited.gate)), None),
-            Some(Err(error)) => (None, Some(error.to_string())),
+            Some(Err(error)) => (None, Some(error.one_line())),
             None => (None, None),
         };
         Voice {

@@ -3,7 +3,7 @@
 use probe_io::{KnockError, PathSocketError};
 use proto::{limits::AGENT_PORT, transport::DialError};
 
-use super::{ProbeError, is_shut, refused_by_tls};
+use super::{ProbeError, handshake::refused_by_tls, is_shut};
 use crate::{args::AgentTarget, exit::Exit, own_keys::OwnKeyError};
 
 const OTHER_KEY: &str =
@@ -19,7 +19,7 @@ impl ProbeError {
             Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
             Self::Unreachable { source, .. } => source.advice(),
             Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
-            Self::Agent { target, source } => Some(agent_advice(target, source)),
+            Self::Agent { target, source, .. } => Some(agent_advice(target, source)),
             Self::AgentSilent { target, .. } => Some(listens(target)),
             Self::Dial {
                 source: DialError::Resolve { .. } | DialError::NoAddress(_),

@@ -52,8 +52,9 @@ async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
         "{run:?}"
     );
     assert!(
-        run.stdout
-            .contains(&format!("{away} says: failed to reach")),
+        run.stdout.contains(&format!(
+            "{away}: failed to reach the collector at {away}: failed to connect"
+        )),
         "{run:?}"
     );
     let document = ask_both(here, away, "--timeout 1s --any -o json")
@@ -64,7 +65,28 @@ async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
     assert!(document["collectors"][1]["error"].is_string(), "{document}");
     let nagios = ask_both(here, away, "--timeout 1s --any --nagios").await;
     assert_eq!(nagios.code, 1, "{nagios:?}");
-    assert!(nagios.stdout.starts_with("MESH WARNING - "), "{nagios:?}");
+    let says = format!("MESH WARNING - mesh: ready at 1 of 2; {away}: failed to reach");
+    assert!(nagios.stdout.starts_with(&says), "{nagios:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_names_who_did_not_say_yes_and_what_it_said() {
+    let (yes, no) = (saying(Phase::Ready), saying(Phase::NotReady));
+    let any = ask_both(yes, no, "--any --nagios").await;
+    assert_eq!(any.code, 1, "{any:?}");
+    let says = format!("MESH WARNING - mesh: ready at 1 of 2; {no}: not ready | ready=1;");
+    assert!(any.stdout.starts_with(&says), "{any:?}");
+    let all = ask_both(yes, no, "--nagios").await;
+    assert_eq!(all.code, 2, "{all:?}");
+    let says = format!(
+        "MESH CRITICAL - mesh: NOT READY: 2 of 12 directions fail at underlay; ready at 1 of 2; {no}: not ready | "
+    );
+    assert!(all.stdout.starts_with(&says), "{all:?}");
+    let start = ask_both(yes, no, "--any --nagios --may-start").await;
+    assert!(
+        start.stdout.starts_with("MESH OK - mesh: may start | "),
+        "{start:?}"
+    );
 }
 
 #[tokio::test]
