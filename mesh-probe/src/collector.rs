@@ -373,9 +373,10 @@ const fn asked(question: &LevelQuestion) -> Question {
 /// A level that the collector does not know is a mistake of ours, not trouble of its.
 fn unknown_level(error: ProbeError, question: &LevelQuestion) -> ProbeError {
     match error {
-        ProbeError::Request { source, .. } if source.code() == Code::NotFound => {
+        ProbeError::Request { source, target, .. } if source.code() == Code::NotFound => {
             ProbeError::UnknownLevel {
                 level: question.level.clone(),
+                target: Some(target),
                 source,
             }
         }

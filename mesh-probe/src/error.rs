@@ -24,9 +24,10 @@ use thiserror::Error;
 use crate::{
     args::{AgentTarget, Proof, Target},
     bundle::{BundleError, GatherError, RedactError},
+    document::Voice,
     exit::Exit,
     own_keys::OwnKeyError,
-    render::text::human,
+    render::{said_by, text::human},
     secret::SecretError,
 };
 
@@ -61,9 +62,11 @@ pub enum ProbeError {
         nearest: Option<&'static str>,
         known: Vec<&'static str>,
     },
-    #[error("there is no level {level:?}")]
+    #[error("there is no level {level:?}{}", at(target.as_ref()))]
     UnknownLevel {
         level: String,
+        /// The collector that said so; `None` where agents were asked.
+        target: Option<Target>,
         #[source]
         source: Said,
     },
@@ -134,6 +137,15 @@ pub enum ProbeError {
         last: String,
         #[source]
         source: Box<ProbeError>,
+    },
+    /// The error of one of several collectors decides; the others have had their say all the same.
+    #[error("{error}")]
+    OfSeveral {
+        error: Box<ProbeError>,
+        /// Whose error it is.
+        collector: String,
+        /// What each said.
+        voices: Vec<Voice>,
     },
     #[error("failed to find the address of {host}")]
     UnknownHost {
@@ -225,6 +237,7 @@ impl ProbeError {
             | Self::UnknownCode { .. }
             | Self::Trust(TrustError::NoAgents)
             | Self::UnknownLevel { .. } => Exit::Usage,
+            Self::OfSeveral { error, .. } => error.exit(),
             Self::Dial { source, .. } | Self::Agent { source, .. } if refused_by_tls(source) => {
                 Exit::NotAuthorised
             }
@@ -280,6 +293,7 @@ impl ProbeError {
                 let problems = problems.iter().map(ToString::to_string);
                 std::iter::once(heading).chain(problems).collect()
             }
+            Self::OfSeveral { error, .. } => error.lines(),
             other => vec![other.to_string()],
         }
     }
@@ -295,11 +309,36 @@ impl ProbeError {
             said.push_str(": ");
             said.push_str(&cause);
         }
+        for voice in self.others() {
+            said.push_str("; ");
+            said.push_str(&said_by(voice));
+        }
         said
+    }
+
+    /// What each of several collectors said; empty unless there are several.
+    pub fn voices(&self) -> &[Voice] {
+        match self {
+            Self::OfSeveral { voices, .. } => voices,
+            _ => &[],
+        }
+    }
+
+    /// What those said whose error this is not.
+    pub fn others(&self) -> impl Iterator<Item = &Voice> {
+        let whose = match self {
+            Self::OfSeveral { collector, .. } => collector.as_str(),
+            _ => "",
+        };
+        let voices = self.voices().iter();
+        voices.filter(move |voice| voice.collector != whose)
     }
 
     /// The causes, outermost first, without the error itself.
     pub fn causes(&self) -> Vec<String> {
+        if let Self::OfSeveral { error, .. } = self {
+            return error.causes();
+        }
         let first = self.source();
         let chain = std::iter::successors(first, |&cause| cause.source());
         let mut causes: Vec<String> = chain.take(CAUSES).map(ToString::to_string).collect();
@@ -307,6 +346,10 @@ impl ProbeError {
         causes.dedup();
         causes
     }
+}
+
+fn at(target: Option<&Target>) -> String {
+    target.map_or_else(String::new, |target| format!(" at the collector {target}"))
 }
 
 /// The socket is there, and not for us.

@@ -11,7 +11,7 @@ use crate::{
     args::Format,
     document::{ErrorDocument, to_json, to_line, to_yaml},
     error::ProbeError,
-    render::{Paint, Screen, Style},
+    render::{Paint, Screen, Style, said_by},
 };
 
 /// Where answers and messages go, and how they look there.
@@ -139,6 +139,9 @@ impl Output {
         }
         if let Some(advice) = error.advice() {
             screen.put(Paint::Plain, "  help: ").line(&advice);
+        }
+        for voice in error.others() {
+            screen.put(Paint::Plain, "  ").line(&said_by(voice));
         }
         screen.finish()
     }

@@ -109,6 +109,7 @@ fn answer(verdict: &Verdict, question: &LevelQuestion) -> Result<Gate, ProbeErro
         let known = format!("known levels: {}", known.join(", "));
         ProbeError::UnknownLevel {
             level: question.level.clone(),
+            target: None,
             source: Status::not_found(known).into(),
         }
     })

@@ -17,7 +17,9 @@ impl ProbeError {
     pub fn advice(&self) -> Option<String> {
         match self {
             Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
-            Self::Unreachable { source, .. } => source.advice(),
+            Self::Unreachable { source: error, .. } | Self::OfSeveral { error, .. } => {
+                error.advice()
+            }
             Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
             Self::Agent { target, source, .. } => Some(agent_advice(target, source)),
             Self::AgentSilent { target, .. } => Some(listens(target)),

@@ -94,7 +94,7 @@ pub fn gate(gate: &Gate, asked: Asked, style: Style) -> String {
 pub fn voices(voices: &[Voice], style: Style) -> String {
     let mut screen = Screen::new(style.colour);
     for voice in voices {
-        screen.line(&said_by(voice));
+        screen.line(&format!("  {}", said_by(voice)));
     }
     screen.finish()
 }
@@ -103,9 +103,9 @@ pub fn voices(voices: &[Voice], style: Style) -> String {
 pub fn said_by(voice: &Voice) -> String {
     let who = &voice.collector;
     match (voice.answer, &voice.error) {
-        (Some(phase), _) => format!("  {who} says: {}", phase.as_str()),
-        (None, Some(error)) => format!("  {who}: {error}"),
-        (None, None) => format!("  {who} was not waited for"),
+        (Some(phase), _) => format!("{who} says: {}", phase.as_str()),
+        (None, Some(error)) => format!("{who}: {error}"),
+        (None, None) => format!("{who} was not waited for"),
     }
 }
 
