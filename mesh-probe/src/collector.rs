@@ -93,8 +93,7 @@ impl Collector {
         let tls = if let Some(own) = connection.own() {
             own.reader_config().map_err(ProbeError::Own)?
         } else if let Some(file) = &connection.credentials {
-            let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
-            credentials.client_config().map_err(ProbeError::Trust)?
+            secret::reader_config(file).map_err(ProbeError::Credentials)?
         } else {
             let key = connection.key_source().load().map_err(ProbeError::Key)?;
             key.reader_config().map_err(ProbeError::Trust)?

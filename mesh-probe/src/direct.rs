@@ -215,14 +215,12 @@ pub fn credentials(
         return Ok(None);
     }
     let tls = if let Some(file) = &connection.credentials {
-        let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
-        credentials.agents_config()
+        secret::reader_of_agents_config(file).map_err(ProbeError::Credentials)?
     } else {
         let key = connection.key_source().load().map_err(ProbeError::Key)?;
-        key.reader_of_agents_config()
+        key.reader_of_agents_config().map_err(ProbeError::Trust)?
     };
-    tls.map(|tls| Some(Arc::new(tls)))
-        .map_err(ProbeError::Trust)
+    Ok(Some(Arc::new(tls)))
 }
 
 /// As a collector has it: flags go before the file. All who are asked are expected, in any case.

@@ -28,7 +28,7 @@ use crate::{
     exit::Exit,
     own_keys::OwnKeyError,
     render::{said_by, text::human},
-    secret::SecretError,
+    secret::{ReaderError, SecretError},
 };
 
 use handshake::refused_by_tls;
@@ -85,7 +85,7 @@ pub enum ProbeError {
     },
     #[error("the collector at {target} did not answer within {}", human(*after))]
     NoAnswer { target: Target, after: Duration },
-    #[error("failed to {operation} of the collector at {target}")]
+    #[error("{}", said::failed(operation, target, source))]
     Request {
         operation: &'static str,
         target: Target,
@@ -157,6 +157,8 @@ pub enum ProbeError {
     Path(#[source] PathSocketError),
     #[error("failed to ask the port")]
     Knock(#[source] KnockError),
+    #[error("no usable credentials")]
+    Credentials(#[source] ReaderError),
     #[error("no usable key for the handshake")]
     Secret(#[source] SecretError),
     #[error(
@@ -225,6 +227,7 @@ impl ProbeError {
             | Self::Graph(_)
             | Self::GraphFile { .. }
             | Self::Key(_)
+            | Self::Credentials(_)
             | Self::Secret(_)
             | Self::Own(_)
             | Self::PeerIsSelf
@@ -235,7 +238,6 @@ impl ProbeError {
             | Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
-            | Self::Trust(TrustError::NoAgents)
             | Self::UnknownLevel { .. } => Exit::Usage,
             Self::OfSeveral { error, .. } => error.exit(),
             Self::Dial { source, .. } | Self::Agent { source, .. } if refused_by_tls(source) => {

@@ -24,6 +24,9 @@ pub(super) fn failed(whom: &str, target: &impl Display, proof: Proof, error: &Di
         Some(Error::AlertReceived(_)) => {
             format!("{target} was reached, but ended the handshake: is it a {whom}?")
         }
+        None if matches!(error, DialError::NotTls { .. }) => {
+            format!("{target} was reached, but is no {whom}")
+        }
         _ => format!("failed to reach the {whom} at {target}"),
     }
 }

@@ -4,6 +4,16 @@ use std::{error::Error, fmt};
 
 use tonic::Code;
 
+/// The sentence of a request to a collector that failed.
+pub(super) fn failed(operation: &str, target: &impl fmt::Display, said: &Said) -> String {
+    if said.is_of_http() {
+        return format!(
+            "{target} was reached, but answers as a web server, and not as a collector"
+        );
+    }
+    format!("failed to {operation} of the collector at {target}")
+}
+
 /// What a request got instead of its answer.
 #[derive(Debug)]
 pub struct Said(tonic::Status);
@@ -15,6 +25,12 @@ impl Said {
 
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self.code(), Code::PermissionDenied | Code::Unauthenticated)
+    }
+
+    /// Whether it is no answer of gRPC at all. tonic tells that in words alone.
+    pub(super) fn is_of_http(&self) -> bool {
+        let says = |words: &str| self.0.message().contains(words);
+        says("invalid compression flag") || says("mapped from HTTP status code")
     }
 
     pub(super) fn may_pass(&self) -> bool {

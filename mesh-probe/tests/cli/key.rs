@@ -1,6 +1,6 @@
 //! `key`: whoever may only ask gets a file that is good for asking.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::{
     fixture::healthy,
@@ -63,4 +63,36 @@ async fn what_holds_no_credentials_is_a_usage_error_that_says_what_was_expected(
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("is not PEM"), "{ran:?}");
     assert!(!ran.stderr.contains("secret words"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_used_are_named_as_such_with_their_file_and_why() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let block = |tag: &str| format!("-----BEGIN {tag}-----\nAAAA\n-----END {tag}-----\n");
+    let text = [
+        block("CERTIFICATE"),
+        block("PRIVATE KEY"),
+        block("CERTIFICATE"),
+    ];
+    fs::write(file.path(), text.concat()).unwrap();
+    let empty = format!("{} cannot be used", file.path().display());
+    for (path, says) in [
+        (
+            Path::new("/nofile"),
+            "failed to read /nofile\n  because: No such file",
+        ),
+        (file.path(), empty.as_str()),
+    ] {
+        for arguments in [
+            &["gate", "mesh", "--collector", "127.0.0.1:9"][..],
+            &["gate", "mesh", "--direct", "127.0.0.1:9"],
+        ] {
+            let mut command = bare();
+            command.args(arguments).arg("--credentials").arg(path);
+            let ran = run(command).await;
+            assert_eq!(ran.code, 2, "{ran:?}");
+            let says = format!("error: no usable credentials\n  because: {says}");
+            assert!(ran.stderr.starts_with(&says), "{ran:?}");
+        }
+    }
 }
