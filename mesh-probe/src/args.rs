@@ -201,7 +201,7 @@ pub struct GateArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum GateCommand {
-    /// What rests on what: of a collector, or of a file
+    /// What rests on what: of a collector, of a file, or without both of the built-in chain
     Graph(GraphArgs),
 }
 

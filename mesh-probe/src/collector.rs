@@ -24,7 +24,7 @@ use crate::{
     bundle::{Bundle, Gathering},
     document,
     error::ProbeError,
-    graph::GraphLevel,
+    graph::{GateGraph, Source},
     secret,
 };
 
@@ -310,16 +310,12 @@ impl Asking {
     }
 
     /// The gate graph, with the present state of each level.
-    pub async fn graph(&self) -> Result<Vec<GraphLevel>, ProbeError> {
+    pub async fn graph(&self) -> Result<GateGraph, ProbeError> {
         let mut client = self.gates();
         let limit = self.collector.timeout;
         let request = client.graph(GraphRequest {});
         let graph = self.request("read the gate graph", limit, request).await?;
-        Ok(graph
-            .levels
-            .into_iter()
-            .map(GraphLevel::from_wire)
-            .collect())
+        Ok(GateGraph::from_wire(graph, Source::Collector))
     }
 
     fn gates(&self) -> GateClient<Channel> {

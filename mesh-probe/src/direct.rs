@@ -225,13 +225,10 @@ pub fn credentials(
 
 /// As a collector has it: flags go before the file. All who are asked are expected, in any case.
 fn expectation(arguments: &DirectArgs) -> Result<Expectation, ProbeError> {
-    let mut expectation = Expectation::default();
-    if let Some(path) = &arguments.gates {
-        let file = graph::file(path)?;
-        expectation.graph = file.graph;
-        expectation.names = file.nodes;
-        expectation.min_nodes = file.min_nodes.unwrap_or(expectation.min_nodes);
-    }
+    let mut expectation = match &arguments.gates {
+        Some(path) => graph::expectation(graph::file(path)?),
+        None => Expectation::default(),
+    };
     if !arguments.expect.is_empty() {
         expectation.names.clone_from(&arguments.expect);
     }

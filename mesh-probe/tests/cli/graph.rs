@@ -2,13 +2,18 @@
 
 use std::{io::Write as _, path::Path};
 
+use diagnosis::Expectation;
 use evidence::Phase;
+use mesh_collector::{Config, run as collect};
+use proto::transport::listen;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::{
+    exit_codes::nobody,
     fixture::{blocked_inbound, gate},
     program::{Run, ask, bare, run},
-    server::{Canned, serve},
+    server::{Canned, KEY, key, serve},
 };
 
 fn written(text: &str) -> NamedTempFile {
@@ -52,6 +57,14 @@ async fn a_collector_tells_its_graph_with_the_states() {
     let document = ask(address, "gate graph -o json").await.json();
     assert_eq!(document["kind"], "GateGraph");
     assert_eq!(document["levels"][1]["state"]["phase"], "not-ready");
+    assert_eq!(document["source"], "collector");
+    // This one is of a version that does not tell what holds for every level: then nothing is said of it.
+    assert!(document["expect"].is_null(), "{document}");
+    assert!(
+        document["levels"][1]["effectiveMinNodes"].is_null(),
+        "{document}"
+    );
+    assert!(!table.stdout.contains("every level"), "{table:?}");
     let names = ask(address, "gate graph -o name").await;
     assert!(
         names.stdout.starts_with("gate/underlay\ngate/wireguard\n"),
@@ -64,9 +77,10 @@ async fn a_file_is_printed_without_any_collector() {
     let table = of_file(FILE, "wide").await;
     assert_eq!(
         table.stdout,
-        "LEVEL  CHECK  RESTS ON  ASKS FOR              WHAT IT IS FOR\n\
-         mesh   mesh   -         20 s without a break  it \"carries\"\n\
-         api    none   mesh      -\n"
+        "LEVEL  CHECK  RESTS ON  ASKS FOR                       WHAT IT IS FOR\n\
+         mesh   mesh   -         20 s without a break, 2 nodes  it \"carries\"\n\
+         api    none   mesh      -\n\
+         every level with a check: at least 2 nodes report\n"
     );
     let mermaid = of_file(FILE, "mermaid").await;
     assert_eq!(
@@ -82,6 +96,116 @@ async fn a_file_is_printed_without_any_collector() {
     assert_eq!(
         of_file(FILE, "json").await.json()["levels"][0]["stableMs"],
         20_000
+    );
+}
+
+const EXPECTING: &str = "\
+expect: {min_nodes: 4, nodes: [home-cp, vps-1]}
+levels:
+- {name: mesh, check: mesh}
+- {name: mtu, check: mtu, expect: {min_nodes: 5}}
+- {name: api, depends_on: [mtu]}
+";
+
+/// A whole collector that was given this file.
+fn collector(text: &str) -> String {
+    let file = diagnosis::graph::parse("gates.yaml", text).unwrap();
+    let expectation = Expectation {
+        min_nodes: file.min_nodes.unwrap(),
+        names: file.nodes,
+        graph: file.graph,
+    };
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = Config::new(key(KEY), expectation);
+    tokio::spawn(collect(listener, config, std::future::pending()));
+    address
+}
+
+#[tokio::test]
+async fn what_holds_for_every_level_is_told_of_a_file_and_of_a_collector() {
+    const LINE: &str =
+        "\nevery level with a check: at least 4 nodes report, and home-cp, vps-1 among them\n";
+    let file = of_file(EXPECTING, "table").await;
+    assert_eq!(
+        file.stdout,
+        "LEVEL  CHECK  RESTS ON  ASKS FOR\n\
+         mesh   mesh   -         4 nodes\n\
+         mtu    mtu    -         5 nodes\n\
+         api    none   mtu       -"
+            .to_owned()
+            + LINE
+    );
+    let address = collector(EXPECTING);
+    let running = ask(&address, "gate graph").await;
+    assert!(running.stdout.ends_with(LINE), "{running:?}");
+    let from_file = of_file(EXPECTING, "json").await.json();
+    let from_collector = ask(&address, "gate graph -o json").await.json();
+    for document in [&from_file, &from_collector] {
+        let expect = json!({"minNodes": 4, "nodes": ["home-cp", "vps-1"]});
+        assert_eq!(document["expect"], expect, "{document}");
+        let levels = document["levels"].as_array().unwrap();
+        let least: Vec<&Value> = levels.iter().map(|one| &one["effectiveMinNodes"]).collect();
+        assert_eq!(least, [&json!(4), &json!(5), &Value::Null], "{document}");
+        let own: Vec<&Value> = levels.iter().map(|one| &one["minNodes"]).collect();
+        assert_eq!(own, [&json!(0), &json!(5), &json!(0)], "{document}");
+    }
+    assert_eq!(from_file["source"], "file");
+    assert_eq!(from_collector["source"], "collector");
+    let one = of_file(
+        "expect: {min_nodes: 1}\nlevels: [{name: a, check: mesh}]\n",
+        "table",
+    )
+    .await;
+    assert_eq!(
+        one.stdout,
+        "LEVEL  CHECK  RESTS ON  ASKS FOR\na      mesh   -         1 node\n\
+         every level with a check: at least 1 node reports\n"
+    );
+}
+
+#[tokio::test]
+async fn without_a_collector_it_is_the_built_in_chain_and_that_is_said() {
+    let mut command = bare();
+    command.args(["gate", "graph"]);
+    let table = run(command).await;
+    assert_eq!(table.code, 0, "{table:?}");
+    assert_eq!(
+        table.stderr,
+        "no collector is given: this is the built-in graph, as a collector without --gates has it\n"
+    );
+    let names: Vec<&str> = table.stdout.lines().skip(1).collect();
+    assert!(names[0].starts_with("underlay "), "{table:?}");
+    assert_eq!(
+        names.last(),
+        Some(&"every level with a check: at least 2 nodes report")
+    );
+    let mut command = bare();
+    command.args(["gate", "graph", "-o", "json"]);
+    let document = run(command).await.json();
+    assert_eq!(document["source"], "built-in");
+    assert_eq!(
+        document["levels"].as_array().unwrap().len(),
+        names.len() - 1
+    );
+    // One that is given and away is no reason to show another graph.
+    let away = ask(nobody(), "gate graph").await;
+    assert_eq!((away.code, away.stdout.as_str()), (3, ""), "{away:?}");
+}
+
+#[tokio::test]
+async fn what_draws_a_graph_reads_a_title_as_it_is_written() {
+    let text = "levels: [{name: a, check: mesh, title: 'the #1 \"b\" c\\d & <e> #quot; f\\'}]\n";
+    let mermaid = of_file(text, "mermaid").await;
+    assert_eq!(
+        mermaid.stdout,
+        "flowchart BT\n  l0[\"a<br/>the #35;1 #quot;b#quot; c\\d #amp; #lt;e#gt; #35;quot; f\\\"]\n"
+    );
+    let dot = of_file(text, "dot").await;
+    assert_eq!(
+        dot.stdout,
+        "digraph gates {\n  rankdir=BT;\n  node [shape=box];\n  \
+         \"a\" [label=\"a\\nthe #1 \\\"b\\\" c\\\\d &amp; <e> #quot; f\\\\\"];\n}\n"
     );
 }
 
