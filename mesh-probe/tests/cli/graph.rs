@@ -265,7 +265,8 @@ levels:
         let printed = run(command).await;
         assert_eq!(printed.code, code, "{printed:?}");
         let lines = printed.stdout.lines().chain(printed.stderr.lines().skip(1));
-        let shown: String = lines.map(|line| format!("    {line}\n")).collect();
+        let shown: Vec<String> = lines.map(|line| format!("    {line}\n")).collect();
+        let shown = shown.concat();
         assert!(PAGE.contains(&shown), "docs/gates.md lacks:\n{shown}");
     }
 }
