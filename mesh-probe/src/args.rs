@@ -16,7 +16,7 @@ pub use adhoc::{
     TapArgs, UdpArgs, VxlanArgs, WIREGUARD_PORT,
 };
 
-pub use connection::Connection;
+pub use connection::{Connection, Proof};
 pub use direct::{AgentArgs, AgentTarget, AgentTargetError, DirectArgs};
 pub use install::{InstallArgs, InstallCommand, PlanArgs};
 
@@ -201,7 +201,7 @@ pub struct GateArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum GateCommand {
-    /// What rests on what: of a collector, or of a file
+    /// What rests on what: of a collector, of a file, or without both of the built-in chain
     Graph(GraphArgs),
 }
 
@@ -246,7 +246,7 @@ pub struct LevelArgs {
     #[arg(long, conflicts_with = "output")]
     pub nagios: bool,
     /// With -o terraform-external: exit as usual, so that a level that is not ready fails the plan
-    #[arg(long)]
+    #[arg(long, conflicts_with = "nagios")]
     pub require: bool,
 }
 

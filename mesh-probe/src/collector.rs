@@ -20,11 +20,11 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{Connection, PairsArgs, Target},
+    args::{Connection, PairsArgs, Proof, Target},
     bundle::{Bundle, Gathering},
     document,
     error::ProbeError,
-    graph::GraphLevel,
+    graph::{GateGraph, Source},
     secret,
 };
 
@@ -32,6 +32,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Collector {
     target: Target,
+    proof: Proof,
     tls: Arc<ClientConfig>,
     timeout: Duration,
 }
@@ -92,8 +93,7 @@ impl Collector {
         let tls = if let Some(own) = connection.own() {
             own.reader_config().map_err(ProbeError::Own)?
         } else if let Some(file) = &connection.credentials {
-            let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
-            credentials.client_config().map_err(ProbeError::Trust)?
+            secret::reader_config(file).map_err(ProbeError::Credentials)?
         } else {
             let key = connection.key_source().load().map_err(ProbeError::Key)?;
             key.reader_config().map_err(ProbeError::Trust)?
@@ -101,6 +101,7 @@ impl Collector {
         let tls = Arc::new(tls);
         let one = |target: &Target| Self {
             target: target.clone(),
+            proof: connection.proof(),
             tls: Arc::clone(&tls),
             timeout: connection.timeout,
         };
@@ -123,6 +124,7 @@ impl Collector {
         let dialled = self.within(limit, Box::pin(self.dial())).await?;
         let channel = dialled.map_err(|source| ProbeError::Dial {
             target: self.target.clone(),
+            proof: self.proof,
             source,
         })?;
         Ok(Asking {
@@ -308,16 +310,12 @@ impl Asking {
     }
 
     /// The gate graph, with the present state of each level.
-    pub async fn graph(&self) -> Result<Vec<GraphLevel>, ProbeError> {
+    pub async fn graph(&self) -> Result<GateGraph, ProbeError> {
         let mut client = self.gates();
         let limit = self.collector.timeout;
         let request = client.graph(GraphRequest {});
         let graph = self.request("read the gate graph", limit, request).await?;
-        Ok(graph
-            .levels
-            .into_iter()
-            .map(GraphLevel::from_wire)
-            .collect())
+        Ok(GateGraph::from_wire(graph, Source::Collector))
     }
 
     fn gates(&self) -> GateClient<Channel> {
@@ -370,9 +368,10 @@ const fn asked(question: &LevelQuestion) -> Question {
 /// A level that the collector does not know is a mistake of ours, not trouble of its.
 fn unknown_level(error: ProbeError, question: &LevelQuestion) -> ProbeError {
     match error {
-        ProbeError::Request { source, .. } if source.code() == Code::NotFound => {
+        ProbeError::Request { source, target, .. } if source.code() == Code::NotFound => {
             ProbeError::UnknownLevel {
                 level: question.level.clone(),
+                target: Some(target),
                 source,
             }
         }

@@ -97,7 +97,9 @@ impl Looking {
         let tls = credentials(targets, connection)?;
         let expectation = expectation(arguments)?;
         let (sender, events) = mpsc::channel(EVENTS);
-        let agent = |target: &AgentTarget| Agent::new(target.clone(), &tls, connection.timeout);
+        let proof = connection.proof_to_agents();
+        let agent =
+            |target: &AgentTarget| Agent::new(target.clone(), (proof, &tls), connection.timeout);
         let task =
             |(place, target)| spawn(follow(agent(target), place, sender.clone())).abort_handle();
         let began = Instant::now();
@@ -213,25 +215,20 @@ pub fn credentials(
         return Ok(None);
     }
     let tls = if let Some(file) = &connection.credentials {
-        let credentials = secret::credentials(file).map_err(ProbeError::Secret)?;
-        credentials.agents_config()
+        secret::reader_of_agents_config(file).map_err(ProbeError::Credentials)?
     } else {
         let key = connection.key_source().load().map_err(ProbeError::Key)?;
-        key.reader_of_agents_config()
+        key.reader_of_agents_config().map_err(ProbeError::Trust)?
     };
-    tls.map(|tls| Some(Arc::new(tls)))
-        .map_err(ProbeError::Trust)
+    Ok(Some(Arc::new(tls)))
 }
 
 /// As a collector has it: flags go before the file. All who are asked are expected, in any case.
 fn expectation(arguments: &DirectArgs) -> Result<Expectation, ProbeError> {
-    let mut expectation = Expectation::default();
-    if let Some(path) = &arguments.gates {
-        let file = graph::file(path)?;
-        expectation.graph = file.graph;
-        expectation.names = file.nodes;
-        expectation.min_nodes = file.min_nodes.unwrap_or(expectation.min_nodes);
-    }
+    let mut expectation = match &arguments.gates {
+        Some(path) => graph::expectation(graph::file(path)?),
+        None => Expectation::default(),
+    };
     if !arguments.expect.is_empty() {
         expectation.names.clone_from(&arguments.expect);
     }

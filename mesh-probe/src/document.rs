@@ -24,6 +24,8 @@ use crate::{
 pub struct GateAnswer<'a> {
     #[serde(flatten)]
     gate: GateDocument<'a>,
+    /// Of the findings that the reasons name; one that only a later collector knows is left out.
+    codes: Vec<&'static str>,
     #[serde(skip_serializing_if = "<[Voice]>::is_empty")]
     collectors: &'a [Voice],
     /// Set where no collector gave it.
@@ -34,11 +36,13 @@ pub struct GateAnswer<'a> {
 impl<'a> GateAnswer<'a> {
     pub const fn new(
         gate: GateDocument<'a>,
+        codes: Vec<&'static str>,
         collectors: &'a [Voice],
         direct: Option<&'a Basis>,
     ) -> Self {
         Self {
             gate,
+            codes,
             collectors,
             direct,
         }
@@ -274,7 +278,7 @@ impl<'a> PlanDocument<'a> {
 /// Any command that has no answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ErrorDocument {
+pub struct ErrorDocument<'a> {
     api_version: &'static str,
     kind: &'static str,
     exit_code: u8,
@@ -282,10 +286,13 @@ pub struct ErrorDocument {
     causes: Vec<String>,
     /// What to do, where it is known.
     advice: Option<String>,
+    /// What each of several collectors said.
+    #[serde(skip_serializing_if = "<[Voice]>::is_empty")]
+    collectors: &'a [Voice],
 }
 
-impl ErrorDocument {
-    pub fn new(error: &ProbeError) -> Self {
+impl<'a> ErrorDocument<'a> {
+    pub fn new(error: &'a ProbeError) -> Self {
         Self {
             api_version: API_VERSION,
             kind: "Error",
@@ -293,6 +300,7 @@ impl ErrorDocument {
             message: error.to_string(),
             causes: error.causes(),
             advice: error.advice(),
+            collectors: error.voices(),
         }
     }
 }

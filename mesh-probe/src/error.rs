@@ -1,28 +1,38 @@
-//! Why there is no answer: each with its exit code, and what to do about it.
+//! Why there is no answer: each with its exit code.
+//!
+//! - `advice`: what to do about it.
+//! - `handshake`: whether a failed one was about keys.
+//! - `said`: what a collector or an agent says instead of an answer.
 
-use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
+mod advice;
+mod handshake;
+mod said;
+
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use diagnosis::graph::Problems;
 use evidence::NodeName;
 use probe_io::{KnockError, PathSocketError, TapError};
 use proto::{
     convert::ConvertError,
-    limits::AGENT_PORT,
     transport::DialError,
     trust::{KeyError, OwnError, TrustError},
 };
 use sources::{links::LinksError, talosconfig::TalosconfigError};
 use thiserror::Error;
-use tonic::Code;
 
 use crate::{
-    args::{AgentTarget, Target},
+    args::{AgentTarget, Proof, Target},
     bundle::{BundleError, GatherError, RedactError},
+    document::Voice,
     exit::Exit,
     own_keys::OwnKeyError,
-    render::text::human,
-    secret::SecretError,
+    render::{said_by, text::human},
+    secret::{ReaderError, SecretError},
 };
+
+use handshake::refused_by_tls;
+pub use said::Said;
 
 /// Longest chain of causes that is printed.
 const CAUSES: usize = 8;
@@ -52,9 +62,11 @@ pub enum ProbeError {
         nearest: Option<&'static str>,
         known: Vec<&'static str>,
     },
-    #[error("there is no level {level:?}")]
+    #[error("there is no level {level:?}{}", at(target.as_ref()))]
     UnknownLevel {
         level: String,
+        /// The collector that said so; `None` where agents were asked.
+        target: Option<Target>,
         #[source]
         source: Said,
     },
@@ -64,15 +76,16 @@ pub enum ProbeError {
     Own(#[source] OwnError),
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
-    #[error("failed to reach the collector at {target}")]
+    #[error("{}", handshake::failed("collector", target, *proof, source))]
     Dial {
         target: Target,
+        proof: Proof,
         #[source]
         source: DialError,
     },
     #[error("the collector at {target} did not answer within {}", human(*after))]
     NoAnswer { target: Target, after: Duration },
-    #[error("failed to {operation} of the collector at {target}")]
+    #[error("{}", said::failed(operation, target, source))]
     Request {
         operation: &'static str,
         target: Target,
@@ -85,9 +98,10 @@ pub enum ProbeError {
         #[source]
         source: ConvertError,
     },
-    #[error("failed to reach the agent at {target}")]
+    #[error("{}", handshake::failed("agent", target, *proof, source))]
     Agent {
         target: AgentTarget,
+        proof: Proof,
         #[source]
         source: DialError,
     },
@@ -124,6 +138,15 @@ pub enum ProbeError {
         #[source]
         source: Box<ProbeError>,
     },
+    /// The error of one of several collectors decides; the others have had their say all the same.
+    #[error("{error}")]
+    OfSeveral {
+        error: Box<ProbeError>,
+        /// Whose error it is.
+        collector: String,
+        /// What each said.
+        voices: Vec<Voice>,
+    },
     #[error("failed to find the address of {host}")]
     UnknownHost {
         host: String,
@@ -134,6 +157,8 @@ pub enum ProbeError {
     Path(#[source] PathSocketError),
     #[error("failed to ask the port")]
     Knock(#[source] KnockError),
+    #[error("no usable credentials")]
+    Credentials(#[source] ReaderError),
     #[error("no usable key for the handshake")]
     Secret(#[source] SecretError),
     #[error(
@@ -202,6 +227,7 @@ impl ProbeError {
             | Self::Graph(_)
             | Self::GraphFile { .. }
             | Self::Key(_)
+            | Self::Credentials(_)
             | Self::Secret(_)
             | Self::Own(_)
             | Self::PeerIsSelf
@@ -209,11 +235,12 @@ impl ProbeError {
             | Self::Talosconfig(_)
             | Self::NoEndpoint { .. }
             | Self::Bundle { .. }
+            | Self::WriteCredentials { .. }
             | Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
-            | Self::Trust(TrustError::NoAgents)
             | Self::UnknownLevel { .. } => Exit::Usage,
+            Self::OfSeveral { error, .. } => error.exit(),
             Self::Dial { source, .. } | Self::Agent { source, .. } if refused_by_tls(source) => {
                 Exit::NotAuthorised
             }
@@ -241,7 +268,6 @@ impl ProbeError {
             | Self::Redact(_)
             | Self::Unreachable { .. }
             | Self::UnknownHost { .. }
-            | Self::WriteCredentials { .. }
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)
@@ -261,8 +287,60 @@ impl ProbeError {
         }
     }
 
+    /// The error itself, a line for each thing that is wrong. What others wrote is in a line, and never makes one.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Graph(Problems(problems)) => {
+                let heading = "the gate graph cannot be used:".to_owned();
+                let problems = problems.iter().map(ToString::to_string);
+                std::iter::once(heading).chain(problems).collect()
+            }
+            Self::OfSeveral { error, .. } => error.lines(),
+            other => vec![other.to_string()],
+        }
+    }
+
+    /// The same with its causes on one line, for who reads no more than that.
+    pub fn one_line(&self) -> String {
+        let mut lines = self.lines();
+        let mut said = lines.remove(0);
+        if !lines.is_empty() {
+            said = format!("{said} {}", lines.join("; "));
+        }
+        for cause in self.causes() {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        for voice in self.others() {
+            said.push_str("; ");
+            said.push_str(&said_by(voice));
+        }
+        said
+    }
+
+    /// What each of several collectors said; empty unless there are several.
+    pub fn voices(&self) -> &[Voice] {
+        match self {
+            Self::OfSeveral { voices, .. } => voices,
+            _ => &[],
+        }
+    }
+
+    /// What those said whose error this is not.
+    pub fn others(&self) -> impl Iterator<Item = &Voice> {
+        let whose = match self {
+            Self::OfSeveral { collector, .. } => collector.as_str(),
+            _ => "",
+        };
+        let voices = self.voices().iter();
+        voices.filter(move |voice| voice.collector != whose)
+    }
+
     /// The causes, outermost first, without the error itself.
     pub fn causes(&self) -> Vec<String> {
+        if let Self::OfSeveral { error, .. } = self {
+            return error.causes();
+        }
         let first = self.source();
         let chain = std::iter::successors(first, |&cause| cause.source());
         let mut causes: Vec<String> = chain.take(CAUSES).map(ToString::to_string).collect();
@@ -270,140 +348,15 @@ impl ProbeError {
         causes.dedup();
         causes
     }
-
-    /// What to do, where that is more than the message says.
-    pub fn advice(&self) -> Option<String> {
-        match self {
-            Self::UnknownCode { nearest, known, .. } => Some(known_codes(*nearest, known)),
-            Self::Unreachable { source, .. } => source.advice(),
-            Self::Dial { .. } if self.exit() == Exit::NotAuthorised => Some(other_key()),
-            Self::Agent { target, source } => Some(agent_advice(target, source)),
-            Self::AgentSilent { target, .. } => Some(listens(target)),
-            Self::Dial {
-                source: DialError::Resolve { .. } | DialError::NoAddress(_),
-                ..
-            } => Some("give the collector's address instead of its name".to_owned()),
-            Self::Path(PathSocketError::Mark { .. }) | Self::Knock(KnockError::Mark { .. }) => {
-                Some("run as root, or without --mark".to_owned())
-            }
-            Self::OwnKey(OwnKeyError::OwnKey { .. }) => Some(OTHER_KEY.to_owned()),
-            Self::OwnKey(_) => Some(LOOK.to_owned()),
-            Self::NoEndpoint { .. } | Self::NoMembers { .. } => Some(NAME_THEM.to_owned()),
-            Self::UnknownHost { .. } => Some("give its address instead of its name".to_owned()),
-            Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
-                "is mesh-collector running there, and does every firewall on the way pass TCP to {target}?"
-            )),
-            _ => None,
-        }
-    }
 }
 
-const OTHER_KEY: &str =
-    "make a key for diagnosis only (wg genkey), and add its public key as a peer at the other end";
-const LOOK: &str = "run it where all WireGuard devices of the node can be read: as root or with CAP_NET_ADMIN, or on a machine without any";
-
-const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
+fn at(target: Option<&Target>) -> String {
+    target.map_or_else(String::new, |target| format!(" at the collector {target}"))
+}
 
 /// The socket is there, and not for us.
 fn is_shut(error: &DialError) -> bool {
     matches!(error, DialError::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
-}
-
-fn agent_advice(target: &AgentTarget, error: &DialError) -> String {
-    match error {
-        DialError::Resolve { .. } | DialError::NoAddress(_) => {
-            "give the agent's address instead of its name".to_owned()
-        }
-        error if refused_by_tls(error) => {
-            "this mesh key is not the agent's: on Talos it is cluster.secret of the cluster's own secrets.yaml".to_owned()
-        }
-        error if is_shut(error) => "the socket is for the user that runs mesh-agent alone".to_owned(),
-        DialError::Socket { .. } => {
-            "is mesh-agent running on this machine, with this --socket?".to_owned()
-        }
-        _ => listens(target),
-    }
-}
-
-fn listens(target: &AgentTarget) -> String {
-    format!(
-        "over the network an agent answers only if it is started with --listen, as in mesh-agent --listen [::]:{AGENT_PORT} (MESH_LISTEN); does every firewall on the way pass TCP to {target}?"
-    )
-}
-
-fn other_key() -> String {
-    "this mesh key is not the collector's: on Talos it is cluster.secret of the cluster's own secrets.yaml; a collector with own \
-     certificates takes only such (--tls-cert)"
-        .to_owned()
-}
-
-fn known_codes(nearest: Option<&str>, known: &[&str]) -> String {
-    let nearest = nearest.map_or_else(String::new, |code| format!("did you mean {code}? "));
-    format!("{nearest}known codes: {}", known.join(", "))
-}
-
-/// Whether one of the two sides refused the other's certificate; other failures of TLS say nothing about keys.
-fn refused_by_tls(error: &DialError) -> bool {
-    match error {
-        DialError::Tls { source, .. } => source
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            .is_some_and(|error| {
-                matches!(
-                    error,
-                    rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)
-                )
-            }),
-        _ => false,
-    }
-}
-
-/// What a request got instead of its answer.
-#[derive(Debug)]
-pub struct Said(tonic::Status);
-
-impl Said {
-    pub fn code(&self) -> Code {
-        self.0.code()
-    }
-
-    fn is_refusal(&self) -> bool {
-        matches!(self.code(), Code::PermissionDenied | Code::Unauthenticated)
-    }
-
-    fn may_pass(&self) -> bool {
-        matches!(
-            self.code(),
-            Code::Unavailable
-                | Code::Unknown
-                | Code::Internal
-                | Code::Cancelled
-                | Code::Aborted
-                | Code::DeadlineExceeded
-                | Code::ResourceExhausted
-        )
-    }
-}
-
-impl From<tonic::Status> for Said {
-    fn from(status: tonic::Status) -> Self {
-        Self(status)
-    }
-}
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.message() {
-            "" => write!(f, "{}", self.0.code()),
-            message => f.write_str(message),
-        }
-    }
-}
-
-impl Error for Said {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
 }
 
 #[cfg(test)]
@@ -421,6 +374,7 @@ mod tests {
     fn tls(error: io::Error) -> ProbeError {
         ProbeError::Dial {
             target: "vps-1".parse().unwrap(),
+            proof: Proof::MeshKey,
             source: DialError::Tls {
                 address: "192.0.2.1:21820".parse().unwrap(),
                 source: error,

@@ -11,7 +11,7 @@ use crate::{
     args::Format,
     document::{ErrorDocument, to_json, to_line, to_yaml},
     error::ProbeError,
-    render::{Paint, Screen, Style},
+    render::{Paint, Screen, Style, said_by},
 };
 
 /// Where answers and messages go, and how they look there.
@@ -130,12 +130,18 @@ impl Output {
 
     fn rendered(self, error: &ProbeError) -> String {
         let mut screen = Screen::new(self.message_colour);
-        screen.put(Paint::Bad, "error: ").line(&error.to_string());
+        screen.put(Paint::Bad, "error: ");
+        for line in error.lines() {
+            screen.line(&line);
+        }
         for cause in error.causes() {
             screen.put(Paint::Plain, "  because: ").line(&cause);
         }
         if let Some(advice) = error.advice() {
             screen.put(Paint::Plain, "  help: ").line(&advice);
+        }
+        for voice in error.others() {
+            screen.put(Paint::Plain, "  ").line(&said_by(voice));
         }
         screen.finish()
     }
@@ -152,4 +158,28 @@ fn unless_closed(result: io::Result<()>) -> io::Result<()> {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use diagnosis::graph::{Problem, Problems};
+
+    use super::*;
+
+    #[test]
+    fn each_of_our_lines_is_one_and_the_text_of_others_makes_none() {
+        let problem = |line| Problem {
+            file: "a\u{1b}[2J\nb.yaml".to_owned(),
+            line,
+            path: "levels".to_owned(),
+            text: "required".to_owned(),
+        };
+        let error = ProbeError::Graph(Problems(vec![problem(1), problem(5)]));
+        assert_eq!(
+            Output::new(Format::Table).rendered(&error),
+            "error: the gate graph cannot be used:\n\
+             a\\u{1b}[2J\\u{a}b.yaml:1: levels: required\n\
+             a\\u{1b}[2J\\u{a}b.yaml:5: levels: required\n"
+        );
+    }
 }

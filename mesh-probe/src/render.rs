@@ -28,7 +28,7 @@ pub use agent::{agent, basis};
 pub use bundle::{bundle, replay};
 pub use explain::{codes, page};
 pub use facts::facts;
-pub use gate::{Asked, gate, nagios, one_line, terraform, voices};
+pub use gate::{Asked, brief, gate, nagios, named_codes, one_line, said_by, terraform, voices};
 pub use graph::{dot, graph, mermaid};
 pub use history::history;
 pub use install::install;

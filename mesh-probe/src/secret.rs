@@ -7,7 +7,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use proto::trust::{Credentials, CredentialsError};
+use proto::trust::{Credentials, CredentialsError, TrustError};
+use rustls::ClientConfig;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -30,20 +31,52 @@ pub enum SecretError {
     },
     #[error("{path} does not hold a key: expected base64 of 32 bytes, as wg genkey writes it")]
     Form { path: PathBuf },
-    #[error("no usable credentials")]
-    Credentials(#[source] CredentialsError),
 }
 
-/// A reader's credentials, as `mesh-probe key` prints them.
-pub fn credentials(path: &Path) -> Result<Credentials, SecretError> {
-    let failed = |source| SecretError::Read {
+/// Why a file of credentials cannot be used. Never shows what was read.
+#[derive(Debug, Error)]
+pub enum ReaderError {
+    #[error("failed to read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Form(CredentialsError),
+    #[error("{} cannot be used", path.display())]
+    Tls {
+        path: PathBuf,
+        #[source]
+        source: TrustError,
+    },
+}
+
+/// TLS towards collectors with a reader's credentials, as `mesh-probe key` prints them.
+pub fn reader_config(path: &Path) -> Result<ClientConfig, ReaderError> {
+    configured(path, Credentials::client_config)
+}
+
+/// The same towards agents.
+pub fn reader_of_agents_config(path: &Path) -> Result<ClientConfig, ReaderError> {
+    configured(path, Credentials::agents_config)
+}
+
+fn configured(
+    path: &Path,
+    config: impl FnOnce(Credentials) -> Result<ClientConfig, TrustError>,
+) -> Result<ClientConfig, ReaderError> {
+    let text = read(path, MAX_CREDENTIALS).map_err(|source| ReaderError::Read {
         path: path.to_owned(),
         source,
-    };
-    let text = read(path, MAX_CREDENTIALS).map_err(failed)?;
+    })?;
     // What is not text is no PEM, and is said to be none.
     let text = str::from_utf8(&text).unwrap_or_default();
-    Credentials::parse(text, &path.display().to_string()).map_err(SecretError::Credentials)
+    let read = Credentials::parse(text, &path.display().to_string());
+    config(read.map_err(ReaderError::Form)?).map_err(|source| ReaderError::Tls {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl SecretKey {

@@ -35,7 +35,7 @@ pub use self::evidence::{
     EvidenceHeader, EvidencePart, NodeEvidence, checked, evidence_from_wire, evidence_to_wire,
     facts_to_wire,
 };
-pub use graph::{level_from_wire, level_to_wire};
+pub use graph::{expect_to_wire, level_from_wire, level_to_wire};
 pub use history::{past_from_wire, past_to_wire, transition_from_wire, transition_to_wire};
 pub use report::{
     Incoming, PeerIdentity, Taken, delta_to_wire, incoming, peers_from_wire, peers_to_wire,

@@ -144,6 +144,21 @@ async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_w
     );
 }
 
+#[tokio::test]
+async fn what_speaks_no_tls_is_said_to_speak_none() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let other = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let said = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        stream.write_all(said).await.unwrap();
+        stream
+    };
+    let (reached, _stream) = tokio::join!(reach(address, key(1).reader_config().unwrap()), other);
+    let error = reached.unwrap_err();
+    assert!(matches!(error, DialError::NotTls { .. }), "{error:?}");
+}
+
 /// The client's own handshake is done by then; the reason comes as an alert on a connection that looked fine.
 #[tokio::test]
 async fn a_client_that_the_collector_does_not_trust_is_told_by_the_alert_of_tls() {

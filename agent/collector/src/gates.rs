@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diagnosis::graph::Graph;
+use diagnosis::Expectation;
 use evidence::document::Question;
 use proto::{
-    convert::{gate_to_wire, level_to_wire},
+    convert::{expect_to_wire, gate_to_wire, level_to_wire},
     wire::{self, CheckRequest, GateState, GraphLevel, GraphRequest, GraphResponse, WaitRequest},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Gates {
     pub(crate) answers: Answers,
-    pub(crate) graph: Graph,
+    pub(crate) expectation: Expectation,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -86,12 +86,18 @@ impl wire::gate_server::Gate for Gates {
         access::reader(&request, &self.counters)?;
         let GraphRequest {} = request.into_inner();
         let judged = self.answers.verdicts.current()?;
-        let levels = self.graph.told().into_iter().map(|level| GraphLevel {
+        let Expectation {
+            min_nodes,
+            names,
+            graph,
+        } = &self.expectation;
+        let levels = graph.told().into_iter().map(|level| GraphLevel {
             state: judged.verdict.gate(&level.name).map(gate_to_wire),
             ..level_to_wire(&level)
         });
         Ok(Response::new(GraphResponse {
             levels: levels.collect(),
+            expect: Some(expect_to_wire(*min_nodes, names)),
         }))
     }
 }

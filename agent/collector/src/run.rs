@@ -147,7 +147,7 @@ pub async fn run(
     let (mut memory, pins, pasts) = remember(config.store, &counters).await;
     let export = Queue::new(Arc::clone(&counters));
     memory.export = config.otlp.is_some().then(|| export.clone());
-    let graph = config.expectation.graph.clone();
+    let expectation = config.expectation.clone();
     let (changes, queue) = mpsc::channel(CHANGES);
     let (inbox, waiting) = inbox();
     let state = State::new(clock::now(), config.expectation).remembering(pins, pasts);
@@ -164,7 +164,7 @@ pub async fn run(
     let desks = Desks::start().map_err(RunError::Threads)?;
     let surface = Surface {
         answers: Answers::new(Verdicts::new(owner.judgements()), Arc::clone(&counters)),
-        graph,
+        expectation,
         recent: memory.recent.clone(),
         pairs: Pairs::new(changes.clone(), Arc::clone(&counters)),
         documents: desks.documents(),
@@ -278,7 +278,7 @@ fn services(
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let Surface {
         answers,
-        graph,
+        expectation,
         pairs,
         documents,
         rates,
@@ -295,7 +295,7 @@ fn services(
     };
     let gates = Gates {
         answers: answers.clone(),
-        graph: graph.clone(),
+        expectation: expectation.clone(),
         counters: Arc::clone(counters),
     };
     let mesh = Mesh {
@@ -308,7 +308,7 @@ fn services(
     };
     let health = Healths {
         answers: answers.clone(),
-        graph: graph.clone(),
+        graph: expectation.graph.clone(),
     };
     let bytes = limits::MESSAGE_BYTES;
     let reading = Arc::clone(counters);

@@ -22,9 +22,7 @@ pub(crate) fn missing(mesh: &Mesh<'_>, level: &Level) -> Vec<String> {
         mesh.view.expectation.min_nodes.max(level.min_nodes),
     );
     if fresh < least {
-        reasons.push(format!(
-            "{fresh} nodes report, at least {least} are expected"
-        ));
+        reasons.push(text::too_few(fresh, least));
     }
     let absent = level.nodes.iter().map(NodeRef::named).filter(|node| {
         let member = mesh.members.get(node);

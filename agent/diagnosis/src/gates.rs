@@ -105,13 +105,15 @@ fn judge(
     let all = counts.all();
     if failing > 0 {
         reasons.push(format!(
-            "{failing} of {all} directions fail at or below {rung}"
+            "{failing} of {all} directions {} at or below {rung}",
+            text::verb(failing, "fails", "fail")
         ));
     }
     let flapping: Vec<String> = flapping(directions, rung);
     if !flapping.is_empty() {
         let (some, which) = (flapping.len(), text::list(&flapping));
-        reasons.push(format!("{some} of {all} directions come and go: {which}"));
+        let come = text::verb(some, "comes and goes", "come and go");
+        reasons.push(format!("{some} of {all} directions {come}: {which}"));
     }
     let phase =
         if failing > 0 || !flapping.is_empty() || (holes.known && mesh.fresh_reporters() > 0) {
@@ -122,7 +124,8 @@ fn judge(
     reasons.extend(holes.reasons);
     if open > 0 {
         reasons.push(format!(
-            "{open} of {all} directions are not proved good at {rung}"
+            "{open} of {all} directions {} not proved good at {rung}",
+            text::verb(open, "is", "are")
         ));
         reasons.extend(undecided(directions, rung));
     }

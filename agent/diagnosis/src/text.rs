@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evidence::Rtt;
+use evidence::{Rtt, words::count};
 
 /// A duration for a person: `0.4 s`, `12 s`, `3 m 5 s`.
 pub(crate) fn age(duration: Duration) -> String {
@@ -37,6 +37,21 @@ pub(crate) fn list<T: ToString>(items: &[T]) -> String {
     }
 }
 
+/// The verb of so many: of one, or of none and several.
+pub(crate) const fn verb(number: usize, one: &'static str, others: &'static str) -> &'static str {
+    if number == 1 { one } else { others }
+}
+
+/// `1 node reports, at least 2 are expected`.
+pub(crate) fn too_few(fresh: usize, least: usize) -> String {
+    format!(
+        "{} {}, at least {least} {} expected",
+        count(fresh, "node"),
+        verb(fresh, "reports", "report"),
+        verb(least, "is", "are")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +61,17 @@ mod tests {
         assert_eq!(age(Duration::from_millis(450)), "0.4 s");
         assert_eq!(age(Duration::from_secs(12)), "12 s");
         assert_eq!(age(Duration::from_secs(185)), "3 m 5 s");
+    }
+
+    #[test]
+    fn verbs_go_by_the_number() {
+        assert_eq!(too_few(1, 2), "1 node reports, at least 2 are expected");
+        assert_eq!(too_few(0, 1), "0 nodes report, at least 1 is expected");
+        assert_eq!(verb(1, "fails", "fail"), "fails");
+        assert_eq!(
+            [0, 2].map(|number| verb(number, "fails", "fail")),
+            ["fail"; 2]
+        );
     }
 
     #[test]

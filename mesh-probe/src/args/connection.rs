@@ -70,7 +70,37 @@ pub struct Connection {
     pub timeout: Duration,
 }
 
+/// What proves us to whom we ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    MeshKey,
+    /// A reader's file, made from a mesh key.
+    Credentials,
+    /// A certificate of the operator's own authority.
+    Own,
+}
+
 impl Connection {
+    /// What proves us to a collector. Agents take no certificates of an own authority.
+    pub const fn proof(&self) -> Proof {
+        if self.tls_cert.is_some() {
+            Proof::Own
+        } else if self.credentials.is_some() {
+            Proof::Credentials
+        } else {
+            Proof::MeshKey
+        }
+    }
+
+    /// The same to an agent.
+    pub const fn proof_to_agents(&self) -> Proof {
+        if self.credentials.is_some() {
+            Proof::Credentials
+        } else {
+            Proof::MeshKey
+        }
+    }
+
     /// Where own certificates are, if there are any.
     pub fn own(&self) -> Option<OwnFiles> {
         Some(OwnFiles {

@@ -24,7 +24,8 @@ pub(super) async fn run(
 ) -> Result<Exit, ProbeError> {
     let target = &arguments.agent;
     let tls = credentials(std::slice::from_ref(target), &cli.connection)?;
-    let agent = Agent::new(target.clone(), &tls, cli.connection.timeout);
+    let proof = cli.connection.proof_to_agents();
+    let agent = Agent::new(target.clone(), (proof, &tls), cli.connection.timeout);
     let mut asking = agent.connect().await?;
     let status = asking.status().await?;
     // One that waits for something has nothing to show, and says for what.

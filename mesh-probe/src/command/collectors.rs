@@ -157,9 +157,12 @@ impl Round<'_> {
             Some(Err(_)) => 3,
             None => 5,
         };
-        let mut said = said;
-        said.sort_by_key(rank);
-        match said.into_iter().next().flatten() {
+        let mut said: Vec<(&Collector, Said)> = self.collectors.iter().zip(said).collect();
+        said.sort_by_key(|(_, said)| rank(said));
+        let Some((collector, decides)) = said.into_iter().next() else {
+            return Err(ProbeError::NoCollector);
+        };
+        match decides {
             Some(Ok(Waited { gate, timed_out })) => Ok(Outcome {
                 gate,
                 timed_out,
@@ -167,7 +170,12 @@ impl Round<'_> {
                 voices,
                 direct: None,
             }),
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) if voices.is_empty() => Err(error),
+            Some(Err(error)) => Err(ProbeError::OfSeveral {
+                error: Box::new(error),
+                collector: collector.target().to_string(),
+                voices,
+            }),
             None => Err(ProbeError::NoCollector),
         }
     }
@@ -175,7 +183,7 @@ impl Round<'_> {
     fn voice(&self, collector: &Collector, said: &Said) -> Voice {
         let (answer, error) = match said {
             Some(Ok(waited)) => (Some(self.question.asked().answer(&waited.gate)), None),
-            Some(Err(error)) => (None, Some(error.to_string())),
+            Some(Err(error)) => (None, Some(error.one_line())),
             None => (None, None),
         };
         Voice {

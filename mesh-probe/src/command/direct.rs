@@ -17,7 +17,7 @@ use crate::{
     error::ProbeError,
     exit::Exit,
     output::Output,
-    render::{self, Asked, one_line},
+    render::{self, Asked, brief},
 };
 
 /// The answer of a level, as soon as it is yes, when waiting cannot make it so, or when the time is over. Without a time to wait,
@@ -89,7 +89,7 @@ impl Watching<'_> {
             unstable: None,
             direct: true,
         };
-        self.progress.show(one_line(gate, asked));
+        self.progress.show(brief(gate, asked));
         if self.output.format() != Format::Jsonl {
             return Ok(());
         }
@@ -109,6 +109,7 @@ fn answer(verdict: &Verdict, question: &LevelQuestion) -> Result<Gate, ProbeErro
         let known = format!("known levels: {}", known.join(", "));
         ProbeError::UnknownLevel {
             level: question.level.clone(),
+            target: None,
             source: Status::not_found(known).into(),
         }
     })

@@ -35,7 +35,7 @@ pub(super) async fn run(
         Ok(outcome) if level.nagios => as_nagios(&question, &outcome),
         Err(error) if level.nagios => {
             output.error(&error);
-            Ok(nagios_failure(&error.to_string()))
+            Ok(nagios_failure(&error.one_line()))
         }
         Ok(outcome) if terraform => as_terraform(&question, &outcome, level.require, time),
         // A plan must not fail because nobody can tell yet; a mistake of whoever wrote it is another matter.
@@ -43,7 +43,7 @@ pub(super) async fn run(
             print_map(&render::terraform(
                 &question,
                 None,
-                &error.to_string(),
+                &error.one_line(),
                 false,
             ))?;
             Ok(Exit::Ready)
@@ -99,7 +99,8 @@ fn as_usual(
     } else {
         let document = GateDocument::new(gate, question.asked(), *timed_out);
         let basis = direct.as_ref();
-        output.answer(&GateAnswer::new(document, voices, basis), |style| {
+        let codes = render::named_codes(&gate.reasons);
+        output.answer(&GateAnswer::new(document, codes, voices, basis), |style| {
             let said = render::gate(gate, asked, style) + &render::voices(voices, style);
             said + &basis.map_or_else(String::new, |basis| render::basis(basis, style))
         })?;
@@ -130,6 +131,12 @@ fn exit(question: &LevelQuestion, outcome: &Outcome, time: Duration) -> Exit {
     }
 }
 
+/// For who reads one line.
+fn line(question: &LevelQuestion, outcome: &Outcome) -> String {
+    let asked = asked(question, outcome, Duration::ZERO);
+    render::one_line(&outcome.gate, asked, &outcome.voices)
+}
+
 fn as_nagios(question: &LevelQuestion, outcome: &Outcome) -> Result<Exit, ProbeError> {
     let phase = question.asked().answer(&outcome.gate);
     let split = outcome
@@ -142,7 +149,7 @@ fn as_nagios(question: &LevelQuestion, outcome: &Outcome) -> Result<Exit, ProbeE
         (false, Phase::Unknown) => Nagios::Unknown,
         (false, _) => Nagios::Critical,
     };
-    let line = render::one_line(&outcome.gate, asked(question, outcome, Duration::ZERO));
+    let line = line(question, outcome);
     Output::text(&render::nagios(state, &line, Some(&outcome.gate)))?;
     Ok(Exit::Nagios(state))
 }
@@ -161,7 +168,7 @@ fn as_terraform(
     require: bool,
     time: Duration,
 ) -> Result<Exit, ProbeError> {
-    let line = render::one_line(&outcome.gate, asked(question, outcome, Duration::ZERO));
+    let line = line(question, outcome);
     if require && !outcome.yes {
         // Terraform shows what is on stderr.
         Output::progress(&line);

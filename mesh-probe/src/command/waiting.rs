@@ -15,7 +15,7 @@ use crate::{
     document::GateDocument,
     error::ProbeError,
     output::Output,
-    render::{Asked, one_line},
+    render::{Asked, brief},
 };
 
 /// Between two attempts to reach a collector.
@@ -123,7 +123,7 @@ impl Waiting {
     }
 
     fn note(&mut self, gate: &Gate) -> Result<(), ProbeError> {
-        let line = one_line(gate, self.asked());
+        let line = brief(gate, self.asked());
         self.last = Some(line.clone());
         self.progress.show(line);
         if self.output.format() != Format::Jsonl {

@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    args::{AgentTarget, Target},
+    args::{AgentTarget, Proof, Target},
     error::ProbeError,
 };
 
@@ -31,6 +31,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Agent {
     target: AgentTarget,
+    proof: Proof,
     /// None where only sockets of this machine are asked.
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
@@ -72,9 +73,14 @@ pub struct Asking {
 }
 
 impl Agent {
-    pub fn new(target: AgentTarget, tls: &Option<Arc<ClientConfig>>, timeout: Duration) -> Self {
+    pub fn new(
+        target: AgentTarget,
+        (proof, tls): (Proof, &Option<Arc<ClientConfig>>),
+        timeout: Duration,
+    ) -> Self {
         Self {
             target,
+            proof,
             tls: tls.clone(),
             timeout,
         }
@@ -85,6 +91,7 @@ impl Agent {
         let dialled = self.within(Box::pin(self.dial())).await?;
         let (channel, proved) = dialled.map_err(|source| ProbeError::Agent {
             target: self.target.clone(),
+            proof: self.proof,
             source,
         })?;
         Ok(Asking {

@@ -9,12 +9,16 @@ use super::{
     gates::phase,
     screen::Screen,
     table::{Cell, Table},
-    text::{clean, human_ms},
+    text::{clean, count, few, human_ms},
 };
-use crate::graph::{Edge, GraphLevel};
+use crate::graph::{Edge, Expect, GateGraph, GraphLevel};
+
+/// Names that are shown of those that every level expects; `-o wide` shows all.
+const NAMES: usize = 8;
 
 /// A table; with states, if they are known.
-pub fn graph(levels: &[GraphLevel], style: Style) -> String {
+pub fn graph(graph: &GateGraph, style: Style) -> String {
+    let levels = &graph.levels;
     let mut screen = Screen::new(style.colour);
     let known = levels.iter().any(|level| level.state.is_some());
     let mut header = vec!["LEVEL"];
@@ -47,7 +51,24 @@ pub fn graph(levels: &[GraphLevel], style: Style) -> String {
         table.row(row);
     }
     table.draw(&mut screen, 0);
+    if let Some(expect) = &graph.expect {
+        screen.line(&for_every_level(expect, style));
+    }
     screen.finish()
+}
+
+fn for_every_level(expect: &Expect, style: Style) -> String {
+    let least = usize::try_from(expect.min_nodes).unwrap_or(usize::MAX);
+    let report = if least == 1 { "reports" } else { "report" };
+    let all = format!(
+        "every level with a check: at least {} {report}",
+        count(least, "node")
+    );
+    if expect.nodes.is_empty() {
+        return all;
+    }
+    let most = if style.wide { usize::MAX } else { NAMES };
+    format!("{all}, and {} among them", few(expect.nodes.iter(), most))
 }
 
 fn or_dash(text: &str) -> &str {
@@ -62,8 +83,9 @@ fn asks_for(level: &GraphLevel) -> String {
     if let Some(fresh) = level.fresh_ms {
         wants.push(format!("reports within {}", human_ms(fresh)));
     }
-    if level.min_nodes > 0 {
-        wants.push(format!("{} nodes", level.min_nodes));
+    let least = level.effective_min_nodes.unwrap_or(level.min_nodes);
+    if least > 0 {
+        wants.push(count(usize::try_from(least).unwrap_or(usize::MAX), "node"));
     }
     if !level.nodes.is_empty() {
         wants.push(level.nodes.join(" "));
@@ -82,13 +104,13 @@ fn cost(edge: &Edge) -> Option<String> {
 /// For <https://mermaid.js.org>, as Markdown on many sites draws it.
 pub fn mermaid(levels: &[GraphLevel]) -> String {
     let mut text = String::from("flowchart BT\n");
-    let quoted = |text: &str| clean(text).replace('"', "#quot;");
+    let quoted = |text: &str| entities(&clean(text));
     let id = |name: &str| levels.iter().position(|level| level.name == name);
     for (place, level) in levels.iter().enumerate() {
         let title = if level.title.is_empty() {
             String::new()
         } else {
-            format!("<br/>{}", quoted(&level.title).replace('<', "#lt;"))
+            format!("<br/>{}", quoted(&level.title))
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  l{place}[\"{}{title}\"]", quoted(&level.name));
@@ -113,6 +135,22 @@ pub fn mermaid(levels: &[GraphLevel]) -> String {
     text
 }
 
+/// Mermaid has no escapes but entities, and `#` begins one.
+fn entities(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '#' => written.push_str("#35;"),
+            '"' => written.push_str("#quot;"),
+            '&' => written.push_str("#amp;"),
+            '<' => written.push_str("#lt;"),
+            '>' => written.push_str("#gt;"),
+            other => written.push(other),
+        }
+    }
+    written
+}
+
 /// For Graphviz.
 pub fn dot(levels: &[GraphLevel]) -> String {
     let quoted = |text: &str| clean(text).replace('\\', "\\\\").replace('"', "\\\"");
@@ -121,7 +159,8 @@ pub fn dot(levels: &[GraphLevel]) -> String {
         let title = if level.title.is_empty() {
             String::new()
         } else {
-            format!("\\n{}", quoted(&level.title))
+            // A label may hold entities; a name does not.
+            format!("\\n{}", quoted(&level.title).replace('&', "&amp;"))
         };
         let colour = match level.state.as_ref().map(|state| state.phase) {
             Some(Phase::Ready) => ", color=green",

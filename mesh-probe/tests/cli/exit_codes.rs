@@ -65,6 +65,8 @@ async fn wrong_usage_is_2() {
         "gate mesh -o dot",
         "gate graph -o terraform-external",
         "gate mesh --stable-for 3",
+        "gate mesh --require",
+        "wait mesh --require -o name",
     ] {
         let run = ask("127.0.0.1:1", arguments).await;
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments}");
@@ -152,7 +154,8 @@ async fn a_collector_that_is_not_there_is_3_with_the_chain_printed_once() {
             "error: failed to reach the collector at {nobody}\n  \
              because: failed to connect to {nobody}\n  \
              because: Connection refused (os error 111)\n  \
-             help: is mesh-collector running there, and does every firewall on the way pass TCP to {nobody}?\n"
+             help: is mesh-collector running there, and does every firewall on the way pass TCP to {nobody}? \
+             gate, wait, status, pairs and bundle can ask agents instead, where these run with --listen: --direct NODE,..\n"
         );
         assert_eq!(run.stderr, expected);
     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     exit_codes::nobody,
     fixture::gate,
-    program::ask,
-    server::{Canned, serve},
+    program::{ask, bare, run},
+    server::{Canned, KEY_TEXT, serve},
 };
 
 fn with(phase: Phase) -> std::net::SocketAddr {
@@ -160,4 +160,79 @@ async fn a_bar_in_a_reason_begins_no_performance_data() {
     let run = ask(serve(Canned::with_gate(odd)), "gate mesh --nagios").await;
     assert_eq!(run.stdout.matches('|').count(), 1, "{run:?}");
     assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+}
+
+/// A reason that counts, and one that names a finding.
+fn with_a_cause() -> Gate {
+    Gate {
+        reasons: vec![
+            "2 of 12 directions fail at or below steering".to_owned(),
+            "udp-51820-blocked-inbound: home-worker".to_owned(),
+            "home-cp without echo: not read yet".to_owned(),
+        ],
+        ..gate("mesh", Phase::NotReady)
+    }
+}
+
+#[tokio::test]
+async fn one_line_has_all_reasons_and_begins_with_the_finding() {
+    const SAYS: &str = "mesh: NOT READY: udp-51820-blocked-inbound: home-worker; \
+                        2 of 12 directions fail at or below steering; home-cp without echo: not read yet";
+    let address = serve(Canned::with_gate(with_a_cause()));
+    let nagios = ask(address, "gate mesh --nagios").await;
+    assert_eq!(
+        nagios.stdout,
+        format!("MESH CRITICAL - {SAYS} | ready=0;;;0;1 may_start=1;;;0;1\n")
+    );
+    let terraform = ask(address, "gate mesh -o terraform-external").await.json();
+    assert_eq!(terraform["reason"], SAYS);
+    assert_eq!(terraform["codes"], "udp-51820-blocked-inbound");
+    let document = ask(address, "gate mesh -o json").await.json();
+    assert_eq!(document["codes"], json!(["udp-51820-blocked-inbound"]));
+    let both = ask(address, "gate mesh --nagios --require").await;
+    assert_eq!(both.code, 3, "{both:?}");
+    assert!(both.stdout.starts_with("MESH UNKNOWN - "), "{both:?}");
+    let required = ask(address, "gate mesh -o terraform-external --require").await;
+    assert_eq!((required.code, required.stderr), (1, format!("{SAYS}\n")));
+    let ready = ask(with(Phase::Ready), "gate mesh -o terraform-external").await;
+    assert_eq!(ready.json()["codes"], "");
+}
+
+#[tokio::test]
+async fn more_reasons_than_fit_are_counted() {
+    let many = Gate {
+        reasons: (1..=20).map(|n| format!("reason {n}")).collect(),
+        ..gate("mesh", Phase::NotReady)
+    };
+    let run = ask(serve(Canned::with_gate(many)), "gate mesh --nagios").await;
+    assert!(
+        run.stdout.contains("reason 15; reason 16; and 4 more | "),
+        "{run:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_tells_why_there_is_no_answer_with_all_causes() {
+    let nobody = nobody();
+    let away = ask(nobody, "gate mesh --nagios --timeout 1s").await;
+    assert_eq!(
+        away.stdout,
+        format!(
+            "MESH UNKNOWN - failed to reach the collector at {nobody}: failed to connect to {nobody}: Connection refused (os error 111)\n"
+        )
+    );
+    let address = with(Phase::Ready);
+    let mut command = bare();
+    command
+        .env("MESH_KEY", KEY_TEXT.replacen("Bw", "CA", 1))
+        .args(["gate", "mesh", "--nagios", "--collector"])
+        .arg(address.to_string());
+    let other = run(command).await;
+    assert_eq!(other.code, 3, "{other:?}");
+    let says =
+        format!("MESH UNKNOWN - {address} was reached, but is no collector of this mesh key: ");
+    assert!(other.stdout.starts_with(&says), "{other:?}");
+    assert!(other.stdout.contains("UnknownIssuer"), "{other:?}");
+    assert_eq!(other.stdout.lines().count(), 1, "{other:?}");
+    assert!(!other.stderr.contains("failed to reach"), "{other:?}");
 }

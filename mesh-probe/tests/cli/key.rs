@@ -1,6 +1,6 @@
 //! `key`: whoever may only ask gets a file that is good for asking.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::{
     fixture::healthy,
@@ -44,12 +44,29 @@ async fn a_file_that_is_there_is_not_written_over() {
     command.env("MESH_KEY", KEY_TEXT).args(["key", "--to"]);
     command.arg(file.path());
     let ran = run(command).await;
-    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
         ran.stderr.contains("failed to write the credentials"),
         "{ran:?}"
     );
+    let help = "help: nothing is written over: name a file that does not exist, or remove this one first\n";
+    assert!(ran.stderr.ends_with(help), "{ran:?}");
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn pem_is_not_printed_where_a_document_was_asked_for() {
+    for format in ["json", "yaml", "jsonl"] {
+        let mut command = bare();
+        command.env("MESH_KEY", KEY_TEXT);
+        command.args(["key", "-o", format]);
+        let ran = run(command).await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let says = "error: key prints PEM, and no document: leave -o out\n";
+        assert_eq!(ran.stderr, says, "{ran:?}");
+        assert!(ran.stdout.contains("Error"), "{ran:?}");
+        assert!(!ran.stdout.contains("BEGIN"), "{ran:?}");
+    }
 }
 
 #[tokio::test]
@@ -63,4 +80,36 @@ async fn what_holds_no_credentials_is_a_usage_error_that_says_what_was_expected(
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stderr.contains("is not PEM"), "{ran:?}");
     assert!(!ran.stderr.contains("secret words"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_used_are_named_as_such_with_their_file_and_why() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let block = |tag: &str| format!("-----BEGIN {tag}-----\nAAAA\n-----END {tag}-----\n");
+    let text = [
+        block("CERTIFICATE"),
+        block("PRIVATE KEY"),
+        block("CERTIFICATE"),
+    ];
+    fs::write(file.path(), text.concat()).unwrap();
+    let empty = format!("{} cannot be used", file.path().display());
+    for (path, says) in [
+        (
+            Path::new("/nofile"),
+            "failed to read /nofile\n  because: No such file",
+        ),
+        (file.path(), empty.as_str()),
+    ] {
+        for arguments in [
+            &["gate", "mesh", "--collector", "127.0.0.1:9"][..],
+            &["gate", "mesh", "--direct", "127.0.0.1:9"],
+        ] {
+            let mut command = bare();
+            command.args(arguments).arg("--credentials").arg(path);
+            let ran = run(command).await;
+            assert_eq!(ran.code, 2, "{ran:?}");
+            let says = format!("error: no usable credentials\n  because: {says}");
+            assert!(ran.stderr.starts_with(&says), "{ran:?}");
+        }
+    }
 }

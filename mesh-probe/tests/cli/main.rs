@@ -16,6 +16,7 @@ mod key;
 mod namespace;
 mod node;
 mod own;
+mod ports;
 mod program;
 mod screens;
 mod server;

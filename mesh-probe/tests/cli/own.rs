@@ -38,6 +38,18 @@ async fn a_reader_with_own_certificates_is_answered_and_strangers_are_not() {
     let stranger = strangers.issue("spiffe://example.org/mesh/reader");
     let refused = gate(&target, &stranger).await;
     assert_eq!(refused.code, 5, "{refused:?}");
+    // Of the same authority, and another trust domain.
+    let elsewhere = authority.issue("spiffe://example.com/mesh/reader");
+    for refused in [refused, gate(&target, &elsewhere).await] {
+        assert_eq!(refused.code, 5, "{refused:?}");
+        let says = format!(
+            "error: {target} was reached, but is no collector of this authority and trust domain\n"
+        );
+        assert!(refused.stderr.starts_with(&says), "{refused:?}");
+        let help = refused.stderr.lines().last().unwrap();
+        assert!(help.contains("of one trust domain"), "{refused:?}");
+        assert!(!help.contains("this mesh key"), "{refused:?}");
+    }
     let mut command = bare();
     command.env("MESH_KEY", KEY_TEXT);
     command.args(["gate", "mesh", "--collector", &target]);

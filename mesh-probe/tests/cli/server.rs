@@ -231,6 +231,8 @@ impl GateService for Canned {
         };
         Ok(Response::new(GraphResponse {
             levels: verdict.gates.iter().map(level).collect(),
+            // As of an earlier version.
+            expect: None,
         }))
     }
 }

@@ -43,8 +43,27 @@ async fn all_must_say_yes_unless_one_is_enough() {
 #[tokio::test]
 async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
     let (here, away) = (saying(Phase::Ready), nobody());
-    let run = ask_both(here, away, "--timeout 1s").await;
-    assert_eq!(run.code, 3, "{run:?}");
+    for (first, second) in [(here, away), (away, here)] {
+        let run = ask_both(first, second, "--timeout 1s").await;
+        assert_eq!((run.code, run.stdout.as_str()), (3, ""), "{run:?}");
+        let says = format!("error: failed to reach the collector at {away}\n");
+        assert!(run.stderr.starts_with(&says), "{run:?}");
+        let ends = format!("\n  {here} says: ready\n");
+        assert!(run.stderr.ends_with(&ends), "{run:?}");
+        let document = ask_both(first, second, "--timeout 1s -o json").await.json();
+        assert_eq!(document["kind"], "Error");
+        let voices = document["collectors"].as_array().unwrap();
+        let of = |who: SocketAddr| {
+            voices
+                .iter()
+                .find(|one| one["collector"] == who.to_string())
+        };
+        assert_eq!(of(here).unwrap()["answer"], "ready", "{document}");
+        assert!(of(away).unwrap()["error"].is_string(), "{document}");
+        let nagios = ask_both(first, second, "--timeout 1s --nagios").await;
+        let ends = format!("; {here} says: ready\n");
+        assert!(nagios.stdout.ends_with(&ends), "{nagios:?}");
+    }
     let run = ask_both(here, away, "--timeout 1s --any").await;
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
@@ -52,8 +71,9 @@ async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
         "{run:?}"
     );
     assert!(
-        run.stdout
-            .contains(&format!("{away} says: failed to reach")),
+        run.stdout.contains(&format!(
+            "{away}: failed to reach the collector at {away}: failed to connect"
+        )),
         "{run:?}"
     );
     let document = ask_both(here, away, "--timeout 1s --any -o json")
@@ -64,7 +84,48 @@ async fn one_that_is_away_keeps_all_from_agreeing_and_is_named() {
     assert!(document["collectors"][1]["error"].is_string(), "{document}");
     let nagios = ask_both(here, away, "--timeout 1s --any --nagios").await;
     assert_eq!(nagios.code, 1, "{nagios:?}");
-    assert!(nagios.stdout.starts_with("MESH WARNING - "), "{nagios:?}");
+    let says = format!("MESH WARNING - mesh: ready at 1 of 2; {away}: failed to reach");
+    assert!(nagios.stdout.starts_with(&says), "{nagios:?}");
+}
+
+#[tokio::test]
+async fn a_level_that_one_does_not_know_is_said_to_be_missing_there() {
+    let here = serve(Canned::with_gate(gate("attic", Phase::Ready)));
+    let there = saying(Phase::Ready);
+    let run = ask(format!("{there},{here}"), "gate attic").await;
+    assert_eq!(run.code, 2, "{run:?}");
+    assert_eq!(
+        run.stderr,
+        format!(
+            "error: there is no level \"attic\" at the collector {there}\n  \
+             because: known levels: mesh\n  {here} says: ready\n"
+        )
+    );
+    let alone = ask(there, "gate attic").await;
+    let says = format!("error: there is no level \"attic\" at the collector {there}\n");
+    assert!(alone.stderr.starts_with(&says), "{alone:?}");
+    let document = ask(there, "gate attic -o json").await.json();
+    assert!(document.get("collectors").is_none(), "{document}");
+}
+
+#[tokio::test]
+async fn a_plugin_names_who_did_not_say_yes_and_what_it_said() {
+    let (yes, no) = (saying(Phase::Ready), saying(Phase::NotReady));
+    let any = ask_both(yes, no, "--any --nagios").await;
+    assert_eq!(any.code, 1, "{any:?}");
+    let says = format!("MESH WARNING - mesh: ready at 1 of 2; {no}: not ready | ready=1;");
+    assert!(any.stdout.starts_with(&says), "{any:?}");
+    let all = ask_both(yes, no, "--nagios").await;
+    assert_eq!(all.code, 2, "{all:?}");
+    let says = format!(
+        "MESH CRITICAL - mesh: NOT READY: 2 of 12 directions fail at underlay; ready at 1 of 2; {no}: not ready | "
+    );
+    assert!(all.stdout.starts_with(&says), "{all:?}");
+    let start = ask_both(yes, no, "--any --nagios --may-start").await;
+    assert!(
+        start.stdout.starts_with("MESH OK - mesh: may start | "),
+        "{start:?}"
+    );
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ async fn the_agent_of_this_machine_is_asked_without_a_key_and_opens_no_gate_alon
     assert!(
         alone
             .stdout
-            .contains("1 nodes report, at least 2 are expected"),
+            .contains("1 node reports, at least 2 are expected"),
         "{alone:?}"
     );
     let others: Vec<Running> = ["vps-2", "home-cp", "home-worker"]

@@ -5,6 +5,14 @@ use ::evidence::{GateDependency, GateLevel, NodeName, limits};
 use super::{ConvertError, at_most, short_text};
 use crate::wire;
 
+/// What holds for every level, for the wire.
+pub fn expect_to_wire(min_nodes: usize, nodes: &[NodeName]) -> wire::Expect {
+    wire::Expect {
+        min_nodes: u32::try_from(min_nodes).unwrap_or(u32::MAX),
+        nodes: nodes.iter().map(ToString::to_string).collect(),
+    }
+}
+
 /// A level for the wire, without its state.
 pub fn level_to_wire(level: &GateLevel) -> wire::GraphLevel {
     let GateLevel {

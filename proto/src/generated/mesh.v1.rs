@@ -2406,6 +2406,18 @@ pub struct GraphRequest {}
 pub struct GraphResponse {
     #[prost(message, repeated, tag = "1")]
     pub levels: ::prost::alloc::vec::Vec<GraphLevel>,
+    /// What holds for every level. Left out by collectors that do not tell it.
+    #[prost(message, optional, tag = "2")]
+    pub expect: ::core::option::Option<Expect>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Expect {
+    /// Fewer fresh reporters than this: nothing is ready.
+    #[prost(uint32, tag = "1")]
+    pub min_nodes: u32,
+    /// Nodes that must report.
+    #[prost(string, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Dependency {

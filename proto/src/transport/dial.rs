@@ -97,6 +97,15 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
+    /// What answers there speaks something else.
+    #[error("{address} does not speak TLS")]
+    NotTls {
+        /// Where.
+        address: SocketAddr,
+        /// What rustls made of its first bytes.
+        #[source]
+        source: io::Error,
+    },
     /// The collector took the connection and ended it without a reason: it is stopping, or has too many.
     #[error("{address} closed the connection before it said anything")]
     Closed {
@@ -216,7 +225,7 @@ async fn dial_address(
     let mut stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls, name))
         .await
         .map_err(|_| DialError::ConnectTimeout(address))?
-        .map_err(|source| DialError::Tls { address, source })?;
+        .map_err(|source| failed(address, source))?;
     // A server that is slow to say something has not refused us.
     if let Ok(heard) = timeout(limits::FIRST_BYTES, first_bytes(&mut stream)).await {
         heard.map_err(|source| ended(address, source))?;
@@ -276,12 +285,23 @@ async fn first_bytes(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
     }
 }
 
+/// A handshake that failed: about certificates, or because the other side knows of none.
+fn failed(address: SocketAddr, source: io::Error) -> DialError {
+    let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    if by_tls(&source) == Some(&other) {
+        DialError::NotTls { address, source }
+    } else {
+        DialError::Tls { address, source }
+    }
+}
+
+fn by_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// A connection that ended before the first bytes: by TLS with its reason, or without one.
 fn ended(address: SocketAddr, source: io::Error) -> DialError {
-    let by_tls = source
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if by_tls.is_some() {
+    if by_tls(&source).is_some() {
         DialError::Tls { address, source }
     } else {
         DialError::Closed { address, source }

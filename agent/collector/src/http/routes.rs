@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use diagnosis::{cure::Cure, graph::Graph};
+use diagnosis::{Expectation, cure::Cure};
 use evidence::{
     Phase,
     document::{
@@ -51,7 +51,7 @@ pub(crate) enum Details {
 #[derive(Clone, Debug)]
 pub(crate) struct Surface {
     pub(crate) answers: Answers,
-    pub(crate) graph: Graph,
+    pub(crate) expectation: Expectation,
     pub(crate) recent: Recent,
     pub(crate) pairs: Pairs,
     /// Where answers are made that take long.
@@ -70,7 +70,7 @@ struct Shared {
 pub(crate) fn router(surface: Surface, details: Details) -> Router {
     let health = HealthServer::new(Healths {
         answers: surface.answers.clone(),
-        graph: surface.graph.clone(),
+        graph: surface.expectation.graph.clone(),
     });
     let rates = &surface.rates;
     let documents = Router::new()

@@ -288,7 +288,7 @@ fn too_few(mesh: &Mesh<'_>) -> Option<Finding> {
     if fresh >= least || !mesh.started_long_ago() {
         return None;
     }
-    let summary = format!("{fresh} nodes report, at least {least} are expected");
+    let summary = text::too_few(fresh, least);
     let mut draft = Draft::new(
         "too-few-nodes",
         Subject::Cluster,
