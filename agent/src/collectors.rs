@@ -16,14 +16,12 @@ use crate::{
     readers::Reading,
     supervisor::Published,
     talos::TalosReading,
-    uplink::{self, Collector},
+    uplink::{self, ADDRESSES, Collector},
     uplinks::Uplinks,
 };
 
 /// Most control planes that are reported to: etcd has five members, seven at most.
 const COLLECTORS: usize = 8;
-/// Most addresses of one that are tried.
-const ADDRESSES: usize = 8;
 
 /// Control planes by their identifier in Talos, with their addresses.
 pub(crate) type ControlPlanes = BTreeMap<String, Vec<IpAddr>>;

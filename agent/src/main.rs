@@ -27,7 +27,7 @@ use tracing_subscriber::{
 #[derive(Debug, Parser)]
 #[command(version, after_help = "RUST_LOG sets what is logged (default: info).")]
 struct Arguments {
-    /// Collectors to report to, as HOST:PORT; each is told everything. Default: the control planes that Talos names, port 21820.
+    /// Collectors to report to, as HOST:PORT; each is told everything, past the tunnel if it can be, else through it. Default: the control planes that Talos names, port 21820.
     #[arg(long = "collector", env = "MESH_COLLECTORS", value_delimiter = ',')]
     collectors: Vec<String>,
     /// Name of this node; default: the host name.

@@ -9,7 +9,7 @@ use probe_io::clock;
 use proto::{
     convert::peers_from_wire,
     limits,
-    transport::{DialError, Mark, Reached, dial_collector},
+    transport::{DialError, Reached, dial_collector, resolve},
     trust::{AgentProof, OwnError},
     wire::{ReportRequest, ReportResponse, report_client::ReportClient},
 };
@@ -22,12 +22,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info, warn};
 
+mod ways;
+
 use crate::{
     messages::{Messages, knows_itself},
     readers::chain,
     supervisor::Published,
     uplinks::{Place, Uplinks},
 };
+pub(crate) use ways::ADDRESSES;
+use ways::{Search, Try, Unreached};
 
 /// Messages handed to HTTP/2 and not yet taken: one more than a turn makes.
 const OUTGOING: usize = 2;
@@ -43,7 +47,9 @@ const STUCK: Duration = Duration::from_secs(5);
 enum Ended {
     /// The files with the agent's certificates cannot be used any more.
     Own(OwnError),
+    /// Where the collector is could not be learnt.
     Dial(DialError),
+    Unreached(Unreached),
     Status(Status),
     Stuck,
 }
@@ -85,8 +91,14 @@ pub(crate) async fn run(
     let mut told = String::new();
     let mut moves = Moves::default();
     loop {
-        let started = Instant::now();
-        let ended = report(&collector, &proof, &facts, (&place, &moves)).await;
+        let (ended, streamed) = match reach(&collector, &proof, &facts).await {
+            Ok(reached) => {
+                let begun = Instant::now();
+                let ended = report(&collector, reached, &facts, (&place, &moves)).await;
+                (ended, begun.elapsed())
+            }
+            Err(ended) => (ended, Duration::ZERO),
+        };
         if moves.ended(&ended) {
             warn!(%collector, "what moved in facts was not understood: it is told whole ones from now on");
         }
@@ -99,10 +111,15 @@ pub(crate) async fn run(
             told = reason;
         }
         // A stream that lived for a while was a good one: begin with short pauses again.
-        if started.elapsed() > BACKOFF.1 {
+        if streamed > BACKOFF.1 {
             pause = BACKOFF.0;
         }
-        sleep(jittered(if refused(&ended) { REFUSED } else { pause })).await;
+        let rest = jittered(if refused(&ended) { REFUSED } else { pause });
+        sleep(match &ended {
+            Ended::Unreached(unreached) => unreached.rest(rest, BACKOFF.0),
+            Ended::Own(_) | Ended::Dial(_) | Ended::Status(_) | Ended::Stuck => rest,
+        })
+        .await;
         pause = (pause * 2).min(BACKOFF.1);
     }
 }
@@ -135,18 +152,10 @@ impl Moves {
 
 async fn report(
     collector: &Collector,
-    proof: &AgentProof,
+    (Reached { channel, address }, way): (Reached, UplinkWay),
     facts: &watch::Receiver<Published>,
     (place, moves): (&Place, &Moves),
 ) -> Ended {
-    let tls = match proof.config() {
-        Ok(tls) => tls,
-        Err(error) => return Ended::Own(error),
-    };
-    let (Reached { channel, address }, way) = match reach(collector, &tls).await {
-        Ok(reached) => reached,
-        Err(error) => return Ended::Dial(error),
-    };
     let mut client = ReportClient::new(channel)
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES);
@@ -159,7 +168,7 @@ async fn report(
         Ok(response) => response.into_inner(),
         Err(status) => return Ended::Status(status),
     };
-    info!(%collector, "reporting");
+    info!(%collector, %address, %way, "reporting");
     tokio::select! {
         ended = listen(responses, moves, || place.reports(address, way, clock::moment())) => ended,
         ended = send(messages, outgoing) => ended,
@@ -168,53 +177,34 @@ async fn report(
 
 async fn reach(
     collector: &Collector,
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<(Reached, UplinkWay), DialError> {
-    match collector {
-        Collector::Given(target) => dial_marked(target, tls).await,
-        Collector::Told { addresses, .. } => {
-            let addresses = addresses.borrow().clone();
-            dial_each(&addresses, tls).await
-        }
+    proof: &AgentProof,
+    facts: &watch::Receiver<Published>,
+) -> Result<(Reached, UplinkWay), Ended> {
+    let tls = proof.config().map_err(Ended::Own)?;
+    let addresses = match collector {
+        Collector::Given(target) => resolve(target).await.map_err(Ended::Dial)?,
+        Collector::Told { addresses, .. } => addresses.borrow().clone(),
+    };
+    if addresses.is_empty() {
+        return Err(Ended::Dial(DialError::NoAddress(collector.to_string())));
     }
-}
-
-/// All addresses past the tunnel, then all as the routes say: through the tunnel, where nothing else leads there.
-async fn dial_each(
-    addresses: &[SocketAddr],
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<(Reached, UplinkWay), DialError> {
-    let mut last = DialError::NoAddress("a control plane".to_owned());
-    for (mark, way) in [
-        (Mark::Underlay, UplinkWay::Underlay),
-        (Mark::None, UplinkWay::Routes),
-    ] {
-        for address in addresses {
-            match dial_collector(&address.to_string(), mark, Arc::clone(tls)).await {
-                Ok(reached) => return Ok((reached, way)),
-                Err(error) => {
-                    debug!(%address, ?mark, reason = %chain(&error), "no collector at an address");
-                    last = error;
-                }
+    let mut search = Search::to(&addresses, &facts.borrow().1);
+    let mut second = None;
+    while let Some(next) = search.next() {
+        let Try { to, way, .. } = next;
+        if way != UplinkWay::Underlay {
+            second.get_or_insert_with(Instant::now);
+        }
+        match dial_collector(to, next.mark(), Arc::clone(&tls)).await {
+            Ok(reached) => return Ok((reached, way)),
+            Err(error) => {
+                debug!(address = %to, %way, reason = %chain(&error), "no collector at an address");
+                search.failed(next, error);
             }
         }
     }
-    Err(last)
-}
-
-/// Past the tunnel if the process may; else as the routes say.
-async fn dial_marked(
-    collector: &str,
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<(Reached, UplinkWay), DialError> {
-    match dial_collector(collector, Mark::Underlay, Arc::clone(tls)).await {
-        Err(DialError::Mark(error)) => {
-            debug!(%error, "reporting without the underlay mark");
-            let reached = dial_collector(collector, Mark::None, Arc::clone(tls)).await?;
-            Ok((reached, UplinkWay::Routes))
-        }
-        other => Ok((other?, UplinkWay::Underlay)),
-    }
+    let second = second.map_or(Duration::ZERO, |begun: Instant| begun.elapsed());
+    Err(Ended::Unreached(search.given_up(second)))
 }
 
 /// Takes acknowledgements and the peer list until the stream ends. The first one says that the snapshot was `taken`.
@@ -269,7 +259,7 @@ fn note_peers(response: ReportResponse) {
 fn refused(ended: &Ended) -> bool {
     let code = match ended {
         Ended::Status(status) => status.code(),
-        Ended::Own(_) | Ended::Dial(_) | Ended::Stuck => return false,
+        Ended::Own(_) | Ended::Dial(_) | Ended::Unreached(_) | Ended::Stuck => return false,
     };
     matches!(
         code,
@@ -284,6 +274,7 @@ fn text(ended: &Ended) -> String {
     match ended {
         Ended::Own(error) => chain(error),
         Ended::Dial(error) => chain(error),
+        Ended::Unreached(unreached) => unreached.to_string(),
         Ended::Status(status) => format!("{:?}: {}", status.code(), status.message()),
         Ended::Stuck => "the connection takes no more messages".to_owned(),
     }
@@ -296,9 +287,9 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use evidence::{Fact, Facts, Identity, Moment, NodeName};
-    use proto::trust::MeshKey;
-    use tokio::{net::TcpListener, time::timeout};
+    use evidence::{Fact, Facts, Identity, Moment, NodeName, Peer, PublicKey};
+    use proto::{transport::incoming, trust::MeshKey};
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::timeout};
 
     use super::*;
 
@@ -335,6 +326,51 @@ mod tests {
         let dialled = timeout(Duration::from_secs(20), listener.accept()).await;
         assert!(dialled.is_ok(), "the second address was never tried");
         uplink.abort();
+    }
+
+    /// On loopback: what is the node's address is refused there, and `::1` has the part of the `KubeSpan` address.
+    #[tokio::test]
+    async fn a_given_collector_that_is_not_there_past_the_tunnel_is_reached_through_it() {
+        let name = NodeName::parse("home-cp").unwrap();
+        let key = MeshKey::from_bytes([1; 32].into());
+        let proof = AgentProof::derived(&key, &name, b"machine").unwrap();
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let inside = listener.local_addr().unwrap();
+        let given = SocketAddr::from(([127, 0, 0, 1], inside.port()));
+        drop(TcpListener::bind(given).await.unwrap());
+        let tls = Arc::new(key.server_config().unwrap());
+        let mut served = incoming(listener, tls, Arc::default());
+        let known = identity(&name);
+        let facts = known.iter().cloned().map(|fact| match fact {
+            Fact::Identity(own) => Fact::Identity(Identity {
+                kubespan_address: Some("::2".parse().unwrap()),
+                ..own
+            }),
+            other => other,
+        });
+        let peer = Peer {
+            endpoint: None,
+            allowed_ips: vec!["127.0.0.1/32".to_owned(), "::1/128".to_owned()],
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            rx_moved: None,
+            since: Moment::ZERO,
+            keepalive: None,
+            endpoint_changes: Vec::new(),
+        };
+        let facts = facts.chain([Fact::Peer(PublicKey::from_bytes([1; 32]), peer)]);
+        let (_published, facts) = watch::channel(Arc::new((Moment::ZERO, facts.collect())));
+        let serve = async {
+            let mut stream = served.recv().await.unwrap().unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            stream
+        };
+        let given = Collector::Given(given.to_string());
+        let both = async { tokio::join!(reach(&given, &proof, &facts), serve) };
+        let (reached, _stream) = timeout(Duration::from_secs(20), both).await.unwrap();
+        let (reached, way) = reached.unwrap();
+        assert_eq!((reached.address, way), (inside, UplinkWay::Tunnel));
     }
 
     #[tokio::test]

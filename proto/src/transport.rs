@@ -7,7 +7,7 @@ mod suspects;
 
 pub use accepted::Accepted;
 pub use dial::{
-    DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket,
+    DialError, Mark, Reached, ReachedAgent, dial, dial_agent, dial_collector, dial_socket, resolve,
 };
 pub use listen::{
     Incoming, Lanes, ListenError, Unserved, incoming, incoming_few, incoming_with, listen,

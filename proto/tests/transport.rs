@@ -136,6 +136,7 @@ async fn another_mesh_key_is_refused_at_the_tls_handshake_and_the_message_says_w
         .await
         .unwrap_err();
     assert!(matches!(error, DialError::Tls { .. }), "{error:?}");
+    assert!(!error.is_unanswered(), "{error:?}");
     assert_eq!(
         error.to_string(),
         format!(
@@ -183,6 +184,7 @@ async fn a_collector_that_hangs_up_is_not_blamed_on_the_key() {
     let (reached, ()) = tokio::join!(reach(address, key(1).reader_config().unwrap()), hangs_up);
     let error = reached.unwrap_err();
     assert!(matches!(error, DialError::Closed { .. }), "{error:?}");
+    assert!(!error.is_unanswered(), "{error:?}");
 }
 
 #[tokio::test]
@@ -317,6 +319,22 @@ async fn a_collector_that_is_not_there_is_named_with_its_address() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), format!("failed to connect to {address}"));
+    assert!(error.is_unanswered(), "{error:?}");
+}
+
+/// Another way leads to the same one, so it is no reason to look for one.
+#[tokio::test]
+async fn who_takes_the_connection_and_says_nothing_is_there() {
+    let (listener, _) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let error = reach(address, key(1).reader_config().unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{address} took the connection and was not done with the TLS handshake within 5 s")
+    );
+    assert!(!error.is_unanswered(), "{error:?}");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ const MOST_OTHER_KEYS: usize = 2;
                   Exit codes: 0 stopped by a signal, 2 usage, 1 anything else."
 )]
 struct Arguments {
-    /// Address to listen on
+    /// Address to listen on; [::]:21820 takes both families, so that agents of the mesh can report through the tunnel as well
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([0, 0, 0, 0], PORT)))]
     listen: SocketAddr,
     /// File with the mesh key in base64
@@ -194,6 +194,12 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     if !marked {
         // Matters only on a node of the mesh; elsewhere nothing pulls the answers into a tunnel.
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
+    }
+    if address.is_ipv4() && address.ip().is_unspecified() {
+        info!(
+            "listening on IPv4 alone: agents that are stopped past the tunnel cannot come to this node's KubeSpan address, which takes --listen [::]:{}",
+            address.port()
+        );
     }
     let mut config = Config::proving(proof, expectation);
     config.otlp = otlp;

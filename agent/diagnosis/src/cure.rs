@@ -44,7 +44,7 @@ type Row = (&'static str, Cure, Shuts, &'static str);
 const ROWS: [Row; 60] = [
     ("address-overlap", Change, Explained, "addresses are configuration, and a device gives one to a single peer"),
     ("affiliate-stale", Waiting, Nothing, "the service forgets an affiliate after 30 minutes"),
-    ("agent-not-reporting", Waiting, Nothing, "an agent may be started, or started again"),
+    ("agent-not-reporting", Waiting, Nothing, "an agent may be started, and a way to the collector be opened"),
     ("allowed-ip-missing", Waiting, Nothing, "Talos writes allowed IPs whenever peers change"),
     ("checksums-wrong", Waiting, Nothing, "a setting of a card may be changed while one waits"),
     ("clock-impossible", Waiting, Nothing, "a time server may yet set the clock"),

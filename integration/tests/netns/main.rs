@@ -21,6 +21,7 @@ mod remains;
 mod routers;
 mod scenarios;
 mod support;
+mod uplinks;
 
 use std::{env, panic, process::ExitCode, sync::Mutex, thread, time::Instant};
 
@@ -148,6 +149,10 @@ const LAB_TESTS: &[(&str, fn())] = &[
     (
         "agents_answer_for_the_mesh_when_no_collector_lives",
         direct::agents_answer_for_the_mesh_when_no_collector_lives,
+    ),
+    (
+        "an_agent_whose_way_past_the_tunnel_is_shut_reports_through_it_and_says_so",
+        uplinks::an_agent_whose_way_past_the_tunnel_is_shut_reports_through_it_and_says_so,
     ),
     (
         "the_services_of_the_extension_report_from_their_containers",

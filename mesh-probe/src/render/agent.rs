@@ -1,6 +1,6 @@
 //! What an agent says of itself, and who was asked where there is no collector.
 
-use evidence::{AgentStatus, Moment, Uplink, UplinkState, UplinkWay};
+use evidence::{AgentStatus, Moment, Uplink, UplinkState};
 
 use super::{
     Style, node,
@@ -56,10 +56,6 @@ fn report(screen: &mut Screen, uplink: &Uplink, now: Moment) {
     let since = human(now.since(*since));
     match state {
         UplinkState::Reporting { to, way } => {
-            let way = match way {
-                UplinkWay::Underlay => "past the tunnel",
-                UplinkWay::Routes => "as the routes lead there",
-            };
             let at = if *collector == to.to_string() {
                 String::new()
             } else {

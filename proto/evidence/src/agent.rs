@@ -1,6 +1,6 @@
 //! What an agent says of itself to whoever asks it directly.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use serde::Serialize;
 
@@ -62,4 +62,16 @@ pub enum UplinkWay {
     Underlay,
     /// As the routes say: through the tunnel, if they lead there.
     Routes,
+    /// Through the tunnel: at the `KubeSpan` address of the collector's node.
+    Tunnel,
+}
+
+impl fmt::Display for UplinkWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Underlay => "past the tunnel",
+            Self::Routes => "as the routes lead there",
+            Self::Tunnel => "through the tunnel",
+        })
+    }
 }

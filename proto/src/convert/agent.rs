@@ -36,6 +36,7 @@ fn uplink_to_wire(uplink: &Uplink) -> wire::Uplink {
             let way = match way {
                 UplinkWay::Underlay => wire::UplinkWay::Underlay,
                 UplinkWay::Routes => wire::UplinkWay::Routes,
+                UplinkWay::Tunnel => wire::UplinkWay::Tunnel,
             };
             State::Reporting(wire::Reporting {
                 to: Some(endpoint_to_wire(*to)),
@@ -92,10 +93,11 @@ fn uplink_from_wire(uplink: wire::Uplink) -> Result<Uplink, ConvertError> {
             let way = match wire::UplinkWay::try_from(way) {
                 Ok(wire::UplinkWay::Underlay) => UplinkWay::Underlay,
                 Ok(wire::UplinkWay::Routes) => UplinkWay::Routes,
+                Ok(wire::UplinkWay::Tunnel) => UplinkWay::Tunnel,
                 Ok(wire::UplinkWay::Unspecified) | Err(_) => {
                     return Err(ConvertError::new(
                         "uplink.reporting.way",
-                        format!("1 or 2, got {way}"),
+                        format!("1, 2 or 3, got {way}"),
                     ));
                 }
             };

@@ -1974,6 +1974,8 @@ pub enum UplinkWay {
     Underlay = 1,
     /// As the routes say: through the tunnel, if they lead there.
     Routes = 2,
+    /// Through the tunnel: at the KubeSpan address of the collector's node.
+    Tunnel = 3,
 }
 impl UplinkWay {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1985,6 +1987,7 @@ impl UplinkWay {
             Self::Unspecified => "UPLINK_WAY_UNSPECIFIED",
             Self::Underlay => "UPLINK_WAY_UNDERLAY",
             Self::Routes => "UPLINK_WAY_ROUTES",
+            Self::Tunnel => "UPLINK_WAY_TUNNEL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1993,6 +1996,7 @@ impl UplinkWay {
             "UPLINK_WAY_UNSPECIFIED" => Some(Self::Unspecified),
             "UPLINK_WAY_UNDERLAY" => Some(Self::Underlay),
             "UPLINK_WAY_ROUTES" => Some(Self::Routes),
+            "UPLINK_WAY_TUNNEL" => Some(Self::Tunnel),
             _ => None,
         }
     }

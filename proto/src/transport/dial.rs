@@ -43,7 +43,7 @@ pub enum Mark {
 pub struct Reached {
     /// For calls.
     pub channel: Channel,
-    /// Which of its addresses answered.
+    /// Which address answered.
     pub address: SocketAddr,
 }
 
@@ -86,6 +86,9 @@ pub enum DialError {
     /// TCP took too long.
     #[error("no answer from {0} within 3 s")]
     ConnectTimeout(SocketAddr),
+    /// Somebody took the connection, and then said nothing.
+    #[error("{0} took the connection and was not done with the TLS handshake within 5 s")]
+    TlsTimeout(SocketAddr),
     /// TLS failed, here or at the collector: most often another mesh key.
     #[error(
         "failed the TLS handshake with {address} (is it the same mesh key? with own certificates: the same authority and trust domain?)"
@@ -144,22 +147,44 @@ pub enum DialError {
     },
 }
 
-/// Connects to a collector at `host:port`, trying each of its addresses.
-pub async fn dial(target: &str, mark: Mark, tls: Arc<ClientConfig>) -> Result<Channel, DialError> {
-    dial_collector(target, mark, tls)
-        .await
-        .map(|reached| reached.channel)
+impl DialError {
+    /// Whether nobody was there: no answer, a refusal by the kernel of a host or by somebody on the way, or no route. Another way
+    /// may lead to who is meant. Who has taken the connection is there, and would say the same by any way.
+    pub const fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout(_))
+    }
 }
 
-/// The same, for whoever wants to know which address it was.
+/// Connects to a collector at `host:port`, trying each of its addresses.
+pub async fn dial(target: &str, mark: Mark, tls: Arc<ClientConfig>) -> Result<Channel, DialError> {
+    let (stream, address) = dial_each(target, mark, &tls, COLLECTOR_NAME).await?;
+    over(stream, address).await
+}
+
+/// Connects to a collector at one address.
 pub async fn dial_collector(
-    target: &str,
+    address: SocketAddr,
     mark: Mark,
     tls: Arc<ClientConfig>,
 ) -> Result<Reached, DialError> {
-    let (stream, address) = dial_each(target, mark, &tls, COLLECTOR_NAME).await?;
+    let stream = dial_address(address, mark, tls, COLLECTOR_NAME).await?;
     let channel = over(stream, address).await?;
     Ok(Reached { channel, address })
+}
+
+/// The addresses of `host:port`, in the order of the resolver; at least one.
+pub async fn resolve(target: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let found = lookup_host(target)
+        .await
+        .map_err(|source| DialError::Resolve {
+            target: target.to_owned(),
+            source,
+        })?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() {
+        return Err(DialError::NoAddress(target.to_owned()));
+    }
+    Ok(addresses)
 }
 
 /// Connects to an agent at `host:port`, trying each of its addresses; `tls` trusts agents
@@ -197,14 +222,8 @@ async fn dial_each(
     tls: &Arc<ClientConfig>,
     name: &'static str,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), DialError> {
-    let addresses = lookup_host(target)
-        .await
-        .map_err(|source| DialError::Resolve {
-            target: target.to_owned(),
-            source,
-        })?;
     let mut last = DialError::NoAddress(target.to_owned());
-    for address in addresses {
+    for address in resolve(target).await? {
         match dial_address(address, mark, Arc::clone(tls), name).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => last = error,
@@ -224,7 +243,7 @@ async fn dial_address(
         .map_err(|_| DialError::ConnectTimeout(address))??;
     let mut stream = timeout(limits::TLS_HANDSHAKE, connect_tls(stream, tls, name))
         .await
-        .map_err(|_| DialError::ConnectTimeout(address))?
+        .map_err(|_| DialError::TlsTimeout(address))?
         .map_err(|source| failed(address, source))?;
     // A server that is slow to say something has not refused us.
     if let Ok(heard) = timeout(limits::FIRST_BYTES, first_bytes(&mut stream)).await {

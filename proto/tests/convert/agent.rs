@@ -26,7 +26,8 @@ fn status() -> AgentStatus {
         uplinks: vec![
             uplink("vps-1:21820", reporting(UplinkWay::Underlay)),
             uplink("cp-2", reporting(UplinkWay::Routes)),
-            uplink("cp-3", UplinkState::NotReporting { reason }),
+            uplink("cp-3", reporting(UplinkWay::Tunnel)),
+            uplink("cp-4", UplinkState::NotReporting { reason }),
         ],
     }
 }
@@ -83,7 +84,7 @@ fn a_status_is_refused_by_the_field_that_is_wrong() {
         ),
         (
             refused(|message| reporting(message, good.to.clone(), 9)),
-            "field uplink.reporting.way: expected 1 or 2, got 9",
+            "field uplink.reporting.way: expected 1, 2 or 3, got 9",
         ),
     ] {
         assert!(error.starts_with(says), "{error}");

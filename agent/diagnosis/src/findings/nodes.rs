@@ -40,19 +40,31 @@ fn absent(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Finding> {
         return None;
     }
     let seen = collector_saw(mesh, member)?;
-    let (alive, silent) = neighbours(mesh, member);
+    let (signs, silent) = neighbours(mesh, member);
     let subject = Subject::Node {
         node: member.node.clone(),
     };
-    let mut draft = if alive.is_empty() && !silent.is_empty() {
+    let age = |life: Life| {
+        let of = signs.iter().filter(|(shown, _)| *shown == life);
+        of.map(|(_, sign)| sign.age_ms).min()
+    };
+    let refused = age(Life::Kernel);
+    // After a refusal an agent may have been started, and after an answer it may have ended: the later one counts.
+    let runs =
+        age(Life::Agent).is_some_and(|answered| refused.is_none_or(|refused| answered < refused));
+    let mut draft = if signs.is_empty() && !silent.is_empty() {
         peer_silent(member, subject, silent.len())
     } else if member.speaks == Speaks::Stale {
         reports_stale(member, subject)
+    } else if runs {
+        reports_do_not_come(member, subject)
     } else {
-        agent_not_reporting(member, subject, !alive.is_empty())
+        agent_not_reporting(member, subject, (!signs.is_empty(), refused.is_some()))
     };
     draft.evidence.push(seen);
-    draft.evidence.extend(alive);
+    draft
+        .evidence
+        .extend(signs.into_iter().map(|(_, sign)| sign));
     draft.evidence.extend(silent);
     Some(draft.finish(None))
 }
@@ -85,8 +97,19 @@ fn collector_saw(mesh: &Mesh<'_>, member: &Member<'_>) -> Option<Citation> {
     }
 }
 
+/// What a sign of life is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// An agent that holds the mesh key: only such a one answers an echo.
+    Agent,
+    /// A kernel, at a port at which no agent listens.
+    Kernel,
+    /// `WireGuard`; of the agent it says nothing.
+    WireGuard,
+}
+
 /// What the others say of a node that does not speak: signs of life, and silence.
-fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<Citation>, Vec<Citation>) {
+fn neighbours(mesh: &Mesh<'_>, member: &Member<'_>) -> (Vec<(Life, Citation)>, Vec<Citation>) {
     let mut alive = Vec::new();
     let mut silent = Vec::new();
     let Some(key) = member.key else {
@@ -120,7 +143,7 @@ fn sign_of_life(
     member: &Member<'_>,
     other: &Member<'_>,
     (key, echo, peer): (&PublicKey, &EchoSent, &Peer),
-) -> Option<Citation> {
+) -> Option<(Life, Citation)> {
     let due = timing::ARRIVES_WITHIN + timing::SKEW;
     let gone = member
         .last_report()
@@ -128,19 +151,23 @@ fn sign_of_life(
     let since = gone.max(echo.loss_since.unwrap_or(gone));
     // A tunnel without data still carries a keepalive each 25 s.
     let fresh = |at: &Moment| *at >= since && mesh.recent(*at, mesh.echo_fresh * 3);
-    if let Some(at) = echo.refused.filter(fresh) {
+    let refused = echo.refused.filter(fresh);
+    let answered = echo.last_answered.filter(fresh);
+    if let Some(at) = refused.filter(|_| refused >= answered) {
         let text = format!(
             "the kernel of {} answers through the tunnel: port unreachable, no agent listens",
             member.node
         );
-        return Some(mesh.cite(other, FactKey::EchoSent(*key), at, text));
+        let sign = mesh.cite(other, FactKey::EchoSent(*key), at, text);
+        return Some((Life::Kernel, sign));
     }
-    if let Some(at) = echo.last_answered.filter(fresh) {
+    if let Some(at) = answered {
         let text = format!(
             "{} still answers its echo: the agent runs, its reports do not come",
             member.node
         );
-        return Some(mesh.cite(other, FactKey::EchoSent(*key), at, text));
+        let sign = mesh.cite(other, FactKey::EchoSent(*key), at, text);
+        return Some((Life::Agent, sign));
     }
     // The counters are read once a second: what they show came up to that much earlier.
     let at = peer
@@ -150,10 +177,42 @@ fn sign_of_life(
         "its WireGuard still receives authentic packets of {}",
         member.node
     );
-    Some(mesh.cite(other, FactKey::Peer(*key), at, text))
+    Some((
+        Life::WireGuard,
+        mesh.cite(other, FactKey::Peer(*key), at, text),
+    ))
 }
 
-fn agent_not_reporting(member: &Member<'_>, subject: Subject, alive: bool) -> Draft {
+/// The agent answers others, so it is not what has to be started: something keeps its reports from here.
+fn reports_do_not_come(member: &Member<'_>, subject: Subject) -> Draft {
+    let node = &member.node;
+    let summary = format!("the agent on {node} runs, and its reports do not get to this collector");
+    let confidence = Confidence::Certain;
+    let mut draft = Draft::new("agent-not-reporting", subject, confidence, summary);
+    draft.fixes.push(fix(
+        "who runs the node",
+        format!(
+            "ask the agent on {node} to whom it reports, and why not to this collector; where it names a connection that is not \
+             answered or is refused, open the way to the collector's TCP port, past the tunnel or through it"
+        ),
+        Some(format!(
+            "mesh-probe agent   # on {node}; the log of its agent says the same: talosctl -n {node} logs ext-mesh-agent"
+        )),
+    ));
+    draft.could_also_be.extend([
+        "this collector refuses its reports, or the agent was given other collectors only".to_owned(),
+        "TLS fails between the two: with own certificates alone, as its echo shows that it has the mesh key".to_owned(),
+    ]);
+    draft.decided_by = Some(format!("what mesh-probe agent says on {node}"));
+    draft
+}
+
+/// Its node is `alive`; and no agent listens there, if the kernel `refused` an echo.
+fn agent_not_reporting(
+    member: &Member<'_>,
+    subject: Subject,
+    (alive, refused): (bool, bool),
+) -> Draft {
     let node = &member.node;
     let (confidence, summary) = if alive {
         (
@@ -179,6 +238,11 @@ fn agent_not_reporting(member: &Member<'_>, subject: Subject, alive: bool) -> Dr
             .could_also_be
             .push("the node is down or cut off".to_owned());
         draft.decided_by = Some("the echo of the other nodes towards it".to_owned());
+    } else if !refused {
+        draft.could_also_be.push(
+            "the agent runs with another mesh key: then it answers no echo, and its connections fail in TLS".to_owned(),
+        );
+        draft.decided_by = Some("the log of the agent".to_owned());
     }
     draft
 }

@@ -428,7 +428,7 @@ impl Lab {
         self.put(of, Fact::Peer(key(with), value));
     }
 
-    fn echo_sent(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut EchoSent)) {
+    pub(crate) fn echo_sent(&mut self, of: &str, with: &str, edit: impl FnOnce(&mut EchoSent)) {
         let mut value = match self.node(of).facts.get(&FactKey::EchoSent(key(with))) {
             Some(Fact::EchoSent(_, echo)) => echo.clone(),
             _ => EchoSent::default(),

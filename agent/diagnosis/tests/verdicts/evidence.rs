@@ -9,7 +9,11 @@ use crate::{
     root,
     support::{
         Lab, NOW, ago,
-        cases::{SINCE, all, sizes},
+        cases::{
+            SINCE, all,
+            nodes::{cut_off, mute},
+            sizes,
+        },
         key,
     },
 };
@@ -213,4 +217,47 @@ fn every_root_of_every_case_cites_a_fact() {
             assert!(root.evidence.iter().all(said), "{}: {root:#?}", case.title);
         }
     }
+}
+
+/// What is advised on an agent that does not report, and what else it could be.
+fn advice(lab: &Lab) -> (String, String) {
+    let verdict = lab.verdict();
+    let root = root(&verdict);
+    assert_eq!(root.code, "agent-not-reporting");
+    let fixes = root.fixes.iter().map(|fix| fix.action.as_str());
+    let text = format!("{}: {}", root.summary, fixes.collect::<Vec<_>>().join("; "));
+    (text, root.could_also_be.join("; "))
+}
+
+#[test]
+fn an_agent_whose_echo_shows_that_it_runs_is_asked_why_it_does_not_report_and_not_restarted() {
+    const RUNS: &str = "the agent on home-cp runs, and its reports do not get to this collector: ask the agent on home-cp";
+    const RESTART: &str = "look at the agent's service on home-cp and restart it";
+    let (cut, also) = advice(&cut_off());
+    assert!(cut.starts_with(RUNS), "{cut}");
+    assert!(!cut.contains("restart"), "{cut}");
+    assert!(also.contains("own certificates alone"), "{also}");
+
+    let (killed, also) = advice(&Lab::healthy().kill_agent("home-cp", 9000));
+    assert!(killed.contains(RESTART), "{killed}");
+    assert_eq!(also, "", "no agent listens there");
+    let (mute, also) = advice(&mute());
+    assert!(mute.contains(RESTART), "{mute}");
+    assert!(also.contains("with another mesh key"), "{also}");
+}
+
+#[test]
+fn an_agent_that_answers_after_a_refusal_was_started_and_one_refused_after_an_answer_has_ended() {
+    let told = |refused: i64, answered: i64| {
+        let mut lab = cut_off();
+        for other in ["vps-1", "vps-2", "home-worker"] {
+            lab.echo_sent(other, "home-cp", |echo| {
+                echo.refused = Some(ago(refused));
+                echo.last_answered = Some(ago(answered));
+            });
+        }
+        advice(&lab).0
+    };
+    assert!(told(2000, 500).contains("runs, and its reports"));
+    assert!(told(500, 2000).contains("restart it"));
 }

@@ -3,7 +3,7 @@
 use evidence::{Fact, FactKey, SourceId};
 
 use super::{Case, NOT_READY, READY, case};
-use crate::support::{Lab, key};
+use crate::support::{Lab, ago, key};
 
 fn too_few() -> Lab {
     let mut lab = Lab::healthy();
@@ -24,7 +24,28 @@ fn keyless(since: i64) -> Lab {
     lab
 }
 
+/// The reports of `home-cp` stop, and its agent goes on answering the others.
+pub(crate) fn cut_off() -> Lab {
+    let mut lab = Lab::healthy();
+    lab.close("home-cp", 9000);
+    lab
+}
+
+/// They stop, its agent answers nobody any more, and its `WireGuard` goes on.
+pub(crate) fn mute() -> Lab {
+    let mut lab = Lab::healthy().kill_agent("home-cp", 9000);
+    for other in ["vps-1", "vps-2", "home-worker"] {
+        lab.echo_sent(other, "home-cp", |echo| echo.refused = None);
+        lab.peer(other, "home-cp", |peer| peer.rx_moved = Some(ago(500)));
+    }
+    lab
+}
+
 pub(crate) fn cases() -> Vec<Case> {
+    [of_nodes(), of_agents_that_run()].concat()
+}
+
+fn of_nodes() -> Vec<Case> {
     let unnamed = format!("peer {}..", key("home-worker").short());
     let of_vps = format!("peer {}..", key("vps-2").short());
     vec![
@@ -111,6 +132,25 @@ pub(crate) fn cases() -> Vec<Case> {
             &[("too-few-nodes", "cluster")],
             NOT_READY,
             &["agent-not-reporting"],
+        ),
+    ]
+}
+
+fn of_agents_that_run() -> Vec<Case> {
+    vec![
+        case(
+            "an agent does not reach the collector and answers the others",
+            cut_off(),
+            &[("agent-not-reporting", "home-cp")],
+            NOT_READY,
+            &["peer-silent", "reports-stale", "tunnel-silent"],
+        ),
+        case(
+            "an agent answers nobody while its WireGuard goes on",
+            mute(),
+            &[("agent-not-reporting", "home-cp")],
+            NOT_READY,
+            &["peer-silent", "reports-stale"],
         ),
     ]
 }
