@@ -246,7 +246,7 @@ pub struct LevelArgs {
     #[arg(long, conflicts_with = "output")]
     pub nagios: bool,
     /// With -o terraform-external: exit as usual, so that a level that is not ready fails the plan
-    #[arg(long)]
+    #[arg(long, conflicts_with = "nagios")]
     pub require: bool,
 }
 

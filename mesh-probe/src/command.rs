@@ -37,6 +37,7 @@ use crate::{
 /// Runs the command that was typed.
 pub fn run(cli: &Cli, output: Output) -> Result<Exit, ProbeError> {
     fits(cli.output, &cli.command)?;
+    is_asked_for_something(cli)?;
     asks_whom(cli)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,6 +65,24 @@ fn fits(format: Format, command: &Command) -> Result<(), ProbeError> {
     let name = clap::ValueEnum::to_possible_value(&format);
     let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
     Err(ProbeError::Usage(format!("-o {name} is for {whose} only")))
+}
+
+/// A flag that would change nothing is a mistake of whoever wrote it.
+fn is_asked_for_something(cli: &Cli) -> Result<(), ProbeError> {
+    let level = match &cli.command {
+        Command::Gate(gate) => &gate.level,
+        Command::Wait(wait) => &wait.level,
+        Command::Key(_) if cli.output.is_document() => {
+            let text = "key prints PEM, and no document: leave -o out";
+            return Err(ProbeError::Usage(text.to_owned()));
+        }
+        _ => return Ok(()),
+    };
+    if level.require && cli.output != Format::TerraformExternal {
+        let text = "--require is for -o terraform-external only: without it the exit code always tells the answer";
+        return Err(ProbeError::Usage(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// What only a collector can tell is not taken for something that agents were asked.

@@ -24,6 +24,8 @@ use crate::{
 pub struct GateAnswer<'a> {
     #[serde(flatten)]
     gate: GateDocument<'a>,
+    /// Of the findings that the reasons name; one that only a later collector knows is left out.
+    codes: Vec<&'static str>,
     #[serde(skip_serializing_if = "<[Voice]>::is_empty")]
     collectors: &'a [Voice],
     /// Set where no collector gave it.
@@ -34,11 +36,13 @@ pub struct GateAnswer<'a> {
 impl<'a> GateAnswer<'a> {
     pub const fn new(
         gate: GateDocument<'a>,
+        codes: Vec<&'static str>,
         collectors: &'a [Voice],
         direct: Option<&'a Basis>,
     ) -> Self {
         Self {
             gate,
+            codes,
             collectors,
             direct,
         }

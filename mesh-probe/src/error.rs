@@ -235,6 +235,7 @@ impl ProbeError {
             | Self::Talosconfig(_)
             | Self::NoEndpoint { .. }
             | Self::Bundle { .. }
+            | Self::WriteCredentials { .. }
             | Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::UnknownCode { .. }
@@ -267,7 +268,6 @@ impl ProbeError {
             | Self::Redact(_)
             | Self::Unreachable { .. }
             | Self::UnknownHost { .. }
-            | Self::WriteCredentials { .. }
             | Self::Path(_)
             | Self::Knock(_)
             | Self::Tap(_)

@@ -99,7 +99,8 @@ fn as_usual(
     } else {
         let document = GateDocument::new(gate, question.asked(), *timed_out);
         let basis = direct.as_ref();
-        output.answer(&GateAnswer::new(document, voices, basis), |style| {
+        let codes = render::named_codes(&gate.reasons);
+        output.answer(&GateAnswer::new(document, codes, voices, basis), |style| {
             let said = render::gate(gate, asked, style) + &render::voices(voices, style);
             said + &basis.map_or_else(String::new, |basis| render::basis(basis, style))
         })?;

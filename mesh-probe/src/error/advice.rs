@@ -1,5 +1,7 @@
 //! What to do about an error.
 
+use std::io::ErrorKind;
+
 use probe_io::{KnockError, PathSocketError};
 use proto::{
     limits::{AGENT_PORT, PORT},
@@ -18,6 +20,8 @@ const LOOK: &str = "run it where all WireGuard devices of the node can be read: 
 
 const NO_COLLECTOR: &str = "gate, wait, status, pairs and bundle can ask agents instead, where these run with --listen: --direct NODE,..";
 
+const NOT_OVER: &str =
+    "nothing is written over: name a file that does not exist, or remove this one first";
 const NAME_THEM: &str = "give the nodes with -n NODE,..: each is asked directly";
 
 impl ProbeError {
@@ -56,6 +60,11 @@ impl ProbeError {
             Self::Dial { target, .. } | Self::NoAnswer { target, .. } => Some(format!(
                 "is mesh-collector running there, and does every firewall on the way pass TCP to {target}? {NO_COLLECTOR}"
             )),
+            Self::WriteCredentials { source, .. } | Self::WriteFile { source, .. }
+                if source.kind() == ErrorKind::AlreadyExists =>
+            {
+                Some(NOT_OVER.to_owned())
+            }
             Self::NoCollector => Some(NO_COLLECTOR.to_owned()),
             _ => None,
         }

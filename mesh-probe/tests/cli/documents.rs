@@ -120,6 +120,7 @@ async fn a_gate_is_one_document_and_its_exit_code_stays() {
                 "terminal": false,
             },
             "timedOut": false,
+            "codes": [],
         })
     );
     let waited = ask(address, "wait mesh --wait-timeout 1s -o json").await;

@@ -65,6 +65,8 @@ async fn wrong_usage_is_2() {
         "gate mesh -o dot",
         "gate graph -o terraform-external",
         "gate mesh --stable-for 3",
+        "gate mesh --require",
+        "wait mesh --require -o name",
     ] {
         let run = ask("127.0.0.1:1", arguments).await;
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments}");

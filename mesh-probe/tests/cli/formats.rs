@@ -187,6 +187,11 @@ async fn one_line_has_all_reasons_and_begins_with_the_finding() {
     let terraform = ask(address, "gate mesh -o terraform-external").await.json();
     assert_eq!(terraform["reason"], SAYS);
     assert_eq!(terraform["codes"], "udp-51820-blocked-inbound");
+    let document = ask(address, "gate mesh -o json").await.json();
+    assert_eq!(document["codes"], json!(["udp-51820-blocked-inbound"]));
+    let both = ask(address, "gate mesh --nagios --require").await;
+    assert_eq!(both.code, 3, "{both:?}");
+    assert!(both.stdout.starts_with("MESH UNKNOWN - "), "{both:?}");
     let required = ask(address, "gate mesh -o terraform-external --require").await;
     assert_eq!((required.code, required.stderr), (1, format!("{SAYS}\n")));
     let ready = ask(with(Phase::Ready), "gate mesh -o terraform-external").await;

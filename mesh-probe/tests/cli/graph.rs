@@ -239,6 +239,38 @@ async fn a_file_with_mistakes_is_2_and_all_of_them_are_told() {
     );
 }
 
+/// The examples of a page are what the program prints.
+#[tokio::test]
+async fn the_page_shows_what_is_printed() {
+    const PAGE: &str = include_str!("../../../docs/gates.md");
+    const MISTAKEN: &str = "\
+# expect:
+#   min_nodes: 4
+levels:
+  - name: a
+    depends_on: [b]
+    check: mash
+  - name: b
+    title: rests on what rests on it
+    depends_on: [a]
+";
+    let begin = PAGE.split("```yaml\n").nth(1).unwrap();
+    let file = begin.split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (text, code) in [(file, 0), (MISTAKEN, 2)] {
+        std::fs::write(folder.path().join("gates.yaml"), text).unwrap();
+        let mut command = bare();
+        command.current_dir(folder.path());
+        command.args(["gate", "graph", "--file", "gates.yaml"]);
+        let printed = run(command).await;
+        assert_eq!(printed.code, code, "{printed:?}");
+        let lines = printed.stdout.lines().chain(printed.stderr.lines().skip(1));
+        let shown: Vec<String> = lines.map(|line| format!("    {line}\n")).collect();
+        let shown = shown.concat();
+        assert!(PAGE.contains(&shown), "docs/gates.md lacks:\n{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_level_is_still_asked_beside_the_word_graph() {
     let address = serve(Canned::with_gate(gate("mesh", Phase::Ready)));

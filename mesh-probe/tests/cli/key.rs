@@ -44,12 +44,29 @@ async fn a_file_that_is_there_is_not_written_over() {
     command.env("MESH_KEY", KEY_TEXT).args(["key", "--to"]);
     command.arg(file.path());
     let ran = run(command).await;
-    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
         ran.stderr.contains("failed to write the credentials"),
         "{ran:?}"
     );
+    let help = "help: nothing is written over: name a file that does not exist, or remove this one first\n";
+    assert!(ran.stderr.ends_with(help), "{ran:?}");
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn pem_is_not_printed_where_a_document_was_asked_for() {
+    for format in ["json", "yaml", "jsonl"] {
+        let mut command = bare();
+        command.env("MESH_KEY", KEY_TEXT);
+        command.args(["key", "-o", format]);
+        let ran = run(command).await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let says = "error: key prints PEM, and no document: leave -o out\n";
+        assert_eq!(ran.stderr, says, "{ran:?}");
+        assert!(ran.stdout.contains("Error"), "{ran:?}");
+        assert!(!ran.stdout.contains("BEGIN"), "{ran:?}");
+    }
 }
 
 #[tokio::test]

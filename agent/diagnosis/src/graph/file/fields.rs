@@ -97,7 +97,7 @@ pub const FIELDS: [Field; 14] = [
     ),
     field(
         "levels[].fresh_within",
-        "a time from 2s on",
+        "a time from 2s to 4m",
         "4s for reports, 4m for looks at the discovery service",
         "older reports (and for `discovery` older looks) count as none; longer than the default changes nothing",
     ),
