@@ -92,7 +92,7 @@ impl FromStr for AgentTarget {
 
 #[derive(Debug, Args)]
 pub struct AgentArgs {
-    /// The agent: unix:PATH for one on this machine, or NODE[:PORT] for one with --listen
+    /// The agent: unix:PATH for one on this machine, or NODE or NODE:PORT for one with --listen
     #[arg(value_name = "AGENT", default_value_t = AgentTarget::Socket(limits::AGENT_SOCKET.into()))]
     pub agent: AgentTarget,
 }
