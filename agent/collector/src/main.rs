@@ -4,7 +4,7 @@ use std::{
     env,
     fs::File,
     io::{self, IsTerminal as _, Read as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -20,11 +20,14 @@ use evidence::NodeName;
 use mesh_collector::{Config, Http, Open, Otlp, Proof, SettingsError, StoreConfig, run};
 use proto::{
     limits::PORT,
-    transport::listen,
+    transport::{ListenError, listen},
     trust::{KeyError, KeySource, OwnFiles},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing::{error, info, warn};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -51,9 +54,9 @@ const MOST_OTHER_KEYS: usize = 2;
                   Exit codes: 0 stopped by a signal, 2 usage, 1 anything else."
 )]
 struct Arguments {
-    /// Address to listen on; [::]:21820 takes both families, so that agents of the mesh can report through the tunnel as well
-    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([0, 0, 0, 0], PORT)))]
-    listen: SocketAddr,
+    /// Address to listen on [default: [::]:21820, which takes both families; 0.0.0.0:21820 where there is no IPv6]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// File with the mesh key in base64
     #[arg(long, value_name = "FILE")]
     mesh_key_file: Option<PathBuf>,
@@ -183,14 +186,17 @@ async fn collect(arguments: Arguments) -> anyhow::Result<()> {
     let otlp = otlp(&arguments)?;
     let proof = proof(&arguments)?;
     let Arguments {
-        listen: address,
+        listen: wanted,
         store,
         forget,
         ..
     } = arguments;
     let shutdown = Signals::new()?;
     allow_descriptors();
-    let (listener, marked) = listen(address)?;
+    let (listener, marked) = wanted.map_or_else(listen_anywhere, listen)?;
+    let address = listener
+        .local_addr()
+        .context("the address of the listener")?;
     if !marked {
         // Matters only on a node of the mesh; elsewhere nothing pulls the answers into a tunnel.
         info!("no firewall mark on the listener (needs CAP_NET_ADMIN)");
@@ -317,6 +323,14 @@ fn allow_descriptors() {
     if let Err(error) = setrlimit(Resource::Nofile, all) {
         warn!(%error, "the limit on open files stays as it is");
     }
+}
+
+/// On both families, as agents that are stopped past the tunnel come to this node's `KubeSpan` address; on IPv4 where there is no other.
+fn listen_anywhere() -> Result<(TcpListener, bool), ListenError> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
+    let one = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+    // If neither can be had, the reason is most likely that of the first: somebody else listens there.
+    listen(both).or_else(|error| listen(one).map_err(|_| error))
 }
 
 /// The signals that stop the collector; registered before it listens, so that none is missed.
