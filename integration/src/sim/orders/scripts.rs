@@ -294,7 +294,7 @@ fn agent_script(place: &Place<'_>, script: &str) -> Option<Result<Vec<Order>, St
 
 fn background_script(place: &Place<'_>, script: &str) -> Option<Result<Vec<Order>, String>> {
     let overwritten = format!(
-        "peer={BY_ENDPOINT}\n(\n  for round in 1 2 3 4 5 6 7 8 9 10; do\n    wg set kubespan peer $peer endpoint <>:51820\n    \
+        "peer={BY_ADDRESS}\n[ -n \"$peer\" ] || exit 1\n(\n  for round in 1 2 3 4 5 6 7 8 9 10; do\n    wg set kubespan peer $peer endpoint <>:51820\n    \
          sleep <>\n    wg set kubespan peer $peer endpoint <>:51820\n    sleep <>\n  done\n) > /dev/null 2>&1 &\necho $! > {WRITER}"
     );
     if let Some(found) = fits(&overwritten, script) {
