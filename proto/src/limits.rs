@@ -66,7 +66,7 @@ pub struct Rate {
     pub at_once: u32,
 }
 
-/// Gates and health, asked from one network: an answer takes a tenth of a millisecond, so that is a twentieth of a processor.
+/// Gates and health, asked from one network. 200 answers a second took 3.5 % of a processor (sampled, half of them over TLS): so that is a tenth of one.
 pub const QUESTIONS: Rate = Rate {
     every: Duration::from_millis(2),
     at_once: 1000,
